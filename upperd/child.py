@@ -1,0 +1,291 @@
+"""What a child does between fork() and _exit(): accept a connection, serve it, end.
+
+The law of this file: it runs in the child alone, and everything it needs was made by the parent before the fork,
+because what a child touches first is a page to copy. A child has no handler of its parent's, no descriptor of its
+parent's, and never returns.
+
+Signals, as a child takes them:
+
+    SIGTERM  drain: accept no more; a connection that is being served goes on as the server's `quiesce_request` says
+    SIGUSR1  cut: the drain deadline is over; the server's `cut_request` ends the connection
+    SIGIO    the parent is gone: end (the default action; see link.py)
+    SIGINT, SIGHUP  ignored: what a terminal sends to all is for the parent to act on
+
+Stopping in accept() without losing a connection: the handler of SIGTERM puts /dev/null in the place of the listener.
+An accept() that was waiting is begun again by Python (PEP 475) and fails with ENOTSOCK; one that had its connection
+already returns it, and it is served. A signal that comes between two instructions, before accept() is entered, is
+caught by the parent, which repeats it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+
+from upperd import scoreboard
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+    from typing import Any, NoReturn, Protocol
+
+    from upperd.link import Link
+
+    class Server(Protocol):
+        """What a child needs of its server: the hooks of socketserver, and those of PreforkingMixIn."""
+
+        socket: Any
+        listener: int
+        connections_per_child: int
+        slot: scoreboard.Slot | None
+
+        def get_request(self) -> tuple[Any, object]: ...
+        def verify_request(self, request: Any, client_address: object) -> bool: ...
+        def finish_request(self, request: Any, client_address: object) -> None: ...
+        def handle_error(self, request: Any, client_address: object) -> None: ...
+        def shutdown_request(self, request: Any) -> None: ...
+        def close_request(self, request: Any) -> None: ...
+        def peer_credentials(self, request: Any) -> tuple[int, int, int]: ...
+        def quiesce_request(self, request: Any) -> None: ...
+        def cut_request(self, request: Any) -> None: ...
+
+
+EX_OK = 0
+EX_SOFTWARE = 70
+"""The handler raised, or the child itself is broken."""
+EX_OSERR = 71
+"""accept() failed; a wait may cure it (descriptors or memory ran out), so the parent throttles."""
+
+DRAIN = signal.SIGTERM
+CUT = signal.SIGUSR1
+
+# accept(2), "Error handling": pending network errors of the connection, to be treated like EAGAIN.
+_TRY_AGAIN = frozenset(
+    (
+        errno.EAGAIN,
+        errno.ECONNABORTED,
+        errno.EPERM,
+        errno.EPROTO,
+        errno.ENOPROTOOPT,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.ENONET,
+        errno.EOPNOTSUPP,
+    )
+)
+
+
+class Child:
+    """One child to be. The parent makes it once for each server, and forks it again and again."""
+
+    __slots__ = ("_board", "_ending", "_link", "_listener", "_request", "_server", "_uid", "draining")
+
+    def __init__(self, server: Server, board: scoreboard.Scoreboard, link: Link) -> None:
+        self._server = server
+        self._board = board
+        self._link = link
+        self._listener = server.listener
+        self._request: Any = None
+        self._uid: int | None = None
+        self._ending = EX_OK
+        self.draining = False
+
+    def run(
+        self,
+        index: int,
+        slot: scoreboard.Slot,
+        signals: Signals,
+        close: list[tuple[int, int]],
+        passed: tuple[Any, object] | None,
+    ) -> NoReturn:
+        """Be the child: serve up to `connections_per_child` connections, the `passed` one first, and exit.
+
+        `index` and `slot` are our row, `close` the ranges of descriptors that are not ours.
+        """
+        status = EX_SOFTWARE
+        try:
+            status = self.live(index, slot, signals, close, passed)
+        except BaseException:
+            report_exception()
+        finally:
+            os._exit(status)
+
+    def live(
+        self,
+        index: int,
+        slot: scoreboard.Slot,
+        signals: Signals,
+        close: list[tuple[int, int]],
+        passed: tuple[Any, object] | None,
+    ) -> int:
+        """All of a child's life but its exit; returns the exit status."""
+        signals.settle(self)
+        for low, high in close:
+            os.closerange(low, high)
+        if not self._link.watch_parent():
+            return EX_OK
+        return self._serve(index, slot, passed)
+
+    def _serve(
+        self, index: int, slot: scoreboard.Slot, passed: tuple[Any, object] | None
+    ) -> int:
+        """Accept and serve until we are to end; return the exit status."""
+        server, board = self._server, self._board
+        server.slot = slot
+        left = server.connections_per_child
+        while True:
+            accepted = passed or self._accept()
+            if accepted is None:
+                return self._ending
+            passed = None
+            if board.take(index, self._listener):
+                self._link.poke()
+            if not self._is_ours(slot, accepted[0]):
+                self._link.pass_up(accepted[0], self._listener)
+                return EX_OK
+            if not self._finish(slot, *accepted):
+                return EX_SOFTWARE
+            left -= 1
+            if left <= 0 or self.draining:
+                return EX_OK
+            board.set_state(index, scoreboard.WAITING + self._listener)
+
+    def _accept(self) -> tuple[Any, object] | None:
+        """Wait for a connection; None when we are to end."""
+        while not self.draining:
+            try:
+                return self._server.get_request()
+            except OSError as error:
+                if not self.draining and error.errno not in _TRY_AGAIN:
+                    # Descriptors or memory ran out, or the listener is broken: trying again here would spin.
+                    report_exception()
+                    self._ending = EX_OSERR
+                    return None
+        return None
+
+    def _is_ours(self, slot: scoreboard.Slot, request: Any) -> bool:
+        """Whether we may serve this peer: a child never serves two users."""
+        uid, gid, pid = self._server.peer_credentials(request)
+        if self._uid is None:
+            self._uid = uid
+        elif self._uid != uid:
+            slot.outcome = scoreboard.PASSED
+            return False
+        slot.connected(uid, gid, pid)
+        return True
+
+    def _finish(self, slot: scoreboard.Slot, request: Any, address: object) -> bool:
+        """Serve one connection by the hooks of socketserver. False: the handler raised."""
+        server = self._server
+        self._request = request
+        if self.draining:
+            server.quiesce_request(request)
+        served = True
+        try:
+            if server.verify_request(request, address):
+                server.finish_request(request, address)
+                outcome = scoreboard.DONE
+            else:
+                slot.words[scoreboard.REFUSED] += 1
+                outcome = scoreboard.REFUSED_OUTCOME
+        except Exception:
+            served, outcome = False, scoreboard.FAILED
+            server.handle_error(request, address)
+        if slot.outcome == scoreboard.NONE:
+            slot.outcome = outcome
+        self._request = None
+        server.shutdown_request(request)
+        return served
+
+    # Signals: they may come between any two instructions, and again and again.
+
+    def on_signal(self, signum: int, frame: FrameType | None = None) -> None:
+        """The handler of every signal that a child takes."""
+        if signum == DRAIN:
+            self._stop_accepting()
+            if self._request is not None:
+                self._server.quiesce_request(self._request)
+        elif signum == CUT:
+            self._stop_accepting()
+            if self._request is not None:
+                self._server.cut_request(self._request)
+
+    def _stop_accepting(self) -> None:
+        if not self.draining:
+            self.draining = True
+            os.dup2(self._link.null, self._server.socket.fileno(), inheritable=False)
+
+
+class Signals:
+    """The signals of a process around its forks, so that a child never runs a handler of its parent's.
+
+    They are blocked in the thread that forks; the child installs its own handlers before it lets them through.
+    """
+
+    def __init__(self) -> None:
+        self._mask: set[int | signal.Signals] = set()
+
+    def __enter__(self) -> Signals:
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+
+    def settle(self, child: Child) -> None:
+        """In the child: its handlers stand, signals may come."""
+        signal.set_wakeup_fd(-1)
+        for number in (DRAIN, CUT, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, child.on_signal)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+
+
+class SharedSignals(Signals):
+    """The same for a program whose only handlers are these, installed once: they ask in whose process they run.
+
+    So there is nothing to block, and a child has nothing to install, which saves it some sixty page faults.
+    """
+
+    def __init__(self, on_parent_signal: Callable[[int], object]) -> None:
+        """Install the handlers. `on_parent_signal` is called with the number in the parent. Main thread only."""
+        super().__init__()
+        self._on_parent_signal = on_parent_signal
+        self._parent = os.getpid()
+        self._child: Child | None = None
+        for number in (DRAIN, CUT, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, signum: int, frame: FrameType | None) -> None:
+        if os.getpid() == self._parent:
+            self._on_parent_signal(signum)
+        elif self._child is not None:
+            self._child.on_signal(signum)
+
+    def __enter__(self) -> SharedSignals:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def settle(self, child: Child) -> None:
+        """In the child: say whose signals they are."""
+        self._child = child
+        # Or a signal of ours would be written where the parent's wake-up pipe was: to a client, perhaps.
+        signal.set_wakeup_fd(-1)
+
+
+def report_exception() -> None:
+    """Say in one line on standard error which exception is being handled, and where it was raised."""
+    error = sys.exc_info()[1]
+    where = error.__traceback__ if error is not None else None
+    while where is not None and where.tb_next is not None:
+        where = where.tb_next
+    place = f" at {where.tb_frame.f_code.co_filename}:{where.tb_lineno}" if where else ""
+    line = f"<3>child {os.getpid()}: {type(error).__name__}: {error}{place}\n"
+    os.write(2, line.encode("utf-8", "backslashreplace"))

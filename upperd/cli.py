@@ -1,0 +1,111 @@
+"""The command line of `upperd`: read the options, check them, and exec the lean parent.
+
+The process stays the same (so LISTEN_PID, WATCHDOG_PID and the manager's main pid stay right), but what it took to
+parse and check does not stay in it: every child would pay for that. What the manager said through the environment is
+handed over as settings, so that neither the parent nor a child ever has NOTIFY_SOCKET, WATCHDOG_* or LISTEN_* in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import replace
+from importlib.util import find_spec
+from typing import Any, NoReturn
+
+from upperd import paths
+from upperd.notify import Manager, ManagerError, take_environment
+from upperd.options import ConfigError, OptionError, Options, make_parser, read_config
+from upperd.settings import Settings
+
+EX_USAGE = 64
+EX_CONFIG = 78
+
+
+def main() -> int:
+    """`upperd`: returns only where there is no daemon to become. Exit status 64: the command line, 78: the file."""
+    try:
+        flags = _parse(sys.argv[1:])
+        config, check_only = flags.pop("config", ""), flags.pop("check_config", False)
+        from_file = read_config(config) if config else Options()
+        options = replace(from_file, **flags)
+        if check_only:
+            print(f"upperd: {config or 'the command line'} is valid")
+            return 0
+        settings = make_settings(options, take_environment(os.environ, os.getpid()))
+    except ConfigError as error:
+        return _complain(EX_CONFIG, str(error))
+    except OptionError as error:
+        return _complain(EX_USAGE, str(error))
+    except ManagerError as error:
+        return _complain(EX_CONFIG, str(error))
+    _become_parent(settings)
+
+
+def _parse(words: list[str]) -> dict[str, Any]:
+    parser = make_parser()
+    parser.exit_on_error = False
+    # argparse exits with 2 for a wrong line; a daemon's caller knows sysexits(3).
+    parser.error = _raise_option_error  # type: ignore[method-assign]
+    try:
+        return vars(parser.parse_args(words))
+    except argparse.ArgumentError as error:
+        raise OptionError(str(error)) from None
+
+
+def _raise_option_error(message: str) -> NoReturn:
+    raise OptionError(message)
+
+
+def _complain(status: int, text: str) -> int:
+    print(f"upperd: {text}\nTry 'upperd --help' or man 8 upperd.", file=sys.stderr)
+    return status
+
+
+def make_settings(options: Options, manager: Manager) -> Settings:
+    """What the parent gets: the options, the defaults that depend on who and where we are, the manager's word."""
+    settings = Settings()
+    default = paths.daemon_socket(dict(os.environ), os.geteuid())
+    settings.socket = options.socket or default
+    settings.default_socket = not options.socket
+    settings.no_socket = options.no_socket
+    settings.tcp = options.tcp
+    settings.fallback = "" if options.no_fallback else paths.FALLBACK_TCP
+    settings.scoreboard = options.scoreboard
+    settings.max_children = options.max_children
+    settings.spare_children = options.spare_children
+    settings.connections_per_child = options.connections_per_child
+    settings.drain_timeout = options.drain_timeout
+    settings.log_level = options.log_level
+    settings.journal = _is_journal(2)
+    settings.listeners = ":".join(f"{descriptor}={name}" for descriptor, name in manager.listeners)
+    settings.warning = manager.warning
+    settings.notify_socket = manager.notify_socket
+    settings.watchdog_usec = manager.watchdog_usec
+    return settings
+
+
+def _is_journal(descriptor: int) -> bool:
+    """Whether the descriptor is the stream that systemd connected to the journal (systemd.exec(5), $JOURNAL_STREAM)."""
+    try:
+        status = os.fstat(descriptor)
+    except OSError:
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
+def _become_parent(settings: Settings) -> NoReturn:
+    own = os.path.dirname(os.path.abspath(__file__))
+    spec = find_spec("sdnotify")
+    assert spec is not None
+    assert spec.origin is not None
+    path = dict.fromkeys((os.path.dirname(own), os.path.dirname(os.path.dirname(os.path.abspath(spec.origin)))))
+    lean = [sys.executable, "-I", "-S", os.path.join(own, "lean.py"), os.pathsep.join(path)]
+    # Every function of C is looked up now, in the parent, not by each child when it calls it first (ld.so(8)).
+    os.environ["LD_BIND_NOW"] = "1"
+    os.execv(sys.executable, lean + settings.words())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

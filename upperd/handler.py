@@ -1,0 +1,77 @@
+"""One connection: read, transform, write.
+
+`UpperHandler` is a plain `BaseRequestHandler`: it runs under every stream server of socketserver, one connection a
+process, a thread, or one after the other. Of its server it takes three things more, and does without where they are
+missing: `slot`, the row of the scoreboard to count in; `input_paused`, which is asked when nothing can be read, and
+`input_ended`, which says to read no more: so a server of ours drains.
+"""
+
+from __future__ import annotations
+
+from socketserver import BaseRequestHandler
+
+from upperd import scoreboard
+from upperd.transform import UpperCaser
+
+FIRST_READ = 448
+"""Bytes: what Python's allocator of small objects still holds. A short message touches no page of malloc's."""
+LARGE_READ = 65536
+"""Bytes, from the first read that was filled: measured best for bulk."""
+
+
+class _NoSlot:
+    """Counts nothing: the server has no scoreboard."""
+
+    outcome = 0
+
+    def received(self, size: int) -> None: ...
+    def sent(self, size: int) -> None: ...
+    def undecodable(self, count: int) -> None: ...
+
+
+class UpperHandler(BaseRequestHandler):
+    """Sends every byte back in upper case, as soon as it can be known."""
+
+    def setup(self) -> None:
+        self.slot = getattr(self.server, "slot", None) or _NoSlot()
+
+    def handle(self) -> None:
+        """Serve the connection to its end. A peer that goes away is no error."""
+        try:
+            self._stream(UpperCaser())
+        except ConnectionError:
+            self.slot.outcome = scoreboard.RESET
+
+    def _stream(self, caser: UpperCaser) -> None:
+        request, slot = self.request, self.slot
+        size = FIRST_READ
+        while not getattr(self.server, "input_ended", False):
+            try:
+                data = request.recv(size)
+            except BlockingIOError:
+                if not self._input_paused(caser.unfinished):
+                    break
+                continue
+            if not data:
+                break
+            slot.received(len(data))
+            if len(data) == size:
+                size = LARGE_READ
+            answer = caser.feed(data)
+            if answer:
+                request.sendall(answer)
+                slot.sent(len(answer))
+        self._end(caser)
+
+    def _input_paused(self, unanswered: int) -> bool:
+        """Nothing can be read, and the connection has a time-out: whether to go on reading."""
+        input_paused = getattr(self.server, "input_paused", None)
+        return input_paused is not None and bool(input_paused(self.request, unanswered))
+
+    def _end(self, caser: UpperCaser) -> None:
+        if caser.unfinished:
+            rest = caser.finish()
+            self.request.sendall(rest)
+            self.slot.sent(len(rest))
+        if caser.undecodable:
+            self.slot.undecodable(caser.undecodable)

@@ -1,0 +1,154 @@
+"""The descriptors between the parent and its children.
+
+- `poke`: an eventfd. A child adds to it when the parent should look at the scoreboard (a spare was taken), and so does
+  whatever wants the parent's loop to turn.
+- the lifeline: a pipe into which nobody writes. Only the parent holds its writing end, so the kernel closes it when the
+  parent ends, however it ends, and sends SIGIO to the process group of the children, whose default action ends them.
+- `passing`: a pair of datagram sockets. A child that has accepted a connection of another user sends it up.
+- `null`: /dev/null, which a child puts in the place of its listener to stop accepting.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+
+_INT = 4
+
+
+class Link:
+    """One parent's link to all of its children; made by the parent before the first fork."""
+
+    def __init__(self) -> None:
+        self.poke_descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self.lifeline, self._lifeline_end = os.pipe2(os.O_CLOEXEC)
+        fcntl.fcntl(self.lifeline, fcntl.F_SETFL, os.O_NONBLOCK | os.O_ASYNC)
+        self._group = 0
+        self.parent = os.getpid()
+        self._passing_parent, self.passing_child = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._passing_parent.setblocking(False)
+        self.null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        self._reserve = os.dup(self.null)
+
+    def poke(self) -> None:
+        """Make the parent's loop turn. May be called by a child, another thread, or a signal handler."""
+        try:
+            os.eventfd_write(self.poke_descriptor, 1)
+        except BlockingIOError:
+            pass  # 2**64 - 2 pokes are waiting: it will turn
+
+    def poked(self) -> None:
+        """The parent's loop turns: forget the pokes so far."""
+        try:
+            os.eventfd_read(self.poke_descriptor)
+        except BlockingIOError:
+            pass
+
+    # What either side keeps
+
+    def passing_descriptor(self) -> int:
+        """Where the parent waits for connections passed up."""
+        return self._passing_parent.fileno()
+
+    def child_descriptors(self) -> tuple[int, ...]:
+        """What a child keeps of the link."""
+        return self.poke_descriptor, self.lifeline, self.passing_child.fileno(), self.null
+
+    def parent_descriptors(self) -> tuple[int, ...]:
+        """What a child must close: above all the lifeline's end, which would keep it up for its sisters."""
+        own = (self._lifeline_end, self._passing_parent.fileno(), self._reserve)
+        return tuple(descriptor for descriptor in own if descriptor >= 0)
+
+    def close(self) -> None:
+        """Close the parent's ends. Children that are left end."""
+        self._give_up_reserve()
+        for descriptor in (self.poke_descriptor, self.lifeline, self._lifeline_end, self.null):
+            os.close(descriptor)
+        self._passing_parent.close()
+        self.passing_child.close()
+
+    # The child's side
+
+    def watch_parent(self) -> bool:
+        """In a child: from now on SIGIO comes when the parent ends. False: it has ended already.
+
+        The children are a process group of their own, which the parent has made the owner of SIGIO (`own_signals`).
+        Not PR_SET_PDEATHSIG (prctl(2)): that one fires when the *thread* that forked ends.
+        """
+        try:
+            os.setpgid(0, self._group)
+        except OSError:
+            self._watch_parent_alone()  # the group's last member ended at this moment
+        return os.getppid() == self.parent
+
+    def _watch_parent_alone(self) -> None:
+        # The owner of SIGIO belongs to an open file description (fcntl(2), F_SETOWN): open one for ourselves.
+        own = os.open(f"/proc/self/fd/{self.lifeline}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        fcntl.fcntl(own, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(own, fcntl.F_SETFL, os.O_RDONLY | os.O_NONBLOCK | os.O_ASYNC)
+
+    def pass_up(self, connection: _socket.socket, listener: int) -> None:
+        """In a child: hand an accepted connection to the parent (unix(7), SCM_RIGHTS). May wait for its queue."""
+        descriptor = connection.fileno().to_bytes(_INT, sys.byteorder)
+        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptor)
+        self.passing_child.sendmsg([bytes((listener,))], [rights])
+
+    # The parent's side
+
+    def renew_group(self) -> bool:
+        """In the parent, before it forks: whether the children's process group is there to be joined.
+
+        Where it is not, the next child founds it, and `own_signals` is to be called with its pid.
+        """
+        if self._group:
+            try:
+                os.killpg(self._group, 0)
+            except OSError:
+                self._group = 0
+        return self._group != 0
+
+    def own_signals(self, pid: int) -> None:
+        """In the parent: child `pid` founds the group to which SIGIO goes (so does it, too: whoever is first)."""
+        try:
+            os.setpgid(pid, pid)
+            fcntl.fcntl(self.lifeline, fcntl.F_SETOWN, -pid)
+        except OSError:
+            return  # it has ended already; the next one founds another
+        self._group = pid
+
+
+    def take_passed(self) -> tuple[int, int] | None:
+        """In the parent: the next connection passed up, as (listener, descriptor); None where there is none.
+
+        A descriptor that comes while our table is full is lost, and a connection with it. So one is kept in reserve
+        and given up for the connection's; whoever takes one calls `restore_reserve` when it is closed.
+        """
+        self._give_up_reserve()
+        try:
+            data, rights, _, _ = self._passing_parent.recvmsg(1, socket.CMSG_SPACE(_INT), socket.MSG_CMSG_CLOEXEC)
+        except BlockingIOError:
+            self.restore_reserve()
+            return None
+        if not (data and rights and len(rights[0][2]) == _INT):
+            self.restore_reserve()
+            return None
+        return data[0], int.from_bytes(rights[0][2], sys.byteorder)
+
+    def restore_reserve(self) -> None:
+        """Keep a descriptor in reserve again, where one can be had."""
+        if self._reserve < 0:
+            try:
+                self._reserve = os.dup(self.null)
+            except OSError:
+                pass  # the table is full at this moment; the next call tries again
+
+    def _give_up_reserve(self) -> None:
+        if self._reserve >= 0:
+            os.close(self._reserve)
+            self._reserve = -1

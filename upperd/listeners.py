@@ -1,0 +1,273 @@
+"""Where listening sockets come from, and which of them are ours.
+
+Activated: passed by the service manager; never unlinked, never shut down. Bound: made here, under a lock, so that two
+daemons that start at the same moment end as one, and nobody ever sees the socket with permissions that are not its own:
+lock, probe, bind under a narrow umask, mode, and only then listen (before that a connect() is refused).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+
+from upperd import locks, paths
+
+BACKLOG = 2**31 - 1
+"""The kernel cuts it down to net.core.somaxconn (listen(2))."""
+_MODE = 0o660
+"""Of a socket that we bind, less the umask."""
+_FAMILIES = {socket.AF_UNIX: "unix", socket.AF_INET: "tcp", socket.AF_INET6: "tcp"}
+
+
+class ListenerError(Exception):
+    """A listener cannot be had. The text says why and what to do; `may_fall_back`: TCP may take its place."""
+
+    def __init__(self, text: str, *, may_fall_back: bool = False) -> None:
+        super().__init__(text)
+        self.may_fall_back = may_fall_back
+
+
+class AlreadyRunningError(ListenerError):
+    """A live daemon has the path."""
+
+    def __init__(self, path: str, pid: int) -> None:
+        super().__init__(f"already running (pid {pid or 'unknown'}) on {path}")
+
+
+class ActivationError(ListenerError):
+    """A descriptor that was passed is not a listening stream socket."""
+
+
+class Listener:
+    """A listening socket: whether it is `activated`, and if it is not, the path and the lock that are ours."""
+
+    def __init__(self, sock: socket.socket, name: str = "", *, activated: bool = False) -> None:
+        self.socket = sock
+        self.activated = activated
+        self.name = name
+        self._lock = -1
+        self._inode: tuple[int, int] | None = None
+
+    @property
+    def is_unix(self) -> bool:
+        return self.socket.family == socket.AF_UNIX
+
+    @property
+    def path(self) -> str:
+        """The path of a Unix socket; empty where it has none."""
+        address = self.socket.getsockname()
+        return address if self.is_unix and isinstance(address, str) and not address.startswith("\0") else ""
+
+    @property
+    def address(self) -> str:
+        """For people: unix:/run/upperd/upperd.sock, tcp:127.0.0.1:9999."""
+        address = self.socket.getsockname()
+        if not self.is_unix:
+            host = f"[{address[0]}]" if self.socket.family == socket.AF_INET6 else address[0]
+            return f"tcp:{host}:{address[1]}"
+        text = os.fsdecode(address)
+        return f"unix:@{text[1:]}" if text.startswith("\0") else f"unix:{text}"
+
+    def describe(self) -> str:
+        """The address, and where it comes from."""
+        origin = f"activated as {self.name}" if self.activated else "bound"
+        return f"{self.address} ({origin})"
+
+    def own(self, lock: int) -> None:
+        """The path is ours, by this lock."""
+        self._lock = lock
+        status = os.lstat(self.path)
+        self._inode = (status.st_dev, status.st_ino)
+
+    def unlink(self) -> None:
+        """Remove the path that we bound, if it still is what we bound."""
+        if self._inode is None:
+            return
+        try:
+            status = os.lstat(self.path)
+            if (status.st_dev, status.st_ino) == self._inode:
+                os.unlink(self.path)
+        except OSError:
+            pass  # it is gone, or its folder is: nothing of ours is left
+        self._inode = None
+
+    def close(self) -> None:
+        """Close the socket and let go of the lock."""
+        self.socket.close()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+
+# Activated
+
+
+def adopt(descriptor: int, name: str) -> Listener:
+    """Take a socket that the manager passed. Raises ActivationError."""
+    what = f"descriptor {descriptor} ({name}) passed by the service manager"
+    try:
+        mode = os.fstat(descriptor).st_mode
+    except OSError as error:
+        raise ActivationError(f"{what} is not open: {error.strerror}") from None
+    if not stat.S_ISSOCK(mode):
+        raise ActivationError(f"{what} is not a socket")
+    os.set_inheritable(descriptor, False)
+    sock = socket.socket(fileno=descriptor)
+    complaint = _complaint(sock)
+    if complaint:
+        sock.detach()
+        raise ActivationError(f"{what} {complaint}")
+    sock.setblocking(True)
+    return Listener(sock, name, activated=True)
+
+
+def _complaint(sock: socket.socket) -> str:
+    if sock.family not in _FAMILIES:
+        return f"is of address family {int(sock.family)}, neither Unix nor TCP"
+    if sock.type != socket.SOCK_STREAM:
+        return f"is not a stream socket (ListenStream=) but {sock.type.name}"
+    if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        return "does not listen: upperd takes listening sockets (Accept=no), not connections"
+    return ""
+
+
+# Bound
+
+
+def bind_unix(path: str, *, default_folder_of: int | None = None) -> Listener:
+    """Bind and listen at `path`. Raises ListenerError, AlreadyRunningError.
+
+    `default_folder_of`: make the folder, for this uid.
+    """
+    length = len(os.fsencode(path))
+    if length > paths.MAX_PATH:
+        raise ListenerError(
+            f"{path} has {length} bytes, a socket's path may have {paths.MAX_PATH}: choose a shorter one with --socket",
+            may_fall_back=True,
+        )
+    try:
+        if default_folder_of is not None:
+            paths.make_default_folder(path, default_folder_of)
+        lock = locks.take(paths.lock_of(path))
+    except paths.FolderError as error:
+        raise ListenerError(str(error), may_fall_back=True) from None
+    except locks.LockedError as error:
+        raise AlreadyRunningError(path, error.pid) from None
+    except OSError as error:
+        raise _cannot_bind(path, error) from None
+    try:
+        return _bind_locked(path, lock)
+    except BaseException:
+        os.close(lock)
+        raise
+
+
+def _bind_locked(path: str, lock: int) -> Listener:
+    _clear_stale(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        mask = os.umask(0o177)
+        try:
+            sock.bind(path)
+        finally:
+            os.umask(mask)
+        os.chmod(path, _MODE & ~mask)
+        sock.listen(BACKLOG)
+        listener = Listener(sock)
+        listener.own(lock)
+    except OSError as error:
+        sock.close()
+        raise _cannot_bind(path, error) from None
+    return listener
+
+
+def _clear_stale(path: str) -> None:
+    """Remove a socket that nobody listens on; refuse anything else that is there."""
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _cannot_bind(path, error) from None
+    if not stat.S_ISSOCK(status.st_mode):
+        raise ListenerError(f"{path} is there and is not a socket: remove it, or choose another path with --socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        failure = probe.connect_ex(path)
+        if failure == 0:
+            raise AlreadyRunningError(path, _peer_pid(probe))
+        if failure == errno.EAGAIN:  # its backlog is full
+            raise AlreadyRunningError(path, 0)
+    if failure != errno.ECONNREFUSED:
+        reason = "is a socket of another type" if failure == errno.EPROTOTYPE else os.strerror(failure)
+        raise ListenerError(f"{path}: {reason}: remove it, or choose another path with --socket")
+    try:
+        os.unlink(path)
+    except OSError as error:
+        raise _cannot_bind(path, error) from None
+
+
+def _peer_pid(probe: socket.socket) -> int:
+    credentials = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    return int(memoryview(credentials).cast("i")[0])
+
+
+def _cannot_bind(path: str, error: OSError) -> ListenerError:
+    cure = {
+        errno.ENOENT: f": make the folder {os.path.dirname(path) or '.'} first",
+        errno.EACCES: ": start upperd as a user who may write there, or choose another path with --socket",
+    }.get(error.errno or 0, "")
+    return ListenerError(f"cannot listen on {path}: {error.strerror}{cure}", may_fall_back=True)
+
+
+def bind_tcp(host_port: str) -> list[Listener]:
+    """Bind and listen on every loopback address that HOST:PORT names. Raises ListenerError."""
+    host, _, port = host_port.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        raise ListenerError(f"{host_port}: {error}") from None
+    listeners: list[Listener] = []
+    failure: OSError | None = None
+    for family, _, _, _, address in dict.fromkeys(found):
+        _refuse_remote(host_port, str(address[0]))
+        if listeners and int(port) == 0:
+            # The port that the kernel chose for the first is meant for all.
+            address = (address[0], listeners[0].socket.getsockname()[1], *address[2:])
+        try:
+            listeners.append(_bind_address(family, address))
+        except OSError as error:
+            failure = error
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                break
+    if not listeners or (failure and failure.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)):
+        for listener in listeners:
+            listener.close()
+        reason = failure.strerror if failure else "no address"
+        raise ListenerError(f"cannot listen on tcp:{host_port}: {reason}: choose another with --tcp")
+    return listeners
+
+
+def _bind_address(family: int, address: tuple[object, ...]) -> Listener:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
+        sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return Listener(sock)
+
+
+def _refuse_remote(host_port: str, address: str) -> None:
+    if not (address.startswith("127.") or address == "::1"):
+        raise ListenerError(
+            f"tcp:{host_port} is {address}, not a loopback address: upperd serves this host only; "
+            "let systemd pass a socket (ListenStream=), or put a proxy before it"
+        )

@@ -1,0 +1,56 @@
+"""The lock by which a daemon is known to live.
+
+It is a record lock (fcntl(2), F_SETLK) on a file of its own, mode 0600: a child does not inherit it, so it ends with
+the parent, and nobody but the owner can take it to pretend. The kernel tells who holds it (F_GETLK).
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+
+_FLOCK = "@hhqqi4x"  # struct flock: l_type, l_whence, l_start, l_len, l_pid
+
+
+class LockedError(Exception):
+    """Another process holds the lock: `pid`, 0 where it let go at this moment."""
+
+    def __init__(self, path: str, pid: int) -> None:
+        super().__init__(f"{path} is locked by process {pid}")
+        self.path = path
+        self.pid = pid
+
+
+def take(path: str) -> int:
+    """Lock the file `path`, made where it is missing; return the descriptor that holds the lock.
+
+    Raises LockedError, or OSError. The lock ends when *any* descriptor of the file is closed in this process.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        pid = _holder(descriptor) if error.errno in (errno.EAGAIN, errno.EACCES) else None
+        os.close(descriptor)
+        if pid is None:
+            raise
+        raise LockedError(path, pid) from None
+    return descriptor
+
+
+def holder(path: str) -> int:
+    """The pid of the process that holds the lock of `path`; 0: nobody. Raises OSError (EACCES: not for us to see)."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        return _holder(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _holder(descriptor: int) -> int:
+    asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))
+    return 0 if kind == fcntl.F_UNLCK else int(pid)

@@ -1,0 +1,82 @@
+"""The log: to the journal with fields, else to standard error in lines.
+
+The law: saying something never blocks the daemon and never fails it. What could not be said is counted in `lost`.
+Under systemd an entry goes to the journal's own socket (systemd.journal-fields(7), "Native Journal Protocol"), so that
+`journalctl UPPERD_PEER_UID=1000` finds it. Only the parent logs.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+
+ERROR, WARNING, INFO, DEBUG = 3, 4, 6, 7
+"""Levels, by the numbers of syslog(3)."""
+LEVELS = {"error": ERROR, "warning": WARNING, "info": INFO, "debug": DEBUG}
+
+JOURNAL_SOCKET = "/run/systemd/journal/socket"
+_LINE = 4000
+"""Bytes of a line at most: below PIPE_BUF, so that a pipe that is ready takes it whole."""
+
+
+class Log:
+    """Writes entries: an event from the closed list in upperd(8), a sentence, and fields."""
+
+    def __init__(self, level: str = "info", *, journal: bool = False) -> None:
+        """Entries less important than `level` are left out. `journal`: standard error is the journal."""
+        self._level = LEVELS[level]
+        self._journal = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) if journal else None
+        if self._journal is not None:
+            self._journal.setblocking(False)
+        self.lost = 0
+
+    def is_on(self, level: int) -> bool:
+        """Whether entries of this level are written."""
+        return level <= self._level
+
+    def write(self, level: int, event: str, text: str, **fields: object) -> None:
+        """Log one entry."""
+        if level > self._level:
+            return
+        if not self._send_to_journal(level, event, text, fields):
+            self._write_line(level, event, text, fields)
+
+    def _send_to_journal(self, level: int, event: str, text: str, fields: dict[str, object]) -> bool:
+        if self._journal is None:
+            return False
+        entry = [f"MESSAGE={_printable(text)}", f"PRIORITY={level}", f"UPPERD_EVENT={event}"]
+        entry.append("SYSLOG_IDENTIFIER=upperd")
+        entry += [f"UPPERD_{name.upper()}={_printable(str(value))}" for name, value in fields.items()]
+        try:
+            self._journal.sendto("\n".join((*entry, "")).encode("utf-8", "replace"), JOURNAL_SOCKET)
+        except OSError:
+            return False  # the journal is full or gone: the line on standard error is the second way
+        return True
+
+    def _write_line(self, level: int, event: str, text: str, fields: dict[str, object]) -> None:
+        # Under systemd: the prefix that standard error is read with (sd-daemon(3)).
+        prefix = f"<{level}>" if self._journal is not None else f"upperd[{os.getpid()}] "
+        shown = "".join(f" {name}={_printable(str(value))}" for name, value in fields.items())
+        line = f"{prefix}{event}: {_printable(text)}{shown}".encode("utf-8", "replace")[:_LINE] + b"\n"
+        try:
+            if not _takes_a_line(2):
+                self.lost += 1
+            else:
+                os.write(2, line)
+        except OSError:
+            self.lost += 1
+
+
+def _takes_a_line(descriptor: int) -> bool:
+    """Whether a write would not block: a terminal may be stopped, a pipe full."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    return any(event & select.POLLOUT for _, event in poll.poll(0))
+
+
+def _printable(text: str) -> str:
+    """`text` with every control character, line breaks too, as an escape."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -1,0 +1,144 @@
+"""The options of `upperd`: each is defined once, here, with its flag, its key in TOML, its default and its range.
+
+Imported by the launcher only: dataclasses, argparse and tomllib are too heavy for a process that forks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import tomllib
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from upperd import __version__, log, paths, scoreboard
+
+
+class OptionError(Exception):
+    """A value is wrong. The text names it and says what would be right."""
+
+
+class ConfigError(OptionError):
+    """The file is wrong. The text names it, too."""
+
+
+def _option(default: Any, metavar: str, text: str, **more: Any) -> Any:
+    return field(default=default, metadata={"metavar": metavar, "help": text, **more})
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the operator said, checked. A field `max_children` is `--max-children` and `max-children = N`."""
+
+    socket: str = _option("", "PATH", "listen on this path")
+    tcp: str = _option("", "HOST:PORT", "listen on this loopback address, too")
+    no_socket: bool = _option(False, "", "do not listen on a path: TCP alone")
+    no_fallback: bool = _option(
+        False, "", f"fail where the path cannot be had, instead of listening on {paths.FALLBACK_TCP}"
+    )
+    max_children: int = _option(
+        64, "N", "children at most, busy and spare: connections served at one time", low=1, high=scoreboard.SLOTS
+    )
+    spare_children: int = _option(
+        4, "N", "children that wait for a connection, for each listener", low=1, high=scoreboard.SLOTS
+    )
+    connections_per_child: int = _option(
+        1, "N", "connections of one user that a child serves before it ends", low=1, high=1_000_000_000
+    )
+    drain_timeout: float = _option(
+        30.0, "SECONDS", "how long a connection may go on after SIGTERM", low=0.0, high=86400.0
+    )
+    scoreboard: str = _option("", "FILE", "keep the statistics in this file (default: beside the socket)")
+    log_level: str = _option("info", "LEVEL", "log what is as important as this", choices=tuple(log.LEVELS))
+
+    def __post_init__(self) -> None:
+        for option in fields(self):
+            _check(option.name, getattr(self, option.name), type(option.default), dict(option.metadata))
+        if self.no_socket and self.socket:
+            raise OptionError("--no-socket and --socket exclude each other")
+        if self.no_socket and not self.tcp:
+            raise OptionError("--no-socket needs --tcp HOST:PORT: there is nothing else to listen on")
+        if self.tcp:
+            _check_address(self.tcp)
+
+
+def flag(name: str) -> str:
+    """The name on the command line and in TOML."""
+    return name.replace("_", "-")
+
+
+def _check(name: str, value: Any, kind: type, metadata: dict[str, Any]) -> None:
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise OptionError(f"{flag(name)} is {value!r}: it must be {_KINDS[kind]}")
+    choices = metadata.get("choices")
+    if choices and value not in choices:
+        raise OptionError(f"{flag(name)} is {value!r}: it must be one of {', '.join(choices)}")
+    if isinstance(value, (int, float)) and "low" in metadata:
+        low, high = metadata["low"], metadata["high"]
+        if not low <= value <= high:
+            raise OptionError(f"{flag(name)} is {value}: it must be from {low:.10g} to {high:.10g}")
+    if isinstance(value, str) and ("\0" in value or "\n" in value):
+        raise OptionError(f"{flag(name)} is {value!r}: it must be text of one line")
+
+
+_KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+
+
+def _check_address(address: str) -> None:
+    host, colon, port = address.rpartition(":")
+    if not (colon and host and port.isascii() and port.isdigit() and int(port) < 65536):
+        raise OptionError(f"tcp is {address!r}: it must be HOST:PORT, such as {paths.FALLBACK_TCP} or [::1]:9999")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line. Flags that are not given are absent from the result."""
+    parser = argparse.ArgumentParser(
+        prog="upperd",
+        description="Serve a Unix socket: text in, upper case out. Under systemd it takes the sockets it is passed.",
+        epilog="The manual: man 8 upperd. The client: upperctl.",
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+    for option in fields(Options):
+        _add_flag(parser, option.name, option.default, dict(option.metadata))
+    parser.add_argument("--config", metavar="FILE", help="read options from this TOML file; flags win")
+    parser.add_argument("--check-config", action="store_true", help="check flags and file, and exit")
+    parser.add_argument("--version", action="version", version=f"upperd {__version__}")
+    return parser
+
+
+def _add_flag(parser: argparse.ArgumentParser, name: str, default: Any, metadata: dict[str, Any]) -> None:
+    text = metadata["help"]
+    if type(default) is bool:
+        parser.add_argument(f"--{flag(name)}", dest=name, action="store_true", help=text)
+        return
+    shown = "" if default == "" else f" (default: {default:g})" if type(default) is float else f" (default: {default})"
+    parser.add_argument(
+        f"--{flag(name)}", dest=name, metavar=metadata["metavar"], type=type(default), help=text + shown,
+        choices=metadata.get("choices"),
+    )
+
+
+def read_config(path: str) -> Options:
+    """Read a TOML file. Raises ConfigError."""
+    try:
+        with open(path, "rb") as file:
+            table = tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from None
+    names = {flag(option.name): option.name for option in fields(Options)}
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        if key not in names:
+            near = difflib.get_close_matches(key, names, 1)
+            raise ConfigError(f"{path}: no option {key!r}" + (f"; is it {near[0]!r}?" if near else ""))
+        values[names[key]] = float(value) if type(value) is int and names[key] in _FLOATS else value
+    try:
+        return Options(**values)
+    except OptionError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+_FLOATS = {option.name for option in fields(Options) if type(option.default) is float}

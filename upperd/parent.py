@@ -1,0 +1,441 @@
+"""The parent of preforked children: it forks them ahead of their connections, reaps, tops up, and drains.
+
+The law of this file: the parent never accepts, never reads from a client, and never blocks but in one epoll_wait().
+It is one thread. Every child has a pidfd (pidfd_open(2)) in that epoll, so the end of one is seen at once, in any
+thread of any program, without SIGCHLD, and nobody else's child is ever reaped.
+
+It knows servers only as things that have a listening socket; what is done with a connection is child.py's.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import time
+from itertools import pairwise
+
+from upperd import scoreboard
+from upperd.child import EX_OSERR, Child, Signals
+from upperd.drain import Drain
+from upperd.link import Link
+from upperd.throttle import Throttle
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from resource import struct_rusage
+
+    from upperd.child import Server
+
+AT_REST = scoreboard.SLOTS + 1
+"""`poke_below` while the parent sleeps with nothing to do: every connection taken wakes it."""
+
+_BACKLOG_LOOK = 0.05
+"""Seconds between looks at a backlog that is being served: a child that takes from it need not wake us."""
+EVENTS_A_TURN = 64
+"""Events taken at once. The default of epoll.poll allocates room for 1,023: pages that the next fork copies."""
+
+
+class Living:
+    """A child that lives, or has not been reaped."""
+
+    __slots__ = ("index", "pid", "pidfd", "server")
+
+    def __init__(self, pid: int, pidfd: int, index: int, server: Server) -> None:
+        self.pid = pid
+        self.pidfd = pidfd
+        self.index = index
+        self.server = server
+
+
+class End:
+    """The account of one child that has ended. `words` is its row (see scoreboard.SLOT_FIELDS)."""
+
+    __slots__ = ("pid", "rusage", "status", "was_cut", "was_killed", "words")
+
+    def __init__(
+        self, pid: int, status: int | None, rusage: struct_rusage | None, words: tuple[int, ...]
+    ) -> None:
+        self.pid = pid
+        self.status = status
+        """Of wait(2); None: somebody else reaped it."""
+        self.rusage = rusage
+        self.words = words
+        self.was_cut = False
+        self.was_killed = False
+
+    @property
+    def is_abnormal(self) -> bool:
+        """Whether it ended by a signal or with an exit code that is not 0."""
+        return self.status not in (0, None)
+
+
+class Observer:
+    """Who is told what happens. This one does nothing with it."""
+
+    at_rest = False
+    """Whether nothing needs a turn before something happens; then every connection taken wakes the parent."""
+
+    def turn(self, now: float) -> float | None:
+        """At every turn of the loop. Returns when the next one is wanted at the latest (`time.monotonic`)."""
+        return None
+
+    def child_ended(self, end: End) -> None:
+        """A child was reaped."""
+
+    def throttled(self, reason: str, pause: float) -> None:
+        """No child is forked for `pause` seconds."""
+
+    def resumed(self) -> None:
+        """Forking works again."""
+
+    def deadline_passed(self, left: int) -> None:
+        """The drain deadline is over; `left` children are cut."""
+
+
+class Parent:
+    """The children of one server or several, and the loop that keeps them."""
+
+    def __init__(
+        self,
+        board: scoreboard.Scoreboard | None = None,
+        *,
+        max_children: int,
+        spare_children: int,
+        observer: Observer | None = None,
+    ) -> None:
+        self.board = board or scoreboard.Scoreboard(slots=max_children)
+        self.max_children = max_children
+        self.spare_children = spare_children
+        self.observer = observer or Observer()
+        self.keep_descriptors = True
+        """Whether children keep what else the program has open, as under the stock ForkingMixIn."""
+        self.signals = Signals()
+        self.servers: list[Server] = []
+        self._cast: list[Child] = []
+        """The child of each server that is forked for it."""
+        self._children: dict[int, Living] = {}
+        self._passed: tuple[Server, socket.socket] | None = None
+        self._held: dict[int, int] = {}
+        self._throttle = Throttle()
+        self._drain: Drain | None = None
+        self._stop = False
+        self._link = Link()
+        self._table_end = os.sysconf("SC_OPEN_MAX")
+        self._epoll = select.epoll()
+        self._watched: dict[int, Callable[[], object]] = {}
+        self.watch(self._link.poke_descriptor, self._link.poked)
+        self.watch(self._link.passing_descriptor(), self._take_passed)
+
+    # For the owner
+
+    def add(self, server: Server) -> None:
+        """Serve this server's listener, too. Its number is `server.listener` from now on."""
+        server.listener = len(self.servers)
+        self.servers.append(server)
+        self._cast.append(Child(server, self.board, self._link))
+        self._held[server.listener] = 0
+
+    def watch(self, descriptor: int, callback: Callable[[], object]) -> None:
+        """Call `callback` in the loop whenever `descriptor` is readable."""
+        self._watched[descriptor] = callback
+        self._epoll.register(descriptor, select.EPOLLIN)
+
+    def wake(self) -> None:
+        """Make the loop turn; from another thread or a signal handler, too."""
+        self._link.poke()
+
+    def stop(self) -> None:
+        """Make `run` return after this turn; from another thread or a signal handler, too."""
+        self._stop = True
+        self.wake()
+
+    def run(self) -> None:
+        """Keep spare children until `stop` is called."""
+        self.resume()
+        while not self._stop:
+            self.top_up()
+            self.turn()
+        self._stop = False
+
+    def serve_backlog(self, end: float, listening: list[socket.socket]) -> None:
+        """Serve on until nobody is queued on these sockets: what is queued would be reset when they close.
+
+        `end` is the latest, of `time.monotonic`; `hasten` ends it, too.
+        """
+        queue = select.poll()
+        for sock in listening:
+            queue.register(sock, select.POLLIN)
+        while queue.poll(0) and time.monotonic() < end and not self._stop:
+            self.top_up()
+            self.turn(_BACKLOG_LOOK)
+        self._stop = False
+
+    def resume(self) -> None:
+        """After a drain: children may be forked again."""
+        self._drain = None
+
+    def drain(self, timeout: float, until: Callable[[], bool] | None = None) -> None:
+        """Let every child end: at once if it waits, else with its connection, at `timeout` seconds by force.
+
+        Returns when none is left, or when `until()` holds. A connection that a child passes up is still served.
+        """
+        self._drain = drain = Drain(time.monotonic(), timeout)
+        while (self._children or self._any_passed()) and not (until and until()):
+            if not drain.is_cutting and self._throttle.is_over(time.monotonic()):
+                self._serve_passed()
+            self._send_due(drain)
+            self.turn()
+
+    def hasten(self) -> None:
+        """A drain under way reaches its deadline now."""
+        if self._drain is not None:
+            self._drain.hasten(time.monotonic())
+        else:
+            self._stop = True
+        self.wake()
+
+    def close(self) -> None:
+        """Forget the children and close the link to them: those that are left end."""
+        for child in self._children.values():
+            os.close(child.pidfd)
+        self._children.clear()
+        if self._passed is not None:
+            self._passed[1].close()
+        self._epoll.close()
+        self._link.close()
+
+    def pids(self) -> set[int]:
+        """The children that live, or have not been reaped."""
+        return {child.pid for child in self._children.values()}
+
+    def _any_passed(self) -> bool:
+        if self._passed is None:
+            self._take_passed()
+        return self._passed is not None
+
+    def any_waiting(self) -> bool:
+        """Whether a child still waits in accept()."""
+        return any(self.board.waiting(server.listener) for server in self.servers)
+
+    # The loop
+
+    def turn(self, timeout: float | None = None) -> None:
+        """Wait for what happens next, at most `timeout` seconds, and act on it."""
+        wait = self._seconds_to_wait(timeout)
+        if self._set_poke_below():
+            wait = 0  # a child may have taken a connection by the old rule: look once more before sleeping
+        for descriptor, _ in self._epoll.poll(wait, EVENTS_A_TURN):
+            child = self._children.get(descriptor)
+            if child is not None:
+                self._reap(child)
+            elif descriptor in self._watched:
+                self._watched[descriptor]()
+
+    def _seconds_to_wait(self, timeout: float | None) -> float:
+        """Until the nearest deadline; -1: there is none."""
+        now = time.monotonic()
+        nearest = self.observer.turn(now)
+        if timeout is not None and (nearest is None or now + timeout < nearest):
+            nearest = now + timeout
+        if self._throttle.until is not None and (nearest is None or self._throttle.until < nearest):
+            nearest = self._throttle.until
+        if self._drain is not None and (nearest is None or self._drain.next_deadline() < nearest):
+            nearest = self._drain.next_deadline()
+        return -1 if nearest is None else max(nearest - now, 0)
+
+    def _set_poke_below(self) -> bool:
+        """Tell the children when to wake us. True: the rule has changed."""
+        if self._drain is not None or len(self._children) >= self.max_children:
+            below = 0  # more than the end of a child cannot help us
+        elif self.observer.at_rest:
+            below = AT_REST
+        else:
+            below = self._low_water() + 1
+        if self.board["poke_below"] == below:
+            return False
+        self.board["poke_below"] = below
+        return True
+
+    # Forking
+
+    def _share(self) -> int:
+        """Spare children for each listener, where `max_children` leaves room for them."""
+        return max(1, min(self.spare_children, self.max_children // max(1, len(self.servers))))
+
+    def _low_water(self) -> int:
+        """So few waiting children are topped up: two forks in one go cost less than one, and one again."""
+        return self._share() // 4
+
+    def top_up(self) -> None:
+        """Fork what is missing: a child for a connection that was passed up, and spare children."""
+        if not self._throttle.is_over(time.monotonic()):
+            return
+        self._serve_passed()
+        share, low_water = self._share(), self._low_water()
+        # The listener with the fewest first: at the limit none is starved by another's load.
+        servers = self.servers if len(self.servers) == 1 else sorted(self.servers, key=self._standing)
+        for server in servers:
+            waiting = self.board.waiting(server.listener)
+            room = self.max_children - len(self._children)
+            if room > 0 and waiting <= low_water and self._throttle.until is None:
+                self._fork(server, min(share - waiting, room))
+
+    def _standing(self, server: Server) -> tuple[int, int]:
+        """How many children wait on the server's listener, and how many it has in all."""
+        return self.board.waiting(server.listener), self._held[server.listener]
+
+    def _fork(self, server: Server, count: int, passed: tuple[socket.socket, object] | None = None) -> bool:
+        """Fork `count` children for `server`. False: it failed, and forking is throttled."""
+        child, signals, close = self._cast[server.listener], self.signals, self._not_the_childs(server, passed)
+        state = scoreboard.BUSY if passed else scoreboard.WAITING + server.listener
+        rows = [self.board.claim(server.listener, state) for _ in range(count)]
+        pids = []
+        failure = None
+        # Nothing else is done between the forks: after each of them every page that is written costs a fault.
+        with signals:
+            founded = self._link.renew_group()
+            for index, slot in rows:
+                try:
+                    pid = os.fork()
+                except OSError as error:
+                    failure = error
+                    break
+                if pid == 0:
+                    child.run(index, slot, signals, close, passed)
+                pids.append(pid)
+                if not founded:
+                    self._link.own_signals(pid)
+                    founded = True
+        for (index, _), pid in zip(rows, pids, strict=False):
+            self._keep(pid, index, server)
+        for index, _ in rows[len(pids) :]:
+            self.board.release(index)
+        if failure is not None:
+            self._fork_failed(failure)
+        return failure is None
+
+    def _keep(self, pid: int, index: int, server: Server) -> None:
+        self.board.born(index, pid)
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError as error:
+            # No descriptor to watch it by: a child that cannot be watched is not kept.
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            self.board.release(index)
+            self._fork_failed(error)
+            return
+        self._children[pidfd] = Living(pid, pidfd, index, server)
+        self._held[server.listener] += 1
+        self._epoll.register(pidfd, select.EPOLLIN)
+
+    def _fork_failed(self, error: OSError) -> None:
+        self.board.add("fork_failures")
+        self._pause(f"fork: {error.strerror}")
+
+    def _pause(self, reason: str) -> None:
+        pause = self._throttle.failed(time.monotonic())
+        if pause is not None:
+            self.observer.throttled(reason, pause)
+
+    def _not_the_childs(
+        self, server: Server, passed: tuple[socket.socket, object] | None
+    ) -> list[tuple[int, int]]:
+        """The ranges of descriptors that a child of `server` closes first thing."""
+        if self.keep_descriptors:
+            own = [*self._link.parent_descriptors(), self._epoll.fileno(), *self._children]
+            own += [other.socket.fileno() for other in self.servers if other is not server]
+            return [(descriptor, descriptor + 1) for descriptor in own if descriptor >= 0]
+        keep = [0, 1, 2, server.socket.fileno(), *self._link.child_descriptors()]
+        if passed is not None:
+            keep.append(passed[0].fileno())
+        keep.sort()
+        gaps = [(low + 1, high) for low, high in pairwise(keep) if high - low > 1]
+        return [*gaps, (keep[-1] + 1, self._table_end)]
+
+    # Connections that were accepted already
+
+    def serve_connection(self, server: Server, request: socket.socket, address: object) -> None:
+        """Fork a child for a connection, as the stock ForkingMixIn does. At the limit, waits for a child to end.
+
+        Raises OSError where the fork fails.
+        """
+        while len(self._children) >= self.max_children:
+            self.turn()
+        if not self._fork(server, 1, (request, address)):
+            raise OSError("no child can be forked for the connection; forking is throttled")
+
+    def _take_passed(self) -> None:
+        """A child passed up a connection of another user. One at a time: the next waits in the queue."""
+        taken = self._link.take_passed()
+        if taken is None:
+            return
+        listener, descriptor = taken
+        connection = socket.socket(fileno=descriptor)
+        if listener >= len(self.servers):
+            self._close_passed(connection)
+            return
+        self._passed = (self.servers[listener], connection)
+        self._epoll.modify(self._link.passing_descriptor(), 0)
+
+    def _serve_passed(self) -> None:
+        """Fork a child for the connection that was passed up; while that is impossible, it waits."""
+        while self._passed is not None and len(self._children) < self.max_children:
+            server, connection = self._passed
+            if not self._fork(server, 1, (connection, "")):
+                return
+            self.board.add("passed")
+            self._passed = None
+            self._close_passed(connection)
+            self._take_passed()
+
+    def _close_passed(self, connection: socket.socket) -> None:
+        connection.close()
+        self._link.restore_reserve()
+        self._epoll.modify(self._link.passing_descriptor(), select.EPOLLIN)
+
+    # Ends
+
+    def _send_due(self, drain: Drain) -> None:
+        was_cutting = drain.is_cutting
+        due = drain.signal_due(time.monotonic())
+        if drain.is_cutting and not was_cutting:
+            self.observer.deadline_passed(len(self._children))
+        if due is not None:
+            for child in self._children.values():
+                try:
+                    signal.pidfd_send_signal(child.pidfd, due)
+                except ProcessLookupError:
+                    pass  # it has ended; the epoll says so in this very turn
+
+    def _reap(self, child: Living) -> None:
+        try:
+            _, status, rusage = os.wait4(child.pid, 0)
+        except ChildProcessError:
+            status, rusage = None, None
+        # Before close(): a child just forked may hold a copy, and epoll would report it for ever (epoll(7), Q6).
+        self._epoll.unregister(child.pidfd)
+        os.close(child.pidfd)
+        del self._children[child.pidfd]
+        self._held[child.server.listener] -= 1
+        end = End(child.pid, status, rusage, tuple(self.board.words(child.index)))
+        end.was_cut = end.words[scoreboard.OUTCOME] == scoreboard.CUT
+        end.was_killed = status == signal.SIGKILL and self._drain is not None and self._drain.is_cutting
+        self.board.release(child.index)
+        self._count(end)
+        self.observer.child_ended(end)
+
+    def _count(self, end: End) -> None:
+        self.board.add("ended")
+        if end.was_cut or end.was_killed:
+            self.board.add("killed" if end.was_killed else "cut")
+        elif end.is_abnormal:
+            self.board.add("crashed")
+            if end.words[scoreboard.CONNECTIONS] == 0 and self._drain is None:
+                cause = "accept() failed" if end.status == EX_OSERR << 8 else "it ended"
+                self._pause(f"child {end.pid}: {cause} before its first connection")
+        elif end.words[scoreboard.CONNECTIONS] and self._throttle.succeeded():
+            self.observer.resumed()

@@ -1,0 +1,264 @@
+"""When to say what: STATUS and the watchdog to the manager, the account of every child to the log.
+
+The law: the daemon's loop asks at every turn; nothing here waits. One status a second at most and only when it
+changes; RECORDS_A_SECOND ends of children a second, the rest summed in one entry; every abnormal end.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from upperd import log, scoreboard
+from upperd.parent import End, Observer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from upperd.log import Log
+    from upperd.notify import Notifier
+
+STATUS_SECONDS = 1.0
+RECORDS_A_SECOND = 50
+"""Of normal ends. The journal drops from a flood; what is summed still adds up."""
+
+_SUMMED = ("connections", "messages", "bytes_in", "bytes_out", "undecodable", "refused")
+
+
+class Reporter(Observer):
+    """Observes the children of one daemon, and reports."""
+
+    def __init__(
+        self, board: scoreboard.Scoreboard, log: Log, notifier: Notifier, watchdog_usec: int = 0
+    ) -> None:
+        self._board = board
+        self._log = log
+        self._notifier = notifier
+        self._watchdog_seconds = watchdog_usec / 2e6 if watchdog_usec else None
+        self._next_watchdog = 0.0
+        self._next_status = 0.0
+        self._status = ""
+        self._seen = (-1, -1)
+        self._window = 0.0
+        self._records = 0
+        self._unrecorded: dict[str, int] | None = None
+        self.phase = "starting"
+        """The word that the status begins with; none while serving."""
+
+    # Turns
+
+    def turn(self, now: float) -> float | None:
+        """Report what is due; return when to be asked again."""
+        if self._unrecorded is not None and now >= self._window:
+            self._write_sum()
+        deadline = self._report_status(now)
+        if self._unrecorded is not None and (deadline is None or self._window < deadline):
+            deadline = self._window
+        self.at_rest = deadline is None
+        if self._watchdog_seconds is not None:
+            deadline = self._feed_watchdog(now, deadline)
+        return deadline
+
+    def _report_status(self, now: float) -> float | None:
+        """Send the status if one is due. Returns when the next may be; None: nothing moves."""
+        busy = self._board.busy()
+        seen = (self._board["forked"], self._board["ended"])
+        if busy == 0 and seen == self._seen:
+            return None
+        if now < self._next_status:
+            return self._next_status
+        self._next_status = now + STATUS_SECONDS
+        if busy == 0:
+            self._seen = seen
+        self._send_status()
+        return self._next_status
+
+    def status(self) -> str:
+        """The status of this moment."""
+        return status_line(self._board, self.phase)
+
+    def _send_status(self) -> None:
+        """Send the status if it has changed."""
+        if self._notifier.is_connected:
+            status = self.status()
+            if status != self._status and self._notifier.send(f"STATUS={status}"):
+                self._status = status
+
+    def _feed_watchdog(self, now: float, deadline: float | None) -> float:
+        """The loop turns: say so, at half of the time that the manager gives."""
+        assert self._watchdog_seconds is not None
+        if now >= self._next_watchdog:
+            self._notifier.send("WATCHDOG=1")
+            self._next_watchdog = now + self._watchdog_seconds
+        return self._next_watchdog if deadline is None else min(deadline, self._next_watchdog)
+
+    # What happens
+
+    def throttled(self, reason: str, pause: float) -> None:
+        """No child is forked for a while."""
+        self._log.write(log.WARNING, "throttle", f"{reason}; forking again in {pause:g} s", pause_usec=int(pause * 1e6))
+
+    def resumed(self) -> None:
+        """Forking works again."""
+        self._log.write(log.INFO, "resume", "children serve again")
+
+    def deadline_passed(self, left: int) -> None:
+        """The drain deadline is over."""
+        self._log.write(log.WARNING, "cut", f"the drain deadline is over: {left} children are cut", children=left)
+
+    def child_ended(self, end: End) -> None:
+        """Account for one child: every abnormal end, and as many normal ones as the rate allows."""
+        if end.was_cut or end.was_killed:
+            self._write_record(log.WARNING, end)
+        elif end.is_abnormal:
+            self._write_record(log.ERROR, end)
+        elif not end.words[scoreboard.CONNECTIONS]:
+            if self._log.is_on(log.DEBUG):
+                self._write_record(log.DEBUG, end)
+        elif self._log.is_on(log.INFO):
+            self._record_normal(end)
+
+    def _record_normal(self, end: End) -> None:
+        now = time.monotonic()
+        if now >= self._window:
+            if self._unrecorded is not None:
+                self._write_sum()
+            self._window, self._records = now + 1.0, 0
+        self._records += 1
+        if self._records <= RECORDS_A_SECOND:
+            self._write_record(log.INFO, end)
+            return
+        if self._unrecorded is None:
+            self._unrecorded = dict.fromkeys(("children", *_SUMMED), 0)
+        self._unrecorded["children"] += 1
+        for name in _SUMMED:
+            self._unrecorded[name] += end.words[scoreboard.SLOT_FIELDS.index(name)]
+
+    def _write_sum(self) -> None:
+        assert self._unrecorded is not None
+        summed, self._unrecorded = self._unrecorded, None
+        text = f"{summed['children']} more children served {summed['connections']} connections"
+        self._log.write(log.INFO, "ends", text, **summed)
+
+    def flush(self) -> None:
+        """Write what is still summed."""
+        if self._unrecorded is not None:
+            self._write_sum()
+
+    def _write_record(self, level: int, end: End) -> None:
+        self._log.write(level, "end", _sentence(end), **_fields(end))
+        self._board["records_lost"] = self._log.lost
+
+
+# Words
+
+
+def status_line(board: scoreboard.Scoreboard, phase: str) -> str:
+    """The STATUS of sd_notify(3): one line for `systemctl status`."""
+    rows = list(board.living())
+    busy = [row for row in rows if row.state == scoreboard.BUSY]
+    total = {name: board[name] + sum(int(row.words[field]) for row in rows) for name, field in _TOTALS}
+    spare = len(rows) - len(busy)
+    parts = [
+        f"{len(busy)} busy, {spare} spare of {board['max_children']} children",
+        f"{total['connections']} connections, {size(total['bytes_in'])} in, {size(total['bytes_out'])} out",
+    ]
+    trouble = [(total["refused"], "refused")]
+    trouble += [(board[name], name.replace("_", " ")) for name in ("crashed", "cut", "killed", "fork_failures")]
+    if any(count for count, _ in trouble):
+        parts.append(", ".join(f"{count} {name}" for count, name in trouble if count))
+    if busy:
+        parts.append(_busiest(max(busy, key=lambda row: int(row.words[scoreboard.BYTES_IN]))))
+    return (f"{phase}: " if phase else "") + "; ".join(parts)
+
+
+_TOTALS = (
+    ("connections", scoreboard.CONNECTIONS),
+    ("bytes_in", scoreboard.BYTES_IN),
+    ("bytes_out", scoreboard.BYTES_OUT),
+    ("refused", scoreboard.REFUSED),
+)
+
+
+def _busiest(row: scoreboard.Row) -> str:
+    words = row.words
+    return f"busiest {words[scoreboard.PID]} ({peer(words)}) {size(words[scoreboard.BYTES_IN])} in"
+
+
+def peer(words: memoryview | tuple[int, ...]) -> str:
+    """Who is at the other end, for people."""
+    uid = words[scoreboard.PEER_UID]
+    return "unknown peer" if uid == scoreboard.UNKNOWN else f"uid {uid}"
+
+
+def size(count: int) -> str:
+    """A number of bytes for people: 999 B, 1.0 kB, 12.3 MB."""
+    if count < 1000:
+        return f"{count} B"
+    value, unit = float(count), 0
+    while value >= 999.95 and unit < 6:
+        value, unit = value / 1000, unit + 1
+    return f"{value:.1f} {' kMGTPE'[unit]}B"
+
+
+def ending(status: int | None) -> str:
+    """How a process ended, from its wait(2) status: an exit code, or the name of a signal."""
+    if status is None:
+        return "unknown"
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        try:
+            return signal.Signals(number).name
+        except ValueError:
+            return f"signal {number}"
+    return str(os.WEXITSTATUS(status))
+
+
+def _sentence(end: End) -> str:
+    words = end.words
+    served = f"served {words[scoreboard.CONNECTIONS]} of {peer(words)}, {size(words[scoreboard.BYTES_IN])}"
+    if end.was_killed:
+        return f"child {end.pid} {served}, was killed at the drain deadline"
+    if end.was_cut:
+        return f"child {end.pid} {served}, was cut at the drain deadline"
+    if not end.is_abnormal:
+        return f"child {end.pid} {served}"
+    hint = " (out of memory?)" if end.status == signal.SIGKILL else ""
+    how = "by" if end.status is not None and os.WIFSIGNALED(end.status) else "with exit code"
+    return f"child {end.pid} {served}, ended {how} {ending(end.status)}{hint}"
+
+
+def _fields(end: End) -> dict[str, object]:
+    words, rusage = end.words, end.rusage
+    known = {name: words[field] for name, field in _RECORDED if words[field] != scoreboard.UNKNOWN}
+    since = words[scoreboard.CONNECTED] or words[scoreboard.STARTED]
+    fields: dict[str, object] = {"child_pid": end.pid, **known}
+    fields["duration_usec"] = max(0, scoreboard.now_usec() - since)
+    fields["exit"] = ending(end.status)
+    fields["outcome"] = _outcome(words[scoreboard.OUTCOME])
+    if rusage is not None:
+        fields["maxrss_kb"] = rusage.ru_maxrss
+        fields["user_usec"] = int(rusage.ru_utime * 1e6)
+        fields["system_usec"] = int(rusage.ru_stime * 1e6)
+    return fields
+
+
+def _outcome(number: int) -> str:
+    return scoreboard.OUTCOMES[number] if number < len(scoreboard.OUTCOMES) else "unknown"
+
+
+_RECORDED = tuple(
+    (name, scoreboard.SLOT_FIELDS.index(name))
+    for name in (
+        "listener",
+        "peer_uid",
+        "peer_gid",
+        "peer_pid",
+        "connections",
+        "messages",
+        "bytes_in",
+        "bytes_out",
+        "undecodable",
+        "refused",
+    )
+)

@@ -1,0 +1,412 @@
+"""The scoreboard: a table in shared memory with one slot for each child, and the totals.
+
+The daemon maps it for writing, its children inherit the map, and `upperctl` maps the file for reading. So figures cost
+no request to the daemon, can be had while it is overloaded, and survive it.
+
+Who writes what (one writer for each field, so there is no lock):
+
+- the header, and of a slot `pid`, `generation`, `listener`, `started_usec`: the parent;
+- the rest of a slot, and its byte in the state column: the child that owns the slot; the parent while there is none.
+
+What a child writes is gossip: a child may be broken. The parent never indexes by it, and a reader clamps it.
+
+Layout, version 1. Every number is an unsigned 64-bit word in the byte order of the host; times are microseconds of
+CLOCK_MONOTONIC.
+
+    offset 0      the header: words in the order of HEADER_FIELDS
+    offset 1024   text in UTF-8, lines ending in a newline, then zeros: the version, then one line for each listener
+    offset 4096   the state column: one byte a slot (see FREE, BUSY, WAITING)
+    offset 8192   the slots: 16 words each, in the order of SLOT_FIELDS
+
+The states stand in a column of their own so that "how many children wait on listener 2" is one `bytes.count`, for the
+parent and for a child that has just taken a connection alike.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import time
+
+TYPE_CHECKING = False  # typing itself is too much memory for a process that forks
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAGIC = int.from_bytes(b"UPPERD\x00\x01", "little")
+SLOTS = 4096
+"""The ceiling of `max_children`: slots in every scoreboard."""
+
+_TEXT = 1024
+_STATES = 4096
+_TABLE = _STATES + SLOTS
+_WORDS_A_SLOT = 16
+SIZE = _TABLE + SLOTS * _WORDS_A_SLOT * 8
+
+UNKNOWN = 2**64 - 1
+"""Stands for a peer's uid, gid or pid that cannot be known (TCP)."""
+
+# State of a slot.
+FREE = 0
+BUSY = 1
+"""The child serves a connection, or is on its way out."""
+WAITING = 0x80
+"""WAITING + n: the child waits in accept() on listener n."""
+LISTENERS = 0x80
+"""The ceiling of listeners, so that WAITING + n is a byte."""
+
+SLOT_FIELDS = (
+    "pid",
+    "generation",
+    "listener",
+    "started_usec",
+    "peer_uid",
+    "peer_gid",
+    "peer_pid",
+    "connections",
+    "messages",
+    "bytes_in",
+    "bytes_out",
+    "undecodable",
+    "refused",
+    "connected_usec",
+    "active_usec",
+    "outcome",
+)
+(
+    PID,
+    GENERATION,
+    LISTENER,
+    STARTED,
+    PEER_UID,
+    PEER_GID,
+    PEER_PID,
+    CONNECTIONS,
+    MESSAGES,
+    BYTES_IN,
+    BYTES_OUT,
+    UNDECODABLE,
+    REFUSED,
+    CONNECTED,
+    ACTIVE,
+    OUTCOME,
+) = range(_WORDS_A_SLOT)
+
+OUTCOMES = ("", "done", "quiet", "cut", "reset", "refused", "failed", "passed")
+"""How a child's last connection ended, by the number in `outcome`:
+
+done: at the client's end of file; quiet: by us, while draining, in a quiet moment; cut: by us at the drain deadline;
+reset: by the client, before it had read everything; refused: by `verify_request`; failed: the handler raised;
+passed: it came from another user and was handed to the parent. Empty: none has ended yet.
+"""
+NONE, DONE, QUIET, CUT, RESET, REFUSED_OUTCOME, FAILED, PASSED = range(len(OUTCOMES))
+
+PHASES = ("starting", "ready", "draining", "stopped")
+STARTING, READY, DRAINING, STOPPED = range(len(PHASES))
+
+HEADER_FIELDS = (
+    "magic",
+    "pid",
+    "pid_started",  # field 22 of /proc/PID/stat: with the pid it names one process for ever
+    "phase",
+    "started_usec",
+    "started_unix_usec",
+    "slots",
+    "max_children",
+    "spare_children",
+    "connections_per_child",
+    "drain_timeout_usec",
+    "listeners",
+    "poke_below",
+    "forked",
+    "ended",
+    "crashed",
+    "cut",
+    "killed",
+    "fork_failures",
+    "passed",
+    "records_lost",
+    # Totals of the children that have ended. Those of the living are added by `Snapshot`.
+    "connections",
+    "messages",
+    "bytes_in",
+    "bytes_out",
+    "undecodable",
+    "refused",
+)
+_HEADER = {name: index for index, name in enumerate(HEADER_FIELDS)}
+_SUMMED = (
+    (CONNECTIONS, _HEADER["connections"]),
+    (MESSAGES, _HEADER["messages"]),
+    (BYTES_IN, _HEADER["bytes_in"]),
+    (BYTES_OUT, _HEADER["bytes_out"]),
+    (UNDECODABLE, _HEADER["undecodable"]),
+    (REFUSED, _HEADER["refused"]),
+)
+_POKE_BELOW = _HEADER["poke_below"]
+
+
+_BLANK = memoryview(bytes(_WORDS_A_SLOT * 8)).cast("Q")
+
+
+class ScoreboardError(Exception):
+    """The file is not a scoreboard that this version can read. The text says what is wrong."""
+
+
+def now_usec() -> int:
+    """The time of every time field: microseconds of CLOCK_MONOTONIC."""
+    return time.monotonic_ns() // 1000
+
+
+class Slot:
+    """A child's own row, as the child sees it."""
+
+    __slots__ = ("words",)
+
+    def __init__(self, words: memoryview) -> None:
+        self.words = words
+
+    def connected(self, uid: int, gid: int, pid: int) -> None:
+        """A connection of this peer was accepted."""
+        words = self.words
+        words[PEER_UID] = uid
+        words[PEER_GID] = gid
+        words[PEER_PID] = pid
+        words[CONNECTIONS] += 1
+        words[CONNECTED] = words[ACTIVE] = now_usec()
+        words[OUTCOME] = NONE
+
+    def received(self, size: int) -> None:
+        """A message of `size` bytes came in: as much as one read returned."""
+        words = self.words
+        words[MESSAGES] += 1
+        words[BYTES_IN] += size
+        words[ACTIVE] = now_usec()
+
+    def sent(self, size: int) -> None:
+        """The kernel took `size` bytes of the answer."""
+        self.words[BYTES_OUT] += size
+
+    def undecodable(self, count: int) -> None:
+        """`count` more bytes were not UTF-8."""
+        self.words[UNDECODABLE] += count
+
+    def idle_usec(self) -> int:
+        """How long nothing has come in, in microseconds."""
+        return now_usec() - int(self.words[ACTIVE])
+
+    @property
+    def outcome(self) -> int:
+        return int(self.words[OUTCOME])
+
+    @outcome.setter
+    def outcome(self, outcome: int) -> None:
+        self.words[OUTCOME] = outcome
+
+
+class Row:
+    """A slot in use, as the parent reads it: its state byte and its words."""
+
+    __slots__ = ("state", "words")
+
+    def __init__(self, state: int, words: memoryview) -> None:
+        self.state = state
+        self.words = words
+
+
+class Scoreboard:
+    """The daemon's side: create, claim, release, count."""
+
+    def __init__(self, path: str | None = None, slots: int = SLOTS) -> None:
+        """Create the file `path` anew (mode 0640), or anonymous shared memory where `path` is None.
+
+        `slots` are used, at most SLOTS; the file is always as long as SLOTS needs. A reader of the file that was there
+        before keeps its last figures. Raises OSError, ENOSPC too: all of the memory is allocated here, because a page
+        that cannot be had later is a SIGBUS.
+        """
+        self.path = path
+        self._map = mmap.mmap(-1, SIZE) if path is None else _create(path)
+        self._words = memoryview(self._map)[:_STATES].cast("Q")
+        self._states = memoryview(self._map)[_STATES : _STATES + slots]
+        self._table = memoryview(self._map)[_TABLE:].cast("Q")
+        self._free = list(range(slots - 1, -1, -1))
+        self["slots"] = slots
+        self["started_usec"] = now_usec()
+        self["started_unix_usec"] = time.time_ns() // 1000
+        self["pid"] = os.getpid()
+        self["pid_started"] = pid_started(os.getpid()) or 0
+        # Last: from now on a reader believes the rest.
+        self["magic"] = MAGIC
+
+    def __getitem__(self, field: str) -> int:
+        return int(self._words[_HEADER[field]])
+
+    def __setitem__(self, field: str, value: int) -> None:
+        self._words[_HEADER[field]] = value
+
+    def add(self, field: str, count: int = 1) -> None:
+        """Count `count` more in a field of the header."""
+        self._words[_HEADER[field]] += count
+
+    def describe(self, version: str, listeners: list[str]) -> None:
+        """Write the text part: our version, and each listener in the order of their numbers."""
+        self["listeners"] = len(listeners)
+        text = "".join(f"{line}\n" for line in (version, *listeners)).encode("utf-8", "replace")
+        room = _STATES - _TEXT - 1
+        self._map[_TEXT:_STATES] = text[:room].ljust(room + 1, b"\0")
+
+    # The parent's side of a slot
+
+    def claim(self, listener: int, state: int) -> tuple[int, Slot]:
+        """Take a free slot for a child about to be forked for `listener`; return its index, and the row.
+
+        Raises IndexError where there is none: the caller keeps to `max_children`.
+        """
+        index = self._free.pop()
+        words = self.words(index)
+        words[:] = _BLANK
+        words[LISTENER] = listener
+        words[STARTED] = now_usec()
+        words[GENERATION] = self["forked"] + 1
+        self._states[index] = state
+        return index, Slot(words)
+
+    def born(self, index: int, pid: int) -> None:
+        """The child of the slot was forked."""
+        self._table[index * _WORDS_A_SLOT + PID] = pid
+        self.add("forked")
+
+    def release(self, index: int) -> None:
+        """The child is gone: add its figures to the totals, free the slot."""
+        words = self.words(index)
+        header = self._words
+        for field, total in _SUMMED:
+            count = words[field]
+            if count:
+                # Wraps like the counters of an interface: a broken child's nonsense must not stop the parent.
+                count += header[total]
+                header[total] = count if count <= UNKNOWN else count & UNKNOWN
+        self._states[index] = FREE
+        words[PID] = 0
+        self._free.append(index)
+
+    def words(self, index: int) -> memoryview:
+        """The words of a slot, writable."""
+        start = index * _WORDS_A_SLOT
+        return self._table[start : start + _WORDS_A_SLOT]
+
+    # The child's side
+
+    def take(self, index: int, listener: int) -> bool:
+        """The child of the slot has taken a connection from `listener`. Returns whether to wake the parent for it."""
+        states = self._states
+        states[index] = BUSY
+        return states.tobytes().count(WAITING + listener) < self._words[_POKE_BELOW]
+
+    def set_state(self, index: int, state: int) -> None:
+        """FREE, BUSY, or WAITING + the number of the listener."""
+        self._states[index] = state
+
+    # Counting
+
+    def state(self, index: int) -> int:
+        """The state byte of a slot."""
+        return int(self._states[index])
+
+    def waiting(self, listener: int) -> int:
+        """How many children wait in accept() on `listener`."""
+        return self._states.tobytes().count(WAITING + listener)
+
+    def busy(self) -> int:
+        """How many children serve a connection."""
+        return self._states.tobytes().count(BUSY)
+
+    def living(self) -> Iterator[Row]:
+        """The slots in use."""
+        for index, state in enumerate(self._states.tobytes()):
+            if state != FREE:
+                yield Row(state, self.words(index))
+
+    def snapshot(self) -> Snapshot:
+        """All figures of this moment."""
+        return Snapshot(bytes(self._map))
+
+
+class Snapshot:
+    """An immutable reading of a scoreboard: `header` and `children` by field name.
+
+    The totals in `header` include those of the living. Everything is clamped: what a child wrote may be nonsense.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        if len(data) < SIZE:
+            raise ScoreboardError(f"it has {len(data)} bytes, not {SIZE}: truncated, or not a scoreboard")
+        words = memoryview(data).cast("Q")
+        self.header = {name: int(words[index]) for name, index in _HEADER.items()}
+        if self.header["magic"] != MAGIC:
+            raise ScoreboardError("it does not begin with the mark of a scoreboard of version 1")
+        self.header["phase"] = min(self.header["phase"], STOPPED)
+        text = data[_TEXT:_STATES].partition(b"\0")[0].decode("utf-8", "replace").splitlines()
+        self.version = text[0] if text else "?"
+        self.listeners = text[1:]
+        self.children = list(self._living(data, words))
+        for child in self.children:
+            for field, total in _SUMMED:
+                name = HEADER_FIELDS[total]
+                self.header[name] = (self.header[name] + int(child[SLOT_FIELDS[field]])) & UNKNOWN
+
+    def _living(self, data: bytes, words: memoryview) -> Iterator[dict[str, int]]:
+        for index in range(SLOTS):
+            state = data[_STATES + index]
+            if state == FREE:
+                continue
+            start = _TABLE // 8 + index * _WORDS_A_SLOT
+            child = dict(zip(SLOT_FIELDS, map(int, words[start : start + _WORDS_A_SLOT]), strict=True))
+            child["slot"] = index
+            child["waiting"] = int(state >= WAITING)
+            child["listener"] = min(child["listener"], max(len(self.listeners) - 1, 0))
+            child["outcome"] = child["outcome"] if child["outcome"] < len(OUTCOMES) else NONE
+            yield child
+
+    @property
+    def busy(self) -> int:
+        """Children that serve a connection."""
+        return sum(not child["waiting"] for child in self.children)
+
+    @property
+    def spare(self) -> int:
+        """Children that wait for one."""
+        return sum(child["waiting"] for child in self.children)
+
+
+def read(path: str) -> Snapshot:
+    """Read the scoreboard at `path`. Raises OSError, or ScoreboardError where it is something else."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with open(descriptor, "rb", buffering=0) as file:
+        return Snapshot(file.read(SIZE) or b"")
+
+
+def pid_started(pid: int) -> int | None:
+    """When the process started, in clock ticks since boot (proc(5), stat, field 22); None: it is gone or hidden."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return int(file.read().rpartition(b")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _create(path: str) -> mmap.mmap:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o640)
+    try:
+        os.fchmod(descriptor, 0o640)
+        os.posix_fallocate(descriptor, 0, SIZE)
+        return mmap.mmap(descriptor, SIZE)
+    except OSError:
+        os.unlink(path)
+        raise
+    finally:
+        os.close(descriptor)

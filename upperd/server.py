@@ -1,0 +1,279 @@
+"""`PreforkingMixIn`, a better `socketserver.ForkingMixIn`, and the two servers of upperd that are made with it.
+
+    class EchoServer(PreforkingMixIn, socketserver.UnixStreamServer):
+        connections_per_child = 100
+
+    with EchoServer("/run/echo.sock", EchoHandler) as server:
+        server.serve_forever()
+
+The hooks keep their names and their meaning. What differs from the stock class:
+
+- a child is forked before its connection, waits in `get_request`, and calls `verify_request`, `finish_request`,
+  `handle_error` and `shutdown_request` itself; the parent never accepts (`handle_request` is the stock one and does);
+- `serve_forever` may run in any thread, `shutdown` be called from any thread and any signal handler;
+- nothing blocks the loop: not `max_children`, not a full table, not a child that hangs;
+- `server_close` waits for the children at most `drain_timeout` seconds.
+
+It knows sockets and processes, nothing of upper case or of systemd.
+"""
+
+from __future__ import annotations
+
+import _socket
+import math
+import socket
+import socketserver
+import struct
+import threading
+import time
+
+from upperd import scoreboard
+from upperd.parent import Parent
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    _Address = Any
+    _Base = socketserver.TCPServer
+else:
+    _Base = object
+
+QUIET_SECONDS = 1.0
+"""A connection on which nothing came in for so long is quiet, and ended by a drain."""
+LINGER_SECONDS = 0.5
+"""How long a TCP connection that we end is read on: a reset would take our last answer from the client."""
+
+
+class PreforkingMixIn(socketserver.ForkingMixIn, _Base):
+    """Serve each request in a process that was forked before it came."""
+
+    max_children = 64
+    """Children at most, busy and spare; 1 to 4096."""
+    spare_children = 4
+    """Children that wait for a connection, where `max_children` leaves room."""
+    connections_per_child = 1
+    """Connections that a child serves, one after the other and never of two users, before it ends."""
+    drain_timeout = 30.0
+    """Seconds that `server_close` gives the children, where `block_on_close` is true."""
+    request_queue_size = 2**31 - 1
+    """The backlog: the kernel cuts it down to its maximum (listen(2), net.core.somaxconn)."""
+
+    listener = 0
+    """The number of our listener in the scoreboard."""
+    slot: scoreboard.Slot | None = None
+    """In a child: its row of the scoreboard."""
+    parent: Parent | None = None
+    """Who keeps our children. Made when it is needed first, unless several servers share one."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._prepare_shutdown()
+
+    def _prepare_shutdown(self) -> None:
+        self._stopping = False
+        self._stopped = threading.Event()
+        self._stopped.set()
+        self._serving_thread: int | None = None
+
+    # What socketserver promises
+
+    def serve_forever(self, poll_interval: float | None = 0.5) -> None:
+        """Serve until `shutdown`; call `service_actions` at least every `poll_interval` seconds (None: on events)."""
+        parent = self._get_parent()
+        self._stopped.clear()
+        self._serving_thread = threading.get_ident()
+        try:
+            parent.resume()
+            while not self._stopping:
+                parent.top_up()
+                parent.turn(poll_interval)
+                self.service_actions()
+        finally:
+            # Who waits in accept() must not take a connection after this; who is busy goes on.
+            parent.drain(math.inf, until=lambda: not parent.any_waiting())
+            self._stopping = False
+            self._serving_thread = None
+            self._stopped.set()
+
+    def shutdown(self) -> None:
+        """Stop `serve_forever`, and wait until it has returned (but where that would wait for ourselves)."""
+        self._stopping = True
+        if self.parent is not None:
+            self.parent.wake()
+        if self._serving_thread != threading.get_ident():
+            self._stopped.wait()
+
+    def process_request(self, request: Any, client_address: _Address) -> None:
+        """Fork a child for a request that the parent has accepted itself (`handle_request` does)."""
+        self._get_parent().serve_connection(self, request, client_address)
+        self.close_request(request)
+
+    @property
+    def active_children(self) -> set[int]:  # type: ignore[override]
+        """The pids of the children that have not been reaped."""
+        return self.parent.pids() if self.parent is not None else set()
+
+    def collect_children(self, *, blocking: bool = False) -> None:
+        """Reap the children that have ended; if `blocking`, end them all, within `drain_timeout` seconds."""
+        if self.parent is None:
+            return
+        if not blocking:
+            self.parent.turn(0)
+            return
+        self.parent.drain(self.drain_timeout)
+        self.parent.close()
+        self.parent = None
+
+    # Hooks of our own, called in a child
+
+    def peer_credentials(self, request: Any) -> tuple[int, int, int]:
+        """The peer's uid, gid and pid when it connected (unix(7), SO_PEERCRED); UNKNOWN each where none can be had."""
+        if self.address_family != socket.AF_UNIX:
+            return scoreboard.UNKNOWN, scoreboard.UNKNOWN, scoreboard.UNKNOWN
+        pid, uid, gid = struct.unpack("=III", request.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        return uid, gid, pid
+
+    def quiesce_request(self, request: Any) -> None:
+        """The server drains: end the request as soon as it may. Called in a signal handler, again and again.
+
+        The default lets it go on to its own end.
+        """
+
+    def cut_request(self, request: Any) -> None:
+        """The drain deadline is over: end the request now. Called in a signal handler, again and again.
+
+        The default closes the connection's way in, so that the handler reads an end of file.
+        """
+        _ignoring_errors(request.shutdown, socket.SHUT_RD)
+
+    def _get_parent(self) -> Parent:
+        if self.parent is None:
+            self.parent = Parent(max_children=self.max_children, spare_children=self.spare_children)
+            self.parent.add(self)
+        return self.parent
+
+
+class _UpperServer(PreforkingMixIn):
+    """What the Unix and the TCP server of upperd share: an adopted listener, and the way they drain."""
+
+    input_ended = False
+    """In a child: the handler is to read no more from its connection."""
+
+    def __init__(self, listener: socket.socket, handler: Callable[..., Any]) -> None:
+        """Serve the listening socket `listener`, whoever made it."""
+        # Not TCPServer's constructor, which makes a socket of its own and binds it.
+        socketserver.BaseServer.__init__(self, listener.getsockname(), handler)
+        self._prepare_shutdown()
+        self.socket = listener
+        self.address_family = listener.family
+
+    def get_request(self) -> tuple[Any, Any]:
+        """Accept a connection, as the bare socket of C: socket.accept() turns numbers into enums, some sixty pages."""
+        descriptor, address = self.socket._accept()  # type: ignore[attr-defined]
+        return _socket.socket(self.address_family, socket.SOCK_STREAM, 0, descriptor), address
+
+    def handle_error(self, request: Any, client_address: _Address) -> None:
+        """Report the exception in one line on standard error."""
+        from upperd.child import report_exception
+
+        report_exception()
+
+    # Draining. The handler waits in recv(). A receive time-out set by the signal handler makes that recv(), begun
+    # again after the signal, fail with EAGAIN once the client was quiet; the handler then asks `input_paused`.
+
+    def quiesce_request(self, request: Any) -> None:
+        """Let recv() fail when the client has been quiet for QUIET_SECONDS."""
+        self._set_receive_timeout(request, self._until_quiet())
+
+    def input_paused(self, request: Any, unanswered: int) -> bool:
+        """Nothing can be read at this moment: whether the handler is to go on reading.
+
+        `unanswered` is how many bytes it holds back: a client in the middle of a character is not quiet.
+        """
+        if self.input_ended:
+            return False
+        left = self._until_quiet()
+        if unanswered or left > 0:
+            self._set_receive_timeout(request, left or QUIET_SECONDS)
+            return True
+        self._mark(scoreboard.QUIET)
+        return self._end_input(request)
+
+    def _end_input(self, request: Any) -> bool:
+        """Take nothing more from the client. Returns whether the handler is to read what there is."""
+        raise NotImplementedError
+
+    def _until_quiet(self) -> float:
+        idle = self.slot.idle_usec() / 1e6 if self.slot is not None else 0.0
+        return max(0.0, QUIET_SECONDS - idle)
+
+    def _mark(self, outcome: int) -> None:
+        if self.slot is not None:
+            self.slot.outcome = outcome
+
+    @staticmethod
+    def _set_receive_timeout(request: Any, seconds: float) -> None:
+        usec = max(1, int(seconds * 1e6))  # zero would mean: for ever
+        timeval = struct.pack("@ll", usec // 1_000_000, usec % 1_000_000)
+        _ignoring_errors(request.setsockopt, socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
+
+
+class UnixServer(_UpperServer, socketserver.UnixStreamServer):
+    """Serves a listening Unix-domain stream socket.
+
+    To end a connection without losing a byte: after SHUT_RD the client's next write fails, and everything that the
+    kernel had taken before it is read to the end of file, answered, and only then is the connection closed.
+    """
+
+    def _end_input(self, request: Any) -> bool:
+        _ignoring_errors(request.shutdown, socket.SHUT_RD)
+        return True
+
+    def cut_request(self, request: Any) -> None:
+        self._mark(scoreboard.CUT)
+        self._end_input(request)
+
+
+class TCPServer(_UpperServer, socketserver.TCPServer):
+    """Serves a listening TCP socket.
+
+    SHUT_RD stops nothing here. So: answer what was read, SHUT_WR, read and discard for a moment, close.
+    """
+
+    def __init__(self, listener: socket.socket, handler: Callable[..., Any]) -> None:
+        super().__init__(listener, handler)
+        # On the listener: Linux hands both down to what it accepts (tcp(7), socket(7)).
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+    def _end_input(self, request: Any) -> bool:
+        self.input_ended = True
+        return False
+
+    def cut_request(self, request: Any) -> None:
+        self._mark(scoreboard.CUT)
+        self._end_input(request)
+        self._set_receive_timeout(request, 0)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close the connection; where we ended it, not before the client had a moment to see that."""
+        if self.input_ended:
+            _ignoring_errors(request.shutdown, socket.SHUT_WR)
+            _ignoring_errors(self._discard, request)
+        super().shutdown_request(request)
+
+    def _discard(self, request: Any) -> None:
+        self._set_receive_timeout(request, LINGER_SECONDS)
+        end = time.monotonic() + LINGER_SECONDS
+        while time.monotonic() < end and request.recv(65536):
+            pass
+
+
+def _ignoring_errors(call: Callable[..., object], *arguments: object) -> None:
+    """For what is done to a connection that may be gone: then there is nothing left to do."""
+    try:
+        call(*arguments)
+    except OSError:
+        pass

@@ -1,0 +1,67 @@
+"""The streaming upper-caser: bytes in, upper-cased bytes out.
+
+The law of this file: no socket, no clock, no log. What comes out depends on the bytes that went in and never
+on how they were cut, because Unicode's full default case mapping (The Unicode Standard, 3.13 "Default Case
+Algorithms", `toUppercase`; Python's `str.upper`) looks at one code point at a time. So the only state is the
+beginning of a UTF-8 sequence (RFC 3629) whose next byte has not come yet: at most three bytes.
+
+A byte that is not UTF-8 comes back as it is, and is counted. It passes through `str` as a lone surrogate (PEP 383,
+`surrogateescape`), which has no upper case and turns back into its byte.
+"""
+
+from __future__ import annotations
+
+from codecs import utf_8_decode
+
+
+class UpperCaser:
+    """Upper-cases one stream. `feed` it what arrives, `finish` it at the end of file."""
+
+    __slots__ = ("_unfinished", "undecodable")
+
+    def __init__(self) -> None:
+        self._unfinished = b""
+        self.undecodable = 0
+        """Bytes that were not UTF-8 so far."""
+
+    @property
+    def unfinished(self) -> int:
+        """Bytes held back because the sequence that they begin is not complete: 0 to 3."""
+        return len(self._unfinished)
+
+    def feed(self, data: bytes) -> bytes:
+        """Take the next `data` of the stream; return all of the output that is certain by now."""
+        if self._unfinished:
+            data = self._unfinished + data
+            self._unfinished = b""
+        if data.isascii():
+            # The usual text: bytes.upper knows ASCII only, and is five times as fast.
+            return data.upper()
+        return self._feed_utf8(data, False)
+
+    def finish(self) -> bytes:
+        """Return what was held back, unchanged: the stream ended inside a sequence."""
+        data, self._unfinished = self._unfinished, b""
+        return self._feed_utf8(data, True) if data else b""
+
+    def _feed_utf8(self, data: bytes, final: bool) -> bytes:
+        try:
+            text, consumed = utf_8_decode(data, "strict", final)
+        except UnicodeDecodeError:
+            return self._feed_broken(data, final)
+        return text.upper().encode() + self._hold_back(data[consumed:])
+
+    def _feed_broken(self, data: bytes, final: bool) -> bytes:
+        text, consumed = utf_8_decode(data, "surrogateescape", final)
+        # Text that was UTF-8 has no surrogates, so what `ignore` leaves out are the broken bytes.
+        self.undecodable += len(text) - len(text.encode("utf-8", "ignore").decode())
+        return text.upper().encode("utf-8", "surrogateescape") + self._hold_back(data[consumed:])
+
+    def _hold_back(self, rest: bytes) -> bytes:
+        if len(rest) == 2 and b"\xed\xa0" <= rest <= b"\xed\xbf":
+            # Half a surrogate can never become UTF-8. The codec still waits for its third byte, for the sake of
+            # its `surrogatepass` (bpo-24214); nobody here has to.
+            self.undecodable += 2
+            return rest
+        self._unfinished = rest
+        return b""
