@@ -1,8 +1,8 @@
 """What a child does between fork() and _exit(): accept a connection, serve it, end.
 
 The law of this file: it runs in the child alone, and everything it needs was made by the parent before the fork,
-because what a child touches first is a page to copy. A child has no handler of its parent's, no descriptor of its
-parent's, and never returns.
+because what a child touches first is a page to copy (hence names imported one by one, and plain numbers). A child has
+no handler of its parent's, no descriptor of its parent's, and never returns.
 
 Signals, as a child takes them:
 
@@ -23,14 +23,27 @@ import errno
 import os
 import signal
 import sys
+from os import closerange
+from signal import set_wakeup_fd
 
-from upperd import scoreboard
+from upperd.scoreboard import (
+    DONE,
+    FAILED,
+    NONE,
+    OUTCOME,
+    PASSED,
+    REFUSED,
+    REFUSED_OUTCOME,
+    WAITING,
+    Scoreboard,
+    Slot,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
-    from typing import Any, NoReturn, Protocol
+    from typing import Any, Protocol
 
     from upperd.link import Link
 
@@ -40,7 +53,7 @@ if TYPE_CHECKING:
         socket: Any
         listener: int
         connections_per_child: int
-        slot: scoreboard.Slot | None
+        slot: Slot | None
 
         def get_request(self) -> tuple[Any, object]: ...
         def verify_request(self, request: Any, client_address: object) -> bool: ...
@@ -85,7 +98,7 @@ class Child:
 
     __slots__ = ("_board", "_ending", "_link", "_listener", "_request", "_server", "_uid", "draining")
 
-    def __init__(self, server: Server, board: scoreboard.Scoreboard, link: Link) -> None:
+    def __init__(self, server: Server, board: Scoreboard, link: Link) -> None:
         self._server = server
         self._board = board
         self._link = link
@@ -95,44 +108,33 @@ class Child:
         self._ending = EX_OK
         self.draining = False
 
-    def run(
-        self,
-        index: int,
-        slot: scoreboard.Slot,
-        signals: Signals,
-        close: list[tuple[int, int]],
-        passed: tuple[Any, object] | None,
-    ) -> NoReturn:
-        """Be the child: serve up to `connections_per_child` connections, the `passed` one first, and exit.
-
-        `index` and `slot` are our row, `close` the ranges of descriptors that are not ours.
-        """
-        status = EX_SOFTWARE
-        try:
-            status = self.live(index, slot, signals, close, passed)
-        except BaseException:
-            report_exception()
-        finally:
-            os._exit(status)
-
     def live(
         self,
         index: int,
-        slot: scoreboard.Slot,
+        slot: Slot,
         signals: Signals,
         close: list[tuple[int, int]],
         passed: tuple[Any, object] | None,
     ) -> int:
-        """All of a child's life but its exit; returns the exit status."""
-        signals.settle(self)
-        for low, high in close:
-            os.closerange(low, high)
-        if not self._link.watch_parent():
-            return EX_OK
-        return self._serve(index, slot, passed)
+        """Be the child: serve up to `connections_per_child` connections, the `passed` one first.
+
+        Returns the status to exit with; nothing is raised.
+
+        `index` and `slot` are our row, `close` the ranges of descriptors that are not ours.
+        """
+        try:
+            signals.settle(self)
+            for low, high in close:
+                closerange(low, high)
+            if self._link.watch_parent():
+                return self._serve(index, slot, passed)
+        except BaseException:
+            report_exception()
+            return EX_SOFTWARE
+        return EX_OK
 
     def _serve(
-        self, index: int, slot: scoreboard.Slot, passed: tuple[Any, object] | None
+        self, index: int, slot: Slot, passed: tuple[Any, object] | None
     ) -> int:
         """Accept and serve until we are to end; return the exit status."""
         server, board = self._server, self._board
@@ -148,12 +150,12 @@ class Child:
             if not self._is_ours(slot, accepted[0]):
                 self._link.pass_up(accepted[0], self._listener)
                 return EX_OK
-            if not self._finish(slot, *accepted):
+            if not self._finish(slot, accepted[0], accepted[1]):
                 return EX_SOFTWARE
             left -= 1
             if left <= 0 or self.draining:
                 return EX_OK
-            board.set_state(index, scoreboard.WAITING + self._listener)
+            board.set_state(index, WAITING + self._listener)
 
     def _accept(self) -> tuple[Any, object] | None:
         """Wait for a connection; None when we are to end."""
@@ -168,18 +170,18 @@ class Child:
                     return None
         return None
 
-    def _is_ours(self, slot: scoreboard.Slot, request: Any) -> bool:
+    def _is_ours(self, slot: Slot, request: Any) -> bool:
         """Whether we may serve this peer: a child never serves two users."""
         uid, gid, pid = self._server.peer_credentials(request)
         if self._uid is None:
             self._uid = uid
         elif self._uid != uid:
-            slot.outcome = scoreboard.PASSED
+            slot.words[OUTCOME] = PASSED
             return False
         slot.connected(uid, gid, pid)
         return True
 
-    def _finish(self, slot: scoreboard.Slot, request: Any, address: object) -> bool:
+    def _finish(self, slot: Slot, request: Any, address: object) -> bool:
         """Serve one connection by the hooks of socketserver. False: the handler raised."""
         server = self._server
         self._request = request
@@ -189,15 +191,15 @@ class Child:
         try:
             if server.verify_request(request, address):
                 server.finish_request(request, address)
-                outcome = scoreboard.DONE
+                outcome = DONE
             else:
-                slot.words[scoreboard.REFUSED] += 1
-                outcome = scoreboard.REFUSED_OUTCOME
+                slot.words[REFUSED] += 1
+                outcome = REFUSED_OUTCOME
         except Exception:
-            served, outcome = False, scoreboard.FAILED
+            served, outcome = False, FAILED
             server.handle_error(request, address)
-        if slot.outcome == scoreboard.NONE:
-            slot.outcome = outcome
+        if slot.words[OUTCOME] == NONE:
+            slot.words[OUTCOME] = outcome
         self._request = None
         server.shutdown_request(request)
         return served
@@ -239,7 +241,7 @@ class Signals:
 
     def settle(self, child: Child) -> None:
         """In the child: its handlers stand, signals may come."""
-        signal.set_wakeup_fd(-1)
+        set_wakeup_fd(-1)
         for number in (DRAIN, CUT, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, child.on_signal)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -267,6 +269,10 @@ class SharedSignals(Signals):
         elif self._child is not None:
             self._child.on_signal(signum)
 
+    def forget_child(self) -> None:
+        """After a rehearsal in the parent: there is no child. (A real one would have it to free: twenty pages.)"""
+        self._child = None
+
     def __enter__(self) -> SharedSignals:
         return self
 
@@ -277,7 +283,7 @@ class SharedSignals(Signals):
         """In the child: say whose signals they are."""
         self._child = child
         # Or a signal of ours would be written where the parent's wake-up pipe was: to a client, perhaps.
-        signal.set_wakeup_fd(-1)
+        set_wakeup_fd(-1)
 
 
 def report_exception() -> None:

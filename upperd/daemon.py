@@ -16,6 +16,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import socket
 import sys
 import time
 
@@ -121,7 +122,7 @@ class Daemon:
         gc.collect()
         gc.disable()
         try:
-            rehearse(UnixServer, UpperHandler, self._signals)
+            rehearse(self._make_server, self._signals)
         except OSError as error:
             self._log.write(log.DEBUG, "starting", f"not warmed up: {error}")
         gc.freeze()
@@ -142,11 +143,14 @@ class Daemon:
         # What is read is not needed: the handler has left its note, and the loop turns.
         parent.watch(reading, lambda: os.read(reading, 512))
         for listener in self._listeners:
-            server_class = UnixServer if listener.is_unix else TCPServer
-            server = server_class(listener.socket, UpperHandler)
-            server.connections_per_child = settings.connections_per_child
-            parent.add(server)
+            parent.add(self._make_server(listener.socket))
         return parent
+
+    def _make_server(self, listening: socket.socket) -> UnixServer | TCPServer:
+        server_class = UnixServer if listening.family == socket.AF_UNIX else TCPServer
+        server = server_class(listening, UpperHandler)
+        server.connections_per_child = self._settings.connections_per_child
+        return server
 
     def _announce(self) -> None:
         """Every listener listens, its spare children wait: ready."""

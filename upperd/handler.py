@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from socketserver import BaseRequestHandler
 
-from upperd import scoreboard
+from upperd.scoreboard import RESET
 from upperd.transform import UpperCaser
 
 FIRST_READ = 448
@@ -22,11 +22,10 @@ LARGE_READ = 65536
 class _NoSlot:
     """Counts nothing: the server has no scoreboard."""
 
-    outcome = 0
-
     def received(self, size: int) -> None: ...
     def sent(self, size: int) -> None: ...
     def undecodable(self, count: int) -> None: ...
+    def end(self, outcome: int) -> None: ...
 
 
 class UpperHandler(BaseRequestHandler):
@@ -40,7 +39,7 @@ class UpperHandler(BaseRequestHandler):
         try:
             self._stream(UpperCaser())
         except ConnectionError:
-            self.slot.outcome = scoreboard.RESET
+            self.slot.end(RESET)
 
     def _stream(self, caser: UpperCaser) -> None:
         request, slot = self.request, self.slot
@@ -49,7 +48,7 @@ class UpperHandler(BaseRequestHandler):
             try:
                 data = request.recv(size)
             except BlockingIOError:
-                if not self._input_paused(caser.unfinished):
+                if not self._input_paused(len(caser.unfinished)):
                     break
                 continue
             if not data:
@@ -61,7 +60,8 @@ class UpperHandler(BaseRequestHandler):
             if answer:
                 request.sendall(answer)
                 slot.sent(len(answer))
-        self._end(caser)
+        if caser.unfinished or caser.undecodable:
+            self._end(caser)
 
     def _input_paused(self, unanswered: int) -> bool:
         """Nothing can be read, and the connection has a time-out: whether to go on reading."""
@@ -69,9 +69,8 @@ class UpperHandler(BaseRequestHandler):
         return input_paused is not None and bool(input_paused(self.request, unanswered))
 
     def _end(self, caser: UpperCaser) -> None:
-        if caser.unfinished:
-            rest = caser.finish()
+        rest = caser.finish()
+        if rest:
             self.request.sendall(rest)
             self.slot.sent(len(rest))
-        if caser.undecodable:
-            self.slot.undecodable(caser.undecodable)
+        self.slot.undecodable(caser.undecodable)

@@ -14,6 +14,7 @@ import fcntl
 import os
 import socket
 import sys
+from os import eventfd_write, getppid, setpgid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,12 +26,14 @@ _INT = 4
 class Link:
     """One parent's link to all of its children; made by the parent before the first fork."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_rehearsal: bool = False) -> None:
+        """`is_rehearsal`: the parent itself plays the child, and must stay in its own process group."""
         self.poke_descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self.lifeline, self._lifeline_end = os.pipe2(os.O_CLOEXEC)
         fcntl.fcntl(self.lifeline, fcntl.F_SETFL, os.O_NONBLOCK | os.O_ASYNC)
-        self._group = 0
-        self.parent = os.getpid()
+        self._is_rehearsal = is_rehearsal
+        self._group = os.getpgrp() if is_rehearsal else 0
+        self.parent = os.getppid() if is_rehearsal else os.getpid()
         self._passing_parent, self.passing_child = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._passing_parent.setblocking(False)
         self.null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
@@ -39,7 +42,7 @@ class Link:
     def poke(self) -> None:
         """Make the parent's loop turn. May be called by a child, another thread, or a signal handler."""
         try:
-            os.eventfd_write(self.poke_descriptor, 1)
+            eventfd_write(self.poke_descriptor, 1)
         except BlockingIOError:
             pass  # 2**64 - 2 pokes are waiting: it will turn
 
@@ -82,12 +85,14 @@ class Link:
         Not PR_SET_PDEATHSIG (prctl(2)): that one fires when the *thread* that forked ends.
         """
         try:
-            os.setpgid(0, self._group)
+            setpgid(0, self._group)
         except OSError:
             self._watch_parent_alone()  # the group's last member ended at this moment
-        return os.getppid() == self.parent
+        return getppid() == self.parent
 
     def _watch_parent_alone(self) -> None:
+        if self._is_rehearsal:
+            return  # a session leader may not call setpgid(), nor is it to get SIGIO
         # The owner of SIGIO belongs to an open file description (fcntl(2), F_SETOWN): open one for ourselves.
         own = os.open(f"/proc/self/fd/{self.lifeline}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         fcntl.fcntl(own, fcntl.F_SETOWN, os.getpid())

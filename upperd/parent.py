@@ -114,6 +114,7 @@ class Parent:
         """Whether children keep what else the program has open, as under the stock ForkingMixIn."""
         self.signals = Signals()
         self.servers: list[Server] = []
+        self._share = self._low_water = 0
         self._cast: list[Child] = []
         """The child of each server that is forked for it."""
         self._children: dict[int, Living] = {}
@@ -122,6 +123,8 @@ class Parent:
         self._throttle = Throttle()
         self._drain: Drain | None = None
         self._stop = False
+        self._is_calm = False
+        """Whether nothing happened in the last turn."""
         self._link = Link()
         self._table_end = os.sysconf("SC_OPEN_MAX")
         self._epoll = select.epoll()
@@ -135,6 +138,11 @@ class Parent:
         """Serve this server's listener, too. Its number is `server.listener` from now on."""
         server.listener = len(self.servers)
         self.servers.append(server)
+        # Spare children for each listener, where `max_children` leaves room for them.
+        self._share = max(1, min(self.spare_children, self.max_children // len(self.servers)))
+        # So few waiting are topped up while connections come in. Measured: what the parent writes after a fork costs
+        # a page fault for each page, whether it forked one child or four; and four are forked before the next comes.
+        self._low_water = self._share // 8
         self._cast.append(Child(server, self.board, self._link))
         self._held[server.listener] = 0
 
@@ -227,7 +235,9 @@ class Parent:
         wait = self._seconds_to_wait(timeout)
         if self._set_poke_below():
             wait = 0  # a child may have taken a connection by the old rule: look once more before sleeping
-        for descriptor, _ in self._epoll.poll(wait, EVENTS_A_TURN):
+        events = self._epoll.poll(wait, EVENTS_A_TURN)
+        self._is_calm = wait > 0 and not events
+        for descriptor, _ in events:
             child = self._children.get(descriptor)
             if child is not None:
                 self._reap(child)
@@ -253,7 +263,7 @@ class Parent:
         elif self.observer.at_rest:
             below = AT_REST
         else:
-            below = self._low_water() + 1
+            below = self._low_water + 1
         if self.board["poke_below"] == below:
             return False
         self.board["poke_below"] = below
@@ -261,20 +271,13 @@ class Parent:
 
     # Forking
 
-    def _share(self) -> int:
-        """Spare children for each listener, where `max_children` leaves room for them."""
-        return max(1, min(self.spare_children, self.max_children // max(1, len(self.servers))))
-
-    def _low_water(self) -> int:
-        """So few waiting children are topped up: two forks in one go cost less than one, and one again."""
-        return self._share() // 4
-
     def top_up(self) -> None:
         """Fork what is missing: a child for a connection that was passed up, and spare children."""
         if not self._throttle.is_over(time.monotonic()):
             return
         self._serve_passed()
-        share, low_water = self._share(), self._low_water()
+        share = self._share
+        low_water = share - 1 if self._is_calm else self._low_water
         # The listener with the fewest first: at the limit none is starved by another's load.
         servers = self.servers if len(self.servers) == 1 else sorted(self.servers, key=self._standing)
         for server in servers:
@@ -291,6 +294,7 @@ class Parent:
         """Fork `count` children for `server`. False: it failed, and forking is throttled."""
         child, signals, close = self._cast[server.listener], self.signals, self._not_the_childs(server, passed)
         state = scoreboard.BUSY if passed else scoreboard.WAITING + server.listener
+        live, leave = child.live, os._exit
         rows = [self.board.claim(server.listener, state) for _ in range(count)]
         pids = []
         failure = None
@@ -304,7 +308,7 @@ class Parent:
                     failure = error
                     break
                 if pid == 0:
-                    child.run(index, slot, signals, close, passed)
+                    leave(live(index, slot, signals, close, passed))
                 pids.append(pid)
                 if not founded:
                     self._link.own_signals(pid)

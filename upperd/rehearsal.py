@@ -7,7 +7,6 @@ less for each. It serves an autobound abstract socket (unix(7)), which no client
 
 from __future__ import annotations
 
-import os
 import socket
 
 from upperd import scoreboard
@@ -16,34 +15,24 @@ from upperd.link import Link
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from upperd.child import Signals
-    from upperd.server import UnixServer
+    from collections.abc import Callable
+
+    from upperd.child import Server, SharedSignals
 
 ROUNDS = 20
 """PEP 659 specialises after some eight calls; more than this changed nothing."""
 
 
-class _RehearsalLink(Link):
-    """A link on which the parent may play the child: it stays in its own process group."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._group = os.getpgrp()
-        self.parent = os.getppid()
-
-    def _watch_parent_alone(self) -> None:
-        pass  # a session leader may not call setpgid(); nor is it to get SIGIO when the rehearsal is over
-
-
-def rehearse(server_class: type[UnixServer], handler: type, signals: Signals) -> None:
+def rehearse(make_server: Callable[[socket.socket], Server], signals: SharedSignals) -> None:
     """Serve ROUNDS short connections in this process. Raises OSError where no socket can be had."""
     board = scoreboard.Scoreboard(slots=1)
     board["poke_below"] = 2
-    link = _RehearsalLink()
+    link = Link(is_rehearsal=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind("")
         listener.listen(1)
-        server = server_class(listener, handler)
+        # As the true ones, to the order of its attributes: what is specialised is specialised for that.
+        server = make_server(listener)
         nothing = (listener.fileno(), listener.fileno())
         for _ in range(ROUNDS):
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
@@ -53,4 +42,5 @@ def rehearse(server_class: type[UnixServer], handler: type, signals: Signals) ->
                 index, slot = board.claim(0, scoreboard.WAITING)
                 Child(server, board, link).live(index, slot, signals, [nothing, nothing], None)
                 board.release(index)
+    signals.forget_child()
     link.close()

@@ -26,7 +26,9 @@ from __future__ import annotations
 
 import mmap
 import os
+import sys
 import time
+from time import monotonic_ns
 
 TYPE_CHECKING = False  # typing itself is too much memory for a process that forks
 if TYPE_CHECKING:
@@ -145,7 +147,13 @@ _SUMMED = (
 _POKE_BELOW = _HEADER["poke_below"]
 
 
-_BLANK = memoryview(bytes(_WORDS_A_SLOT * 8)).cast("Q")
+_BLANK = memoryview(
+    b"".join(
+        (UNKNOWN if field in (PEER_UID, PEER_GID, PEER_PID) else 0).to_bytes(8, sys.byteorder)
+        for field in range(_WORDS_A_SLOT)
+    )
+).cast("Q")
+"""A row before its child has done anything."""
 
 
 class ScoreboardError(Exception):
@@ -154,7 +162,7 @@ class ScoreboardError(Exception):
 
 def now_usec() -> int:
     """The time of every time field: microseconds of CLOCK_MONOTONIC."""
-    return time.monotonic_ns() // 1000
+    return monotonic_ns() // 1000
 
 
 class Slot:
@@ -172,7 +180,7 @@ class Slot:
         words[PEER_GID] = gid
         words[PEER_PID] = pid
         words[CONNECTIONS] += 1
-        words[CONNECTED] = words[ACTIVE] = now_usec()
+        words[CONNECTED] = words[ACTIVE] = monotonic_ns() // 1000
         words[OUTCOME] = NONE
 
     def received(self, size: int) -> None:
@@ -180,26 +188,24 @@ class Slot:
         words = self.words
         words[MESSAGES] += 1
         words[BYTES_IN] += size
-        words[ACTIVE] = now_usec()
+        words[ACTIVE] = monotonic_ns() // 1000
 
     def sent(self, size: int) -> None:
-        """The kernel took `size` bytes of the answer."""
-        self.words[BYTES_OUT] += size
+        """The kernel took `size` bytes of the answer, which may have waited for a slow reader."""
+        words = self.words
+        words[BYTES_OUT] += size
+        words[ACTIVE] = monotonic_ns() // 1000
 
     def undecodable(self, count: int) -> None:
         """`count` more bytes were not UTF-8."""
         self.words[UNDECODABLE] += count
 
     def idle_usec(self) -> int:
-        """How long nothing has come in, in microseconds."""
+        """How long nothing has come in or gone out, in microseconds."""
         return now_usec() - int(self.words[ACTIVE])
 
-    @property
-    def outcome(self) -> int:
-        return int(self.words[OUTCOME])
-
-    @outcome.setter
-    def outcome(self, outcome: int) -> None:
+    def end(self, outcome: int) -> None:
+        """The connection ended, or is about to, in this way (see OUTCOMES)."""
         self.words[OUTCOME] = outcome
 
 
@@ -265,7 +271,7 @@ class Scoreboard:
         words = self.words(index)
         words[:] = _BLANK
         words[LISTENER] = listener
-        words[STARTED] = now_usec()
+        words[STARTED] = monotonic_ns() // 1000
         words[GENERATION] = self["forked"] + 1
         self._states[index] = state
         return index, Slot(words)

@@ -19,16 +19,17 @@ It knows sockets and processes, nothing of upper case or of systemd.
 
 from __future__ import annotations
 
-import _socket
 import math
 import socket
 import socketserver
 import struct
 import threading
 import time
+from _socket import socket as BareSocket  # noqa: N812  # it is a class, whatever its name
 
 from upperd import scoreboard
 from upperd.parent import Parent
+from upperd.scoreboard import UNKNOWN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,6 +40,13 @@ if TYPE_CHECKING:
     _Base = socketserver.TCPServer
 else:
     _Base = object
+
+# What every child uses, as plain numbers and functions: an enum is a page or three for each child to copy.
+_AF_UNIX = int(socket.AF_UNIX)
+_SOCK_STREAM = int(socket.SOCK_STREAM)
+_SHUT_WR = int(socket.SHUT_WR)
+_SOL_SOCKET, _SO_PEERCRED = int(socket.SOL_SOCKET), int(socket.SO_PEERCRED)
+_unpack_credentials = struct.Struct("=III").unpack  # struct ucred (unix(7))
 
 QUIET_SECONDS = 1.0
 """A connection on which nothing came in for so long is quiet, and ended by a drain."""
@@ -130,9 +138,9 @@ class PreforkingMixIn(socketserver.ForkingMixIn, _Base):
 
     def peer_credentials(self, request: Any) -> tuple[int, int, int]:
         """The peer's uid, gid and pid when it connected (unix(7), SO_PEERCRED); UNKNOWN each where none can be had."""
-        if self.address_family != socket.AF_UNIX:
-            return scoreboard.UNKNOWN, scoreboard.UNKNOWN, scoreboard.UNKNOWN
-        pid, uid, gid = struct.unpack("=III", request.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        if self.address_family != _AF_UNIX:
+            return UNKNOWN, UNKNOWN, UNKNOWN
+        pid, uid, gid = _unpack_credentials(request.getsockopt(_SOL_SOCKET, _SO_PEERCRED, 12))
         return uid, gid, pid
 
     def quiesce_request(self, request: Any) -> None:
@@ -167,12 +175,22 @@ class _UpperServer(PreforkingMixIn):
         socketserver.BaseServer.__init__(self, listener.getsockname(), handler)
         self._prepare_shutdown()
         self.socket = listener
-        self.address_family = listener.family
+        self.address_family = self._family = int(listener.family)
+        self.slot = None
+        self.listener = 0
 
     def get_request(self) -> tuple[Any, Any]:
         """Accept a connection, as the bare socket of C: socket.accept() turns numbers into enums, some sixty pages."""
         descriptor, address = self.socket._accept()  # type: ignore[attr-defined]
-        return _socket.socket(self.address_family, socket.SOCK_STREAM, 0, descriptor), address
+        return BareSocket(self._family, _SOCK_STREAM, 0, descriptor), address
+
+    def shutdown_request(self, request: Any) -> None:
+        """As the stock one does; with a plain number, and in one function."""
+        try:
+            request.shutdown(_SHUT_WR)
+        except OSError:
+            pass  # the peer was faster
+        request.close()
 
     def handle_error(self, request: Any, client_address: _Address) -> None:
         """Report the exception in one line on standard error."""
@@ -211,7 +229,7 @@ class _UpperServer(PreforkingMixIn):
 
     def _mark(self, outcome: int) -> None:
         if self.slot is not None:
-            self.slot.outcome = outcome
+            self.slot.end(outcome)
 
     @staticmethod
     def _set_receive_timeout(request: Any, seconds: float) -> None:

@@ -17,23 +17,19 @@ from codecs import utf_8_decode
 class UpperCaser:
     """Upper-cases one stream. `feed` it what arrives, `finish` it at the end of file."""
 
-    __slots__ = ("_unfinished", "undecodable")
+    __slots__ = ("undecodable", "unfinished")
 
     def __init__(self) -> None:
-        self._unfinished = b""
+        self.unfinished = b""
+        """What is held back because the sequence that it begins is not complete: 0 to 3 bytes."""
         self.undecodable = 0
-        """Bytes that were not UTF-8 so far."""
-
-    @property
-    def unfinished(self) -> int:
-        """Bytes held back because the sequence that they begin is not complete: 0 to 3."""
-        return len(self._unfinished)
+        """How many bytes were not UTF-8 so far."""
 
     def feed(self, data: bytes) -> bytes:
         """Take the next `data` of the stream; return all of the output that is certain by now."""
-        if self._unfinished:
-            data = self._unfinished + data
-            self._unfinished = b""
+        if self.unfinished:
+            data = self.unfinished + data
+            self.unfinished = b""
         if data.isascii():
             # The usual text: bytes.upper knows ASCII only, and is five times as fast.
             return data.upper()
@@ -41,7 +37,7 @@ class UpperCaser:
 
     def finish(self) -> bytes:
         """Return what was held back, unchanged: the stream ended inside a sequence."""
-        data, self._unfinished = self._unfinished, b""
+        data, self.unfinished = self.unfinished, b""
         return self._feed_utf8(data, True) if data else b""
 
     def _feed_utf8(self, data: bytes, final: bool) -> bytes:
@@ -63,5 +59,5 @@ class UpperCaser:
             # its `surrogatepass` (bpo-24214); nobody here has to.
             self.undecodable += 2
             return rest
-        self._unfinished = rest
+        self.unfinished = rest
         return b""

@@ -1,0 +1,138 @@
+"""What a connection costs in page faults, and what one that is held open costs in memory.
+
+Starts the daemon as it is installed in this environment, and the stock server of the socketserver documentation beside
+it, serves connections of 64 bytes, one child each, and prints for both: minor page faults of a child and of the parent
+for one connection (ru_minflt of wait4(2)), and the memory (PSS) that each of 200 held connections adds.
+
+    .venv/bin/python bench/faults.py
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+CONNECTIONS = 1000
+HELD = 200
+MESSAGE = b"a" * 64
+LIMITS = {"child": 170, "parent": 50, "KiB a connection": 300}
+"""Of upperd; the aim of its first version."""
+
+STOCK = """
+import socketserver, sys
+
+class Handler(socketserver.BaseRequestHandler):
+    def handle(self):
+        while data := self.request.recv(1024):
+            self.request.sendall(data.upper())
+
+class Server(socketserver.ForkingMixIn, socketserver.UnixStreamServer):
+    max_children = 1000
+    request_queue_size = 1000
+
+with Server(sys.argv[1], Handler) as server:
+    server.serve_forever()
+"""
+
+
+def main() -> int:
+    """Measure both servers; the exit status says whether upperd is within its limits."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/socket"
+        upperd = [str(Path(sys.executable).with_name("upperd")), "--socket", path, "--log-level", "error"]
+        stock = measure("stock", [sys.executable, "-c", STOCK, path], path)
+        ours = measure("upperd", [*upperd, "--max-children", "300"], path)
+    print(f"{'':8}" + "".join(f"{name:>20}" for name in LIMITS))
+    for name, figures in (("stock", stock), ("upperd", ours), ("limit", LIMITS)):
+        print(f"{name:8}" + "".join(f"{figures[limit]:>20.0f}" for limit in LIMITS))
+    return int(any(ours[limit] > bound for limit, bound in LIMITS.items()))
+
+
+def measure(name: str, command: list[str], path: str) -> dict[str, float]:
+    """Start a server, load it, stop it."""
+    server = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(path)
+        for _ in range(20):
+            call(path)
+        before, before_children = faults(server.pid)
+        for _ in range(CONNECTIONS):
+            call(path)
+        # A child that is not reaped yet is not counted yet: a few of a thousand.
+        after, after_children = faults(server.pid)
+        memory = held_memory(server.pid, path)
+    finally:
+        server.send_signal(signal.SIGKILL)
+        server.wait()
+        Path(path).unlink(missing_ok=True)
+    return {
+        "child": (after_children - before_children) / CONNECTIONS,
+        "parent": (after - before) / CONNECTIONS,
+        "KiB a connection": memory,
+    }
+
+
+def call(path: str) -> None:
+    """One connection, its reply verified."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(path)
+        connection.sendall(MESSAGE)
+        connection.shutdown(socket.SHUT_WR)
+        reply = b"".join(iter(lambda: connection.recv(4096), b""))
+    if reply != MESSAGE.upper():
+        raise SystemExit(f"wrong reply: {reply!r}")
+
+
+def wait_for(path: str) -> None:
+    """Until the server answers: connecting blocks nowhere, so wait on the folder's change instead of the clock."""
+    for _ in range(2000):
+        try:
+            return call(path)
+        except (FileNotFoundError, ConnectionRefusedError):
+            signal.sigtimedwait([], 0.01)
+    raise SystemExit("the server did not come up")
+
+
+def faults(pid: int) -> tuple[int, int]:
+    """Minor faults of the process, and of its children that it has waited for (proc(5), stat, fields 10 and 11)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[7]), int(fields[8])
+
+
+def held_memory(pid: int, path: str) -> float:
+    """KiB that each of HELD open connections adds to the PSS of the server and its children."""
+    base = total_pss(pid)
+    connections = []
+    for _ in range(HELD):
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(path)
+        connection.sendall(MESSAGE)
+        connection.recv(len(MESSAGE))
+        connections.append(connection)
+    held = total_pss(pid)
+    for connection in connections:
+        connection.close()
+    return (held - base) / HELD
+
+
+def total_pss(pid: int) -> int:
+    """PSS of a process and its children, in KiB (proc(5), smaps_rollup)."""
+    pids = [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+    return sum(pss(each) for each in pids)
+
+
+def pss(pid: int) -> int:
+    """PSS of one process, in KiB; 0 where it has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
