@@ -156,9 +156,9 @@ class Daemon:
         """Every listener listens, its spare children wait: ready."""
         self._board["phase"] = scoreboard.READY
         self._reporter.phase = ""
-        self._notifier.send("READY=1", f"STATUS={self._reporter.status()}")
         where = ", ".join(listener.describe() for listener in self._listeners)
         self._log.write(log.INFO, "ready", f"upperd {__version__} on {where}", pid=os.getpid())
+        self._notifier.send("READY=1", f"STATUS={self._reporter.status()}")
 
     # Ending
 

@@ -33,6 +33,7 @@ def rehearse(make_server: Callable[[socket.socket], Server], signals: SharedSign
         listener.listen(1)
         # As the true ones, to the order of its attributes: what is specialised is specialised for that.
         server = make_server(listener)
+        server.connections_per_child = 1  # or it would wait for a second one
         nothing = (listener.fileno(), listener.fileno())
         for _ in range(ROUNDS):
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:

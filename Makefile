@@ -1,0 +1,38 @@
+# A thin menu; the work is done by the programs that it calls.
+PYTHON  ?= python3
+PREFIX  ?= /usr/local
+DESTDIR ?=
+TEXT    ?= hello, straße
+VENV    := .venv
+STAMP   := $(VENV)/.installed
+
+.PHONY: all run test check lint faults install uninstall clean
+
+all: $(STAMP)
+
+$(STAMP): pyproject.toml upperd/__init__.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "upperd needs Python 3.11 or later; $(PYTHON) is older (make PYTHON=python3.12 ...)" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+	  { echo "$(PYTHON) has no venv module: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+run: $(STAMP)
+	@$(VENV)/bin/python -m upperd.demo "$(TEXT)"
+
+test check: $(STAMP)
+	@$(VENV)/bin/python -m pytest $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# systemd looks for units below the prefixes /usr and /usr/local only.
+install: $(STAMP)
+	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' PYTHON='$(PYTHON)' PIP='$(VENV)/bin/pip' \
+	  sh systemd/install.sh install
+
+uninstall:
+	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' sh systemd/install.sh uninstall

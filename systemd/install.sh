@@ -1,0 +1,117 @@
+#!/bin/sh
+# Puts upperd into place and takes it away again. Called by make as: install.sh install|uninstall,
+# with DESTDIR (where to stage, empty for this machine), PREFIX, PYTHON and PIP in the environment.
+set -eu
+
+LIBDIR=$PREFIX/lib/upperd
+BINDIR=$PREFIX/bin
+UNITDIR=$PREFIX/lib/systemd/system
+SYSUSERS=$PREFIX/lib/sysusers.d/upperd.conf
+MANDIR=$PREFIX/share/man
+
+here=$(dirname "$0")
+umask 022
+
+on_this_machine() {
+    test -z "$DESTDIR" && test -d /run/systemd/system
+}
+
+# The launch scripts name the real interpreter: a shim would look at the caller's environment.
+resolve_python() {
+    python=$("$PYTHON" -c 'import os, sys; print(os.path.realpath(sys.executable))')
+    case $python in
+    /home/* | /root/* | /run/user/*)
+        echo "install: $python lies in a home folder, which the service cannot see" \
+            "(ProtectHome=); name another: make install PYTHON=/usr/bin/python3" >&2
+        exit 1
+        ;;
+    esac
+}
+
+# Beside the old package, which a running daemon may still read; the exchange takes two renames.
+install_package() {
+    new=$DESTDIR$LIBDIR.new
+    rm -rf "$new"
+    "$PIP" --python "$python" install --quiet --disable-pip-version-check --no-compile \
+        --root-user-action=ignore --target "$new" "$here/.."
+    # Not wanted: scripts that need the environment of pip, a note of where this checkout lies.
+    rm -rf "$new/bin" "$new"/upperd-*.dist-info/direct_url.json
+    "$python" -I -m compileall -q -s "$new" -p "$LIBDIR" "$new"
+    rm -rf "$DESTDIR$LIBDIR.old"
+    test ! -e "$DESTDIR$LIBDIR" || mv "$DESTDIR$LIBDIR" "$DESTDIR$LIBDIR.old"
+    mv "$new" "$DESTDIR$LIBDIR"
+    rm -rf "$DESTDIR$LIBDIR.old"
+}
+
+# -I and -S: neither the caller's environment nor other packages decide what is imported.
+install_command() { # name, module
+    install -d "$DESTDIR$BINDIR"
+    cat >"$DESTDIR$BINDIR/$1" <<EOF
+#!$python -IS
+import sys
+
+sys.path.insert(0, "$LIBDIR")
+from $2 import main
+
+sys.exit(main())
+EOF
+    chmod 755 "$DESTDIR$BINDIR/$1"
+}
+
+install_file() { # source, destination
+    install -D -m 644 "$here/$1" "$DESTDIR$2"
+}
+
+install_all() {
+    resolve_python
+    install_package
+    install_command upperd upperd.cli
+    install_command upperctl upperd.ctl
+    install_file upperd.socket "$UNITDIR/upperd.socket"
+    install_file upperd.service "$UNITDIR/upperd.service"
+    sed -i "s,@BINDIR@,$BINDIR," "$DESTDIR$UNITDIR/upperd.service"
+    install_file upperd.sysusers "$SYSUSERS"
+    install_file ../man/upperd.8 "$MANDIR/man8/upperd.8"
+    install_file ../man/upperctl.1 "$MANDIR/man1/upperctl.1"
+    if on_this_machine; then
+        systemd-sysusers "$SYSUSERS"
+        systemctl daemon-reload
+    fi
+}
+
+stop_everything() {
+    systemctl unmask --quiet upperd.socket upperd.service
+    systemctl disable --quiet --now upperd.socket upperd.service
+    systemctl reset-failed upperd.socket upperd.service 2>/dev/null || true # none had failed
+}
+
+remove_user() {
+    if getent passwd upperd >/dev/null; then userdel upperd; fi
+    # userdel leaves a group that has other members.
+    if getent group upperd >/dev/null; then groupdel upperd; fi
+}
+
+# Those that a fresh Debian does not have below /usr/local, so they may be ours.
+remove_empty_folders() {
+    for folder in "$UNITDIR" "${UNITDIR%/*}" "${SYSUSERS%/*}" "$MANDIR/man8" "$MANDIR/man1"; do
+        if test -d "$DESTDIR$folder"; then
+            rmdir --ignore-fail-on-non-empty "$DESTDIR$folder"
+        fi
+    done
+}
+
+uninstall_all() {
+    if on_this_machine && test -e "$UNITDIR/upperd.service"; then stop_everything; fi
+    rm -rf "$DESTDIR$LIBDIR"
+    rm -f "$DESTDIR$BINDIR/upperd" "$DESTDIR$BINDIR/upperctl" "$DESTDIR$SYSUSERS" \
+        "$DESTDIR$UNITDIR/upperd.socket" "$DESTDIR$UNITDIR/upperd.service" \
+        "$DESTDIR$MANDIR/man8/upperd.8" "$DESTDIR$MANDIR/man1/upperctl.1"
+    remove_empty_folders
+    if test -z "$DESTDIR"; then
+        rm -rf /run/upperd
+        remove_user
+    fi
+    if on_this_machine; then systemctl daemon-reload; fi
+}
+
+"${1}_all"

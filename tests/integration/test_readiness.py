@@ -1,0 +1,73 @@
+"""What the service manager is told."""
+
+import re
+import signal
+import socket
+from pathlib import Path
+
+from running import Daemon, read_exactly, running
+
+
+def test_ready_means_ready(folder: Path) -> None:
+    """At READY=1 every listener listens and its spare children are forked."""
+    with running(folder, "--spare-children", "3", "--tcp", "127.0.0.1:0") as daemon:
+        assert len(daemon.children()) == 6
+        assert (daemon.board.spare, daemon.board.busy) == (6, 0)
+
+
+def test_status_follows_what_happens(daemon: Daemon) -> None:
+    """STATUS is one line that names the busy children, the limit, the totals, and the busiest child with its peer."""
+    with daemon.held():
+        line = daemon.manager.wait_for("STATUS=1 busy")
+    assert re.search(r"of 64 children; 1 connections, 4 B in, 4 B out; busiest \d+ \(uid \d+\) 4 B in", line)
+    daemon.manager.wait_for("STATUS=0 busy, 4 spare")
+
+
+def test_watchdog_is_fed_by_the_loop(folder: Path) -> None:
+    """WATCHDOG=1 comes while the loop turns, at the limit of children too."""
+    environ = {"WATCHDOG_USEC": "200000"}
+    with running(folder, "--max-children", "2", environ=environ) as daemon, daemon.held(), daemon.held():
+        for _ in range(5):
+            daemon.manager.wait_for("WATCHDOG=1")
+
+
+def test_stopping_is_said(daemon: Daemon) -> None:
+    """STOPPING=1 is sent when the drain begins."""
+    daemon.signal(signal.SIGTERM)
+    daemon.manager.wait_for("STOPPING=1")
+    assert daemon.wait() == 0
+
+
+def test_dead_manager_does_no_harm(folder: Path) -> None:
+    """A notification socket that is gone, or never read, neither stops the daemon nor slows it."""
+    with running(folder, environ={"WATCHDOG_USEC": "20000"}) as daemon:
+        for _ in range(30):
+            assert daemon.ask(b"x") == b"X"
+        daemon.manager.path.unlink()
+        assert daemon.ask(b"x") == b"X"
+        assert daemon.stop() == 0
+
+
+def test_limit_queues(folder: Path) -> None:
+    """At max_children a further client waits in the backlog, and is served when a child is free."""
+    with running(folder, "--max-children", "2") as daemon:
+        first, second = daemon.held(), daemon.held()
+        with daemon.connect() as waiting, second:
+            waiting.sendall(b"me too")
+            waiting.setblocking(False)
+            daemon.manager.wait_for("STATUS=2 busy, 0 spare of 2")
+            first.close()
+            waiting.settimeout(30)
+            assert read_exactly(waiting, 6) == b"ME TOO"
+
+
+def test_listeners_do_not_starve_each_other(folder: Path) -> None:
+    """With all other children busy on one listener, another still has its own spare child."""
+    with running(folder, "--max-children", "4", "--spare-children", "2", "--tcp", "127.0.0.1:0") as daemon:
+        port = int(re.findall(r"tcp:127.0.0.1:(\d+)", " ".join(daemon.board.listeners))[0])
+        held = [daemon.held() for _ in range(2)]
+        with socket.create_connection(("127.0.0.1", port), 30) as client:
+            client.sendall(b"tcp")
+            assert read_exactly(client, 3) == b"TCP"
+        for connection in held:
+            connection.close()

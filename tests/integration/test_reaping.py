@@ -1,0 +1,114 @@
+"""Every end of a child is seen, accounted for, and made good."""
+
+import os
+import re
+import resource
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+import sdnotify
+from running import Daemon, running, wait_until
+
+import upperd
+
+
+def _serving_child(daemon: Daemon) -> int:
+    return next(child["pid"] for child in daemon.board.children if not child["waiting"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
+def test_crash_is_counted_and_named(daemon: Daemon, number: signal.Signals) -> None:
+    """A child that a signal killed is counted once, logged with the signal and what it had done, and hurts nobody."""
+    with daemon.held() as victim, daemon.held() as other:
+        pid = next(child["pid"] for child in daemon.board.children if not child["waiting"] and child["generation"] == 1)
+        os.kill(pid, number)
+        assert victim.recv(1) == b""
+        wait_until(lambda: daemon.board.header["crashed"] == 1, "the crash is counted")
+        other.sendall(b"ok")
+        assert other.recv(2) == b"OK"
+    record = next(line for line in daemon.log.splitlines() if f"child_pid={pid}" in line)
+    assert number.name in record
+    assert "bytes_in=4" in record
+    assert daemon.ask(b"x") == b"X"
+
+
+def test_stopped_child_hurts_nobody(daemon: Daemon) -> None:
+    """A child stopped by SIGSTOP keeps no other client waiting, and does not outlive the drain."""
+    with daemon.held():
+        pid = _serving_child(daemon)
+        os.kill(pid, signal.SIGSTOP)
+        assert [daemon.ask(b"x") for _ in range(10)] == [b"X"] * 10
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_no_zombies_and_exact_totals(daemon: Daemon) -> None:
+    """After many connections no zombie is left, the spare children wait, and the totals add up to the last byte."""
+    for _ in range(200):
+        assert daemon.ask(b"hello") == b"HELLO"
+    wait_until(lambda: len(daemon.children()) == 4 and daemon.board.spare == 4, "four spare children again")
+    header = daemon.board.header
+    assert (header["connections"], header["bytes_in"], header["bytes_out"], header["crashed"]) == (200, 1000, 1000, 0)
+    assert header["forked"] - header["ended"] == 4
+
+
+def test_records_add_up(daemon: Daemon) -> None:
+    """Above fifty ends a second one record sums up the rest, so that the log still adds up."""
+    for _ in range(300):
+        daemon.ask(b"x")
+    assert daemon.stop() == 0
+    summed = sum(int(n) for n in re.findall(r" ends: .* connections=(\d+)", daemon.log))
+    single = len(re.findall(r" end: child .* connections=1 ", daemon.log))
+    assert summed + single == 300
+
+
+def test_failing_fork_throttles_and_recovers(folder: Path) -> None:
+    """Where no process can be had, the daemon pauses, says so, spends no time on it, and goes on when it can."""
+    if os.geteuid() != 0:
+        pytest.skip("limiting the processes of another user takes root")
+    uid = 61234
+    shutil.chown(folder, uid, uid)
+    with running(folder, command=lambda: _copied(folder), user=uid, group=uid, extra_groups=[]) as daemon:
+        soft, hard = resource.prlimit(daemon.pid, resource.RLIMIT_NPROC)
+        resource.prlimit(daemon.pid, resource.RLIMIT_NPROC, (1, hard))
+        with daemon.held(), daemon.held():
+            wait_until(lambda: "throttle:" in daemon.log, "the log says that forking failed")
+            before = _cpu(daemon.pid)
+            wait_until(lambda: daemon.board.header["fork_failures"] >= 3, "it tries again")
+            assert _cpu(daemon.pid) - before < 50  # ticks: a spin would take all of the time
+            resource.prlimit(daemon.pid, resource.RLIMIT_NPROC, (soft, hard))
+            wait_until(lambda: daemon.board.spare >= 1, "spare children are back")
+        assert daemon.ask(b"x") == b"X"
+        wait_until(lambda: "resume:" in daemon.log, "the log says that it recovered")
+
+
+def _copied(folder: Path) -> list[str]:
+    """The lean parent from a copy that any user may read, in Debian's Python."""
+    for package in (upperd, sdnotify):
+        source = Path(str(package.__file__)).parent
+        shutil.copytree(source, folder / "site" / source.name)
+    options = [f"socket={folder}/upperd.sock", "max_children=64", "spare_children=2", "connections_per_child=1"]
+    options += ["drain_timeout=5.0", f"notify_socket={next(folder.glob('notify-*'))}"]
+    return ["/usr/bin/python3", "-I", "-S", f"{folder}/site/upperd/lean.py", f"{folder}/site", *options]
+
+
+def _cpu(pid: int) -> int:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def test_full_descriptor_table_does_not_spin(folder: Path) -> None:
+    """With no descriptor left the parent neither spins nor ends, and recovers when there are some again."""
+    with running(folder, "--spare-children", "2") as daemon:
+        soft, hard = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
+        used = max(int(name) for name in os.listdir(f"/proc/{daemon.pid}/fd"))
+        resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (used - 1, hard))
+        with daemon.held(), daemon.held():
+            wait_until(lambda: daemon.board.header["fork_failures"] >= 2, "children cannot be watched")
+            before = _cpu(daemon.pid)
+            wait_until(lambda: daemon.board.header["fork_failures"] >= 4, "it tries again")
+            assert _cpu(daemon.pid) - before < 50
+            resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (soft, hard))
+            wait_until(lambda: daemon.board.spare >= 1, "spare children are back")
+        assert daemon.ask(b"x") == b"X"

@@ -1,0 +1,64 @@
+"""Whose signal is whose, and what a child inherits."""
+
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+from running import Daemon, running, wait_until
+
+
+def test_sigterm_to_a_child_ends_that_child_only(daemon: Daemon) -> None:
+    """SIGTERM to a child ends that child, runs nothing of the parent's, and another takes its place."""
+    victim = daemon.children()[0]
+    os.kill(victim, signal.SIGTERM)
+    wait_until(lambda: victim not in daemon.children(), "the child ends")
+    wait_until(lambda: daemon.board.spare == 4, "another takes its place")
+    assert daemon.ask(b"x") == b"X"
+    assert "drain:" not in daemon.log
+    assert daemon.board.header["crashed"] == 0
+
+
+def test_children_end_when_the_parent_is_killed(daemon: Daemon) -> None:
+    """When the parent is killed by SIGKILL its children end, busy or not, and nobody is left to accept."""
+    with daemon.held() as busy:
+        children = daemon.children()
+        assert len(children) >= 4
+        daemon.signal(signal.SIGKILL)
+        daemon.wait()
+        assert busy.recv(1) == b""
+        wait_until(lambda: not any(_lives(pid) for pid in children), "all children end")
+    with socket.socket(socket.AF_UNIX) as client, pytest.raises(ConnectionRefusedError):
+        client.connect(str(daemon.path))
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_child_holds_only_what_is_its_own(folder: Path) -> None:
+    """A child holds its listener and its link to the parent: no lock, no other listener, no manager's socket."""
+    with running(folder, "--tcp", "127.0.0.1:0", environ={"WATCHDOG_USEC": "5000000"}) as daemon, daemon.held():
+        for child in daemon.children():
+            held = [os.readlink(f"/proc/{child}/fd/{name}") for name in os.listdir(f"/proc/{child}/fd")]
+            assert [name for name in held if ".lock" in name or "pidfd" in name or "eventpoll" in name] == []
+            assert len([name for name in held if name.startswith("socket:")]) <= 3  # listener, passing, connection
+            assert len(held) <= 9
+
+
+@pytest.mark.parametrize("name", ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID"])
+def test_environment_of_a_child_is_clean(folder: Path, name: str) -> None:
+    """Neither the parent nor a child has anything of the manager's in its environment, /proc included."""
+    with running(folder, environ={"WATCHDOG_USEC": "5000000"}) as daemon:
+        for pid in (daemon.pid, *daemon.children()):
+            variables = Path(f"/proc/{pid}/environ").read_text().split("\0")
+            assert [variable for variable in variables if variable.startswith(f"{name}=")] == []
+
+
+def test_one_thread(daemon: Daemon) -> None:
+    """The process that forks has one thread."""
+    assert os.listdir(f"/proc/{daemon.pid}/task") == [str(daemon.pid)]

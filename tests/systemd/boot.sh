@@ -1,0 +1,21 @@
+#!/bin/sh
+# Boots a throw-away copy of the running system in a container: boot.sh ROOM NAME [NSPAWN-OPTION...]
+# To be called in a mount namespace of its own: every mount then ends with the last process in it,
+# however the tests end.
+set -eu
+
+room=$1
+name=$2
+shift 2
+
+mount -t tmpfs -o mode=755,size=1G upperd-test "$room"
+mkdir "$room/upper" "$room/scratch" "$room/root"
+mount -t overlay -o "lowerdir=/,upperdir=$room/upper,workdir=$room/scratch" overlay "$room/root"
+
+# Another machine than the host. An absent file would mean a first boot, with all its questions.
+tr -d - </proc/sys/kernel/random/uuid >"$room/root/etc/machine-id"
+
+# Neither the host's services (multi-user.target) nor its overdue timers are wanted.
+exec systemd-nspawn --quiet --register=no --keep-unit --private-network --notify-ready=yes \
+    --machine="$name" --directory="$room/root" "$@" \
+    --boot systemd.unit=basic.target systemd.mask=timers.target

@@ -1,0 +1,151 @@
+"""upperd as an administrator has it: installed by make, run by systemctl, asked by clients."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+import tomllib
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from machine import Machine, wait_until
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+STAMP = ".venv/.installed"
+# Debian's: the service cannot see an interpreter in a home folder.
+PYTHON = "/usr/bin/python3"
+UNITS = ("upperd.socket", "upperd.service")
+SOCKET = "/run/upperd/upperd.sock"
+DEADLINE = 30.0
+
+
+def collect_wheels(folder: Path) -> None:
+    """Put what pip needs for an installation into `folder`: the machine has no network."""
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
+    wanted = [*project["build-system"]["requires"], *project["project"]["dependencies"]]
+    pip = [sys.executable, "-m", "pip", "--python", PYTHON, "--quiet"]
+    subprocess.run([*pip, "wheel", "--wheel-dir", str(folder), *wanted], check=True)
+
+
+class Upperd:
+    """The service in its machine."""
+
+    def __init__(self, machine: Machine, wheels: Path) -> None:
+        self.machine = machine
+        self._pip = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels)}
+        self._since = 0.0
+
+    # As the administrator
+
+    def make(self, *arguments: str, python: str = PYTHON, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Call make in the checkout, whose environment stays as it is: it is not writable here."""
+        argv = ("make", "-C", str(CHECKOUT), "-o", STAMP, f"PYTHON={python}", *arguments)
+        return self.machine.run(*argv, environment=self._pip, check=check)
+
+    def is_installed(self) -> bool:
+        """Whether `make install` was called, and not undone."""
+        return Path(self.machine.path("/usr/local/bin/upperd")).exists()
+
+    def systemctl(self, *arguments: str) -> str:
+        """Call systemctl; it must succeed."""
+        return self.machine.output("systemctl", *arguments)
+
+    def reset(self) -> None:
+        """Have both units stopped, without a past and without changes by an earlier test."""
+        self.systemctl("stop", *UNITS)
+        self.systemctl("unmask", "--runtime", "upperd.socket")
+        for unit in UNITS:
+            self.machine.run("rm", "-rf", f"/run/systemd/system/{unit}.d")
+        self.systemctl("daemon-reload")
+        self.machine.run("systemctl", "reset-failed", *UNITS, check=False)
+        self.machine.run("rm", "-rf", "/run/upperd")
+        self._since = time.time()
+
+    def without_socket_unit(self) -> None:
+        """From now on the daemon binds its path itself."""
+        self.systemctl("mask", "--runtime", "upperd.socket")
+
+    def change_service(self, *settings: str) -> None:
+        """Change the unit as `systemctl edit` does."""
+        folder = Path(self.machine.path("/run/systemd/system/upperd.service.d"))
+        folder.mkdir(exist_ok=True)
+        folder.joinpath("test.conf").write_text("\n".join(["[Service]", *settings, ""]))
+        self.systemctl("daemon-reload")
+
+    def run_with(self, *options: str) -> None:
+        """Give the daemon these options in place of the unit's."""
+        command = " ".join(["/usr/local/bin/upperd", *options])
+        self.change_service("ExecStart=", f"ExecStart={command}")
+
+    # As an observer
+
+    def property(self, name: str) -> str:
+        """Look up a property of the service in the manager."""
+        return self.systemctl("show", "--property", name, "--value", "upperd.service")
+
+    def main_pid(self) -> str:
+        """Give the main process, "0" for none."""
+        return self.property("MainPID")
+
+    def processes(self) -> list[str]:
+        """Give the pids of all processes of the user upperd."""
+        return self.machine.run("pgrep", "--uid", "upperd", check=False).stdout.split()
+
+    def records(self, *matches: str) -> list[dict[str, str]]:
+        """Give the journal's records of this start of the service that match."""
+        start = f"_SYSTEMD_INVOCATION_ID={self.property('InvocationID')}"
+        self.machine.run("journalctl", "--sync")
+        lines = self.machine.output("journalctl", "--output=json", "--all", start, *matches)
+        return [json.loads(line) for line in lines.splitlines()]
+
+    def journal(self) -> str:
+        """Give what the journal has about both units since the reset."""
+        units = [f"--unit={unit}" for unit in UNITS]
+        return self.machine.output("journalctl", f"--since=@{self._since:.6f}", *units)
+
+    def stats(self, user: str | None = None) -> dict[str, Any]:
+        """Give what `upperctl stats --json` prints."""
+        done = self.machine.run("upperctl", "stats", "--json", user=user)
+        return dict(json.loads(done.stdout))
+
+    def kill_main(self, signum: signal.Signals) -> str:
+        """Send a signal to the main process alone; give its pid."""
+        pid = self.main_pid()
+        self.machine.run("kill", f"-{signum.name.removeprefix('SIG')}", pid)
+        return pid
+
+    def wait_for_another_main(self, pid: str) -> None:
+        """Wait until the service is ready again with another main process than `pid`."""
+
+        def is_back() -> bool:
+            return self.property("ActiveState") == "active" and self.main_pid() not in ("0", pid)
+
+        wait_until(is_back, DEADLINE, "the service is ready with another main process")
+
+    # As a client: one outside of the machine, so for the daemon it is root with pid 0
+
+    def connect(self) -> socket.socket:
+        """Connect to the service's path."""
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(DEADLINE)
+        try:
+            connection.connect(self.machine.path(SOCKET))
+        except OSError:
+            connection.close()
+            raise
+        return connection
+
+    def ask(self, text: str) -> str:
+        """Connect, send, half-close, and read to the end."""
+        with closing(self.connect()) as connection:
+            connection.sendall(text.encode())
+            connection.shutdown(socket.SHUT_WR)
+            return read_to_end(connection)
+
+
+def read_to_end(connection: socket.socket) -> str:
+    """Give everything that comes up to the end of file."""
+    return b"".join(iter(lambda: connection.recv(65536), b"")).decode()

@@ -1,0 +1,57 @@
+"""A main process that is killed, in the middle of its clients."""
+
+import signal
+import socket
+from contextlib import ExitStack
+
+from installed import DEADLINE, Upperd, read_to_end
+from machine import wait_until
+
+
+def queue(upperd: Upperd, stack: ExitStack, text: str) -> socket.socket:
+    """Connect and send; nobody may be there yet to accept it."""
+    connection = stack.enter_context(upperd.connect())
+    connection.sendall(text.encode())
+    connection.shutdown(socket.SHUT_WR)
+    return connection
+
+
+def test_clients_that_come_meanwhile_are_served(upperd: Upperd) -> None:
+    """Clients who connect while the main process is down are answered by the next one."""
+    upperd.systemctl("start", "upperd")
+    pid = upperd.kill_main(signal.SIGKILL)
+    wait_until(lambda: upperd.main_pid() != pid, DEADLINE, "systemd has seen the end")
+    with ExitStack() as stack:
+        clients = [queue(upperd, stack, f"client {number}") for number in range(8)]
+
+        assert [read_to_end(client) for client in clients] == [f"CLIENT {n}" for n in range(8)]
+    assert upperd.property("NRestarts") == "1"
+
+
+def test_clients_in_the_queue_are_served(upperd: Upperd) -> None:
+    """Clients who waited for a child at the limit when the main process was killed lose nothing."""
+    upperd.run_with("--no-fallback", "--max-children=1", "--spare-children=1")
+    upperd.systemctl("start", "upperd")
+    with ExitStack() as stack:
+        served = stack.enter_context(upperd.connect())
+        served.sendall(b"first\n")
+        assert served.recv(64) == b"FIRST\n"
+        clients = [queue(upperd, stack, f"client {number}") for number in range(8)]
+        upperd.kill_main(signal.SIGKILL)
+
+        assert [read_to_end(client) for client in clients] == [f"CLIENT {n}" for n in range(8)]
+
+
+def test_no_child_outlives_the_main_process(upperd: Upperd) -> None:
+    """The client of a killed daemon sees the end of its connection, not silence."""
+    upperd.without_socket_unit()
+    upperd.systemctl("start", "upperd")
+    with upperd.connect() as connection:
+        connection.sendall(b"hello\n")
+        assert connection.recv(64) == b"HELLO\n"
+        pid = upperd.kill_main(signal.SIGKILL)
+
+        assert connection.recv(64) == b""
+    upperd.wait_for_another_main(pid)
+
+    assert upperd.ask("new") == "NEW"

@@ -1,0 +1,44 @@
+"""`make uninstall` takes everything away."""
+
+from pathlib import Path
+
+from installed import Upperd
+from machine import Machine
+
+# Where an installation, and everything that runs by it, may leave something.
+FOLDERS = ("/etc", "/usr/local", "/usr/lib/systemd", "/usr/lib/sysusers.d", "/opt", "/run", "/var")
+# What systemd itself and the account tools keep for themselves.
+NOISE = ("/run/systemd/", "/run/log/", "/var/log/", "/var/lib/systemd/", "/run/credentials/")
+ACCOUNTS = ("/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow")
+
+
+def tree(machine: Machine) -> set[str]:
+    """Give path, mode and owner of everything that there is."""
+    listing = machine.output("find", *FOLDERS, "-printf", "%p %m %u:%g\n")
+    return {line for line in listing.splitlines() if not line.startswith(NOISE)}
+
+
+def accounts(machine: Machine) -> dict[str, str]:
+    """Give the contents of the files with users and groups."""
+    return {name: Path(machine.path(name)).read_text() for name in ACCOUNTS}
+
+
+def test_nothing_is_left_behind(upperd: Upperd) -> None:
+    """Files, users and groups are the same before `make install` and after `make uninstall`."""
+    upperd.make("uninstall")
+    before = tree(upperd.machine), accounts(upperd.machine)
+    upperd.make("install")
+    upperd.systemctl("enable", "--quiet", "--now", "upperd")
+    upperd.ask("hello")
+    upperd.make("uninstall")
+
+    assert (tree(upperd.machine), accounts(upperd.machine)) == before
+    assert upperd.property("LoadState") == "not-found"
+
+
+def test_uninstalling_twice_is_no_error(upperd: Upperd) -> None:
+    """`make uninstall` where nothing is installed succeeds."""
+    upperd.make("uninstall")
+    upperd.make("uninstall")
+
+    assert not upperd.is_installed()

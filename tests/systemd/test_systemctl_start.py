@@ -1,0 +1,46 @@
+"""`systemctl start`, with the socket unit and without it, and a start by the first client."""
+
+from installed import SOCKET, UNITS, Upperd
+
+
+def test_service_starts_with_its_socket_unit(upperd: Upperd) -> None:
+    """`systemctl start upperd` brings the socket unit up, and the daemon serves its listener."""
+    upperd.systemctl("start", "upperd")
+
+    assert upperd.systemctl("is-active", *UNITS) == "active\nactive"
+    assert upperd.ask("hello") == "HELLO"
+
+
+def test_service_starts_without_its_socket_unit(upperd: Upperd) -> None:
+    """With the socket unit masked the daemon binds the same path, for the same group and mode."""
+    upperd.without_socket_unit()
+    upperd.systemctl("start", "upperd")
+
+    assert upperd.ask("hello") == "HELLO"
+    assert upperd.machine.output("stat", "--format=%a %U:%G", SOCKET) == "660 upperd:upperd"
+
+
+def test_socket_unit_has_the_same_owner_and_mode(upperd: Upperd) -> None:
+    """The socket unit's listener can be reached by the same users as the daemon's own."""
+    upperd.systemctl("start", "upperd.socket")
+
+    assert upperd.machine.output("stat", "--format=%a %U:%G", SOCKET) == "660 upperd:upperd"
+
+
+def test_first_client_starts_the_service(upperd: Upperd) -> None:
+    """With the socket unit enabled the service starts for its first client, who is served."""
+    upperd.systemctl("start", "upperd.socket")
+    assert upperd.property("ActiveState") == "inactive"
+
+    assert upperd.ask("wake up") == "WAKE UP"
+
+
+def test_enabling_the_service_enables_its_socket_unit(upperd: Upperd) -> None:
+    """`systemctl enable upperd` is for both units, `systemctl disable upperd` too."""
+    upperd.systemctl("enable", "--quiet", "upperd")
+    assert upperd.systemctl("is-enabled", *UNITS) == "enabled\nenabled"
+
+    upperd.systemctl("disable", "--quiet", "upperd")
+    done = upperd.machine.run("systemctl", "is-enabled", "upperd.socket", check=False)
+
+    assert done.stdout == "disabled\n"

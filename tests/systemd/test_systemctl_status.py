@@ -1,0 +1,28 @@
+"""What `systemctl status` shows."""
+
+import re
+
+from installed import DEADLINE, Upperd
+from machine import wait_until
+
+
+def status_line(upperd: Upperd) -> str:
+    """Give the line that the daemon sent, as the administrator sees it."""
+    shown = upperd.systemctl("status", "--no-pager", "upperd")
+    found = re.search(r'^ *Status: "(.*)"$', shown, re.MULTILINE)
+    return found[1] if found else ""
+
+
+def test_status_is_shown(upperd: Upperd) -> None:
+    """`systemctl status upperd` shows what the children do right after the start."""
+    upperd.systemctl("start", "upperd")
+
+    assert "64" in status_line(upperd)
+
+
+def test_status_follows_the_connections(upperd: Upperd) -> None:
+    """The line changes when a client comes."""
+    upperd.systemctl("start", "upperd")
+    before = status_line(upperd)
+    with upperd.connect():
+        wait_until(lambda: status_line(upperd) != before, DEADLINE, "the status has changed")

@@ -1,0 +1,48 @@
+"""Who may connect to the installed service."""
+
+import subprocess
+
+import pytest
+from installed import Upperd
+
+EX_NOPERM = 77
+
+
+def send(upperd: Upperd, user: str) -> "subprocess.CompletedProcess[str]":
+    """Let `user` send a text by upperctl."""
+    return upperd.machine.run("upperctl", "send", "straße", user=user, check=False)
+
+
+@pytest.fixture(params=["socket unit", "own socket"])
+def started(request: pytest.FixtureRequest, upperd: Upperd) -> Upperd:
+    """The running service, with either kind of listener."""
+    if request.param == "own socket":
+        upperd.without_socket_unit()
+    upperd.systemctl("start", "upperd")
+    return upperd
+
+
+def test_member_of_the_group_may_connect(started: Upperd) -> None:
+    """A member of the group upperd gets an answer."""
+    done = send(started, "alice")
+
+    assert (done.returncode, done.stdout.strip()) == (0, "STRASSE")
+
+
+def test_stranger_may_not_connect(started: Upperd) -> None:
+    """Another user is told that the permission is missing, and who has it."""
+    done = send(started, "carol")
+
+    assert done.returncode == EX_NOPERM
+    assert done.stdout == ""
+    assert "permission denied" in done.stderr
+    assert "belongs to upperd:upperd" in done.stderr
+
+
+def test_member_of_the_group_may_read_the_statistics(started: Upperd) -> None:
+    """A member of the group can read the scoreboard, another user cannot."""
+    done = started.machine.run("upperctl", "stats", user="carol", check=False)
+
+    assert started.stats(user="alice")["running"] is True
+    assert done.returncode != 0
+    assert "permission denied" in done.stderr

@@ -1,0 +1,45 @@
+"""What the journal has about each child that ended."""
+
+from installed import DEADLINE, Upperd
+from machine import wait_until
+
+FIELDS = {
+    "UPPERD_CHILD_PID",
+    "UPPERD_PEER_UID",
+    "UPPERD_PEER_PID",
+    "UPPERD_CONNECTIONS",
+    "UPPERD_BYTES_IN",
+    "UPPERD_BYTES_OUT",
+    "UPPERD_DURATION_USEC",
+    "UPPERD_EXIT",
+    "UPPERD_MAXRSS_KB",
+}
+
+
+def test_ended_child_is_a_record(upperd: Upperd) -> None:
+    """A child that ended can be found by its peer's uid, with what it did in fields."""
+    upperd.systemctl("start", "upperd")
+    upperd.machine.run("upperctl", "send", "straße", user="alice")
+    match = f"UPPERD_PEER_UID={upperd.machine.output('id', '--user', 'alice')}"
+    wait_until(lambda: upperd.records(match), DEADLINE, f"there is a record with {match}")
+    [record] = upperd.records(match)
+
+    assert record.keys() >= FIELDS
+    assert int(record["UPPERD_BYTES_OUT"]) == int(record["UPPERD_BYTES_IN"])
+    assert record["_SYSTEMD_UNIT"] == "upperd.service"
+
+
+def test_killed_child_is_an_error(upperd: Upperd) -> None:
+    """A child that a signal kills is a record of level error or worse, and the rest go on."""
+    upperd.systemctl("start", "upperd")
+    with upperd.connect() as connection:
+        connection.sendall(b"hello\n")
+        assert connection.recv(64) == b"HELLO\n"
+        [busy] = [child for child in upperd.stats()["children"] if child["connections"]]
+        upperd.machine.run("kill", "-SEGV", str(busy["pid"]))
+        match = f"UPPERD_CHILD_PID={busy['pid']}"
+        wait_until(lambda: upperd.records(match), DEADLINE, f"there is a record with {match}")
+        [record] = upperd.records(match)
+
+        assert int(record["PRIORITY"]) <= 3
+    assert upperd.ask("go on") == "GO ON"

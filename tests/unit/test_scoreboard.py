@@ -1,0 +1,335 @@
+"""The promises of the scoreboard: to the parent, to its children, and to whoever reads the file."""
+
+import mmap
+import os
+import stat
+import struct
+from pathlib import Path
+
+import pytest
+
+from upperd import scoreboard
+from upperd.scoreboard import BUSY, FREE, SIZE, SLOT_FIELDS, UNKNOWN, WAITING, Scoreboard, ScoreboardError
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    """Where a scoreboard may be made."""
+    return str(tmp_path / "scoreboard")
+
+
+def word(data: bytes, offset: int) -> int:
+    """The 64-bit word at `offset`, in the byte order of the host."""
+    return int(struct.unpack_from("=Q", data, offset)[0])
+
+
+def test_header_layout(path: str) -> None:
+    """A header field lies in the file at eight bytes times its place in the list."""
+    board = Scoreboard(path)
+    for number, name in enumerate(scoreboard.HEADER_FIELDS[3:], 3):
+        board[name] = 1000 + number
+    data = Path(path).read_bytes()
+    assert len(data) == SIZE == 8192 + 4096 * 16 * 8
+    assert data[:8] == b"UPPERD\x00\x01"
+    assert word(data, 8) == os.getpid()
+    assert word(data, 16) == scoreboard.pid_started(os.getpid())
+    for number in range(3, len(scoreboard.HEADER_FIELDS)):
+        assert word(data, number * 8) == 1000 + number
+
+
+def test_text_layout(path: str) -> None:
+    """The text lies at offset 1024: the version and the listeners, a line each, then zeros."""
+    board = Scoreboard(path)
+    board.describe("1.2", ["unix:/é", "tcp:127.0.0.1:1"])
+    text = "1.2\nunix:/é\ntcp:127.0.0.1:1\n".encode()
+    assert Path(path).read_bytes()[1024:4096] == text.ljust(3072, b"\0")
+    assert board["listeners"] == 2
+
+
+def test_text_is_cut_to_its_room(path: str) -> None:
+    """Text that is too long spares the state column and still ends with a zero."""
+    board = Scoreboard(path)
+    board.claim(0, BUSY)
+    board.describe("1.2", ["x" * 5000])
+    data = Path(path).read_bytes()
+    assert (data[4094:4096], data[4096]) == (b"x\0", BUSY)
+    assert len(scoreboard.read(path).listeners) == 1
+
+
+def test_slot_layout(path: str) -> None:
+    """A slot's state is a byte at 4096 plus its index, its 16 words lie at 8192 plus 128 times that."""
+    board = Scoreboard(path)
+    index, _ = board.claim(0, BUSY)
+    index, slot = board.claim(2, WAITING + 2)
+    for number in range(16):
+        slot.words[number] = 500 + number
+    data = Path(path).read_bytes()
+    assert index == 1
+    assert data[4096:4099] == bytes((BUSY, WAITING + 2, FREE))
+    assert struct.unpack_from("=16Q", data, 8192 + 128) == tuple(range(500, 516))
+
+
+def test_slot_fields_have_their_numbers() -> None:
+    """The constants name the fields of a slot in their order."""
+    assert len(SLOT_FIELDS) == 16
+    assert SLOT_FIELDS[scoreboard.PEER_UID] == "peer_uid"
+    assert SLOT_FIELDS[scoreboard.BYTES_OUT] == "bytes_out"
+    assert SLOT_FIELDS[scoreboard.OUTCOME] == "outcome"
+
+
+def test_claimed_row_is_blank() -> None:
+    """A claimed row shows nothing of the child that had it before."""
+    board = Scoreboard(slots=1)
+    index, slot = board.claim(3, WAITING + 3)
+    slot.words[:] = memoryview(struct.pack("=16Q", *[7] * 16)).cast("Q")
+    board.release(index)
+    _, slot = board.claim(1, WAITING + 1)
+    row = dict(zip(SLOT_FIELDS, slot.words, strict=True))
+    assert row.pop("started_usec") > 0
+    assert (row.pop("listener"), row.pop("generation")) == (1, 1)
+    assert {row.pop("peer_uid"), row.pop("peer_gid"), row.pop("peer_pid")} == {UNKNOWN}
+    assert set(row.values()) == {0}
+
+
+def test_claim_ends_with_the_slots() -> None:
+    """There are as many rows as slots were asked for, and a released one can be claimed again."""
+    board = Scoreboard(slots=3)
+    indices = [board.claim(0, BUSY)[0] for _ in range(3)]
+    assert sorted(indices) == [0, 1, 2]
+    with pytest.raises(IndexError):
+        board.claim(0, BUSY)
+    board.release(indices[1])
+    assert board.claim(0, BUSY)[0] == indices[1]
+
+
+def test_born_counts_forks() -> None:
+    """A child that was born is counted, and its generation says which fork it was."""
+    board = Scoreboard(slots=4)
+    generations = []
+    for pid in (11, 12):
+        index, slot = board.claim(0, BUSY)
+        board.born(index, pid)
+        assert slot.words[scoreboard.PID] == pid
+        generations.append(int(slot.words[scoreboard.GENERATION]))
+    assert (generations, board["forked"]) == ([1, 2], 2)
+
+
+def serve(slot: scoreboard.Slot) -> None:
+    """One connection of a child."""
+    slot.connected(10, 20, 30)
+    slot.received(100)
+    slot.received(50)
+    slot.sent(160)
+    slot.undecodable(3)
+    slot.end(scoreboard.DONE)
+
+
+TOTALS = {"connections": 2, "messages": 4, "bytes_in": 300, "bytes_out": 320, "undecodable": 6, "refused": 0}
+
+
+def test_totals_while_living_and_after() -> None:
+    """The totals of a snapshot are the same before and after a child's release."""
+    board = Scoreboard(slots=4)
+    index, first = board.claim(0, BUSY)
+    _, second = board.claim(0, BUSY)
+    serve(first)
+    serve(second)
+    before = board.snapshot().header
+    board.release(index)
+    after = board.snapshot().header
+    assert {name: before[name] for name in TOTALS} == TOTALS
+    assert {name: after[name] for name in TOTALS} == TOTALS
+    assert board["connections"] == 1
+
+
+def test_release_wraps() -> None:
+    """The nonsense of a broken child wraps in the totals and stops nobody."""
+    board = Scoreboard(slots=1)
+    board["bytes_in"] = 5
+    index, slot = board.claim(0, BUSY)
+    slot.words[scoreboard.BYTES_IN] = UNKNOWN
+    assert board.snapshot().header["bytes_in"] == 4
+    board.release(index)
+    assert board["bytes_in"] == 4
+
+
+def test_slot_shows_its_peer_and_times() -> None:
+    """A connection shows who is there, and when something happened last."""
+    _, slot = Scoreboard(slots=1).claim(0, BUSY)
+    serve(slot)
+    row = dict(zip(SLOT_FIELDS, slot.words, strict=True))
+    assert (row["peer_uid"], row["peer_gid"], row["peer_pid"]) == (10, 20, 30)
+    assert row["started_usec"] <= row["connected_usec"] <= row["active_usec"] <= scoreboard.now_usec()
+    assert row["outcome"] == scoreboard.DONE
+    assert 0 <= slot.idle_usec() < 60_000_000
+
+
+def test_states_are_counted() -> None:
+    """The waiting are counted by listener, the busy all together, the living with their states."""
+    board = Scoreboard(slots=8)
+    for state in (BUSY, WAITING, WAITING + 2, WAITING + 2):
+        board.claim(0, state)
+    assert (board.busy(), board.waiting(0), board.waiting(1), board.waiting(2)) == (1, 1, 0, 2)
+    assert sorted(row.state for row in board.living()) == [BUSY, WAITING, WAITING + 2, WAITING + 2]
+    snapshot = board.snapshot()
+    assert (snapshot.busy, snapshot.spare) == (1, 3)
+
+
+def test_take_says_when_to_poke() -> None:
+    """Taking a connection asks for a poke once fewer than `poke_below` wait on that listener."""
+    board = Scoreboard(slots=4)
+    board["poke_below"] = 2
+    indices = [board.claim(1, WAITING + 1)[0] for _ in range(3)]
+    assert [board.take(index, 1) for index in indices] == [False, True, True]
+    assert board.busy() == 3
+
+
+def test_set_state() -> None:
+    """A state that is set is read back, for that slot alone."""
+    board = Scoreboard(slots=2)
+    board.set_state(1, WAITING + 5)
+    assert (board.state(0), board.state(1)) == (FREE, WAITING + 5)
+
+
+def test_snapshot_clamps_nonsense() -> None:
+    """Numbers that a broken child or parent wrote never lead a reader outside its lists."""
+    board = Scoreboard(slots=2)
+    board.describe("1", ["unix:/a", "unix:/b"])
+    board["phase"] = 99
+    _, slot = board.claim(0, 77)
+    for number in range(16):
+        slot.words[number] = UNKNOWN
+    snapshot = board.snapshot()
+    child = snapshot.children[0]
+    assert snapshot.header["phase"] == scoreboard.STOPPED
+    assert (child["listener"], child["outcome"], child["waiting"]) == (1, scoreboard.NONE, 0)
+
+
+def test_snapshot_without_text() -> None:
+    """A scoreboard that nobody has described yet can be read."""
+    board = Scoreboard(slots=1)
+    board.claim(5, BUSY)
+    snapshot = board.snapshot()
+    assert (snapshot.version, snapshot.listeners, snapshot.children[0]["listener"]) == ("?", [], 0)
+
+
+def test_text_that_is_not_utf8(path: str) -> None:
+    """Broken text is shown with replacements."""
+    board = Scoreboard(path)
+    board.describe("1", ["unix:/x"])
+    with open(path, "r+b") as file:
+        file.seek(1024)
+        file.write(b"\xff")
+    assert scoreboard.read(path).version == "�"
+
+
+def test_file_is_read_back(path: str) -> None:
+    """A reader of the file sees what the daemon sees."""
+    board = Scoreboard(path)
+    board.describe("9.9", ["unix:/a"])
+    _, slot = board.claim(0, BUSY)
+    serve(slot)
+    theirs, ours = scoreboard.read(path), board.snapshot()
+    assert (theirs.header, theirs.children) == (ours.header, ours.children)
+    assert (theirs.version, theirs.listeners) == ("9.9", ["unix:/a"])
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_mode(path: str, umask: int) -> None:
+    """The file has mode 0640 whatever the umask is."""
+    before = os.umask(umask)
+    try:
+        Scoreboard(path)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o640
+
+
+def test_memory_is_allocated(path: str) -> None:
+    """All blocks of the file exist from the beginning."""
+    Scoreboard(path)
+    assert os.stat(path).st_blocks * 512 >= SIZE
+
+
+def test_symlink_is_replaced(path: str, tmp_path: Path) -> None:
+    """A symbolic link at the path is replaced, and its target stays as it was."""
+    target = tmp_path / "target"
+    target.write_bytes(b"precious")
+    os.symlink(target, path)
+    Scoreboard(path)
+    assert target.read_bytes() == b"precious"
+    assert stat.S_ISREG(os.lstat(path).st_mode)
+
+
+def test_symlink_is_not_read(path: str, tmp_path: Path) -> None:
+    """A reader does not follow a symbolic link either."""
+    Scoreboard(str(tmp_path / "true"))
+    os.symlink(tmp_path / "true", path)
+    with pytest.raises(OSError, match="symbolic"):
+        scoreboard.read(path)
+
+
+def test_old_reader_keeps_old_figures(path: str) -> None:
+    """Who has the old file open keeps its last figures when a daemon makes it anew."""
+    old = Scoreboard(path)
+    old["forked"] = 41
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as view:
+        Scoreboard(path)["forked"] = 1
+        assert scoreboard.Snapshot(bytes(view)).header["forked"] == 41
+    assert scoreboard.read(path).header["forked"] == 1
+
+
+def test_file_survives_its_daemon(path: str) -> None:
+    """The figures can be read when the daemon has gone."""
+    board = Scoreboard(path)
+    board["forked"] = 12
+    del board
+    assert scoreboard.read(path).header["forked"] == 12
+
+
+@pytest.mark.parametrize("length", [0, 1, 8191, SIZE - 1])
+def test_truncated(path: str, length: int) -> None:
+    """A file that is too short is refused, with its length in the text."""
+    Scoreboard(path)
+    os.truncate(path, length)
+    with pytest.raises(ScoreboardError, match=f"has {length} bytes"):
+        scoreboard.read(path)
+
+
+def test_foreign(path: str) -> None:
+    """A file of the right size without the mark is refused."""
+    Path(path).write_bytes(b"\x01" * SIZE)
+    with pytest.raises(ScoreboardError, match="mark"):
+        scoreboard.read(path)
+
+
+def test_unfinished_scoreboard(path: str) -> None:
+    """A file that a daemon has only begun, all zeros, is refused."""
+    Path(path).write_bytes(bytes(SIZE))
+    with pytest.raises(ScoreboardError):
+        scoreboard.read(path)
+
+
+def test_missing(path: str) -> None:
+    """A missing file is an OSError, as open() has it."""
+    with pytest.raises(FileNotFoundError):
+        scoreboard.read(path)
+
+
+def test_fifo_does_not_block(path: str) -> None:
+    """A FIFO at the path is refused at once."""
+    os.mkfifo(path)
+    with pytest.raises(ScoreboardError):
+        scoreboard.read(path)
+
+
+def test_folder_is_missing(tmp_path: Path) -> None:
+    """A scoreboard in a folder that does not exist is an OSError."""
+    with pytest.raises(FileNotFoundError):
+        Scoreboard(str(tmp_path / "none" / "scoreboard"))
+
+
+def test_pid_started() -> None:
+    """A process that lives has a start, one that cannot exist has none."""
+    assert scoreboard.pid_started(os.getpid()) == scoreboard.pid_started(os.getpid()) is not None
+    assert scoreboard.pid_started(2**31 - 1) is None
