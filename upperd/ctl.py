@@ -15,6 +15,7 @@ from upperd import __version__
 EX_USAGE = 64
 EX_NOINPUT = 66
 EX_UNAVAILABLE = 69
+EX_NOPERM = 77
 EX_INTERRUPTED = 130
 
 
@@ -118,7 +119,8 @@ def _stats(arguments: argparse.Namespace) -> int:
 
     sight = view.find(getattr(arguments, "socket", None))
     if sight.snapshot is None:
-        return _fail(EX_UNAVAILABLE, view.status_text(sight).partition("\n")[2])
+        status = EX_NOPERM if sight.is_denied else EX_UNAVAILABLE
+        return _fail(status, view.status_text(sight).partition("\n")[2])
     if arguments.json:
         import json
 

@@ -5,7 +5,7 @@
             listeners.py   what to listen on, and what of it is ours
             scoreboard.py  the table in shared memory
             server.py      UnixServer, TCPServer ── handler.py ── transform.py
-            parent.py      forks, reaps, tops up, drains ── child.py, link.py, drain.py, throttle.py
+            parent.py      forks, reaps, tops up, drains ── child.py, link.py, drain.py, throttle.py, observer.py
             reporter.py    what to say ── notify.py, log.py
 
 The life, as `run` has it: listen, first spare children, READY=1, the loop, SIGTERM, STOPPING=1, drain, end.
@@ -84,6 +84,11 @@ class Daemon:
             self._listen_on_path()
         if settings.tcp:
             self._listeners += listeners.bind_tcp(settings.tcp)
+        if settings.max_children < len(self._listeners):
+            raise listeners.ListenerError(
+                f"max-children is {settings.max_children}, but there are {len(self._listeners)} listeners: "
+                "each needs a child of its own; raise --max-children"
+            )
 
     def _listen_on_path(self) -> None:
         settings = self._settings

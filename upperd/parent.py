@@ -17,15 +17,15 @@ import time
 from itertools import pairwise
 
 from upperd import scoreboard
-from upperd.child import EX_OSERR, Child, Signals
+from upperd.child import DRAIN, EX_OSERR, Child, Signals
 from upperd.drain import Drain
 from upperd.link import Link
+from upperd.observer import End, Observer
 from upperd.throttle import Throttle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from resource import struct_rusage
+    from collections.abc import Callable, Iterable
 
     from upperd.child import Server
 
@@ -48,51 +48,6 @@ class Living:
         self.pidfd = pidfd
         self.index = index
         self.server = server
-
-
-class End:
-    """The account of one child that has ended. `words` is its row (see scoreboard.SLOT_FIELDS)."""
-
-    __slots__ = ("pid", "rusage", "status", "was_cut", "was_killed", "words")
-
-    def __init__(
-        self, pid: int, status: int | None, rusage: struct_rusage | None, words: tuple[int, ...]
-    ) -> None:
-        self.pid = pid
-        self.status = status
-        """Of wait(2); None: somebody else reaped it."""
-        self.rusage = rusage
-        self.words = words
-        self.was_cut = False
-        self.was_killed = False
-
-    @property
-    def is_abnormal(self) -> bool:
-        """Whether it ended by a signal or with an exit code that is not 0."""
-        return self.status not in (0, None)
-
-
-class Observer:
-    """Who is told what happens. This one does nothing with it."""
-
-    at_rest = False
-    """Whether nothing needs a turn before something happens; then every connection taken wakes the parent."""
-
-    def turn(self, now: float) -> float | None:
-        """At every turn of the loop. Returns when the next one is wanted at the latest (`time.monotonic`)."""
-        return None
-
-    def child_ended(self, end: End) -> None:
-        """A child was reaped."""
-
-    def throttled(self, reason: str, pause: float) -> None:
-        """No child is forked for `pause` seconds."""
-
-    def resumed(self) -> None:
-        """Forking works again."""
-
-    def deadline_passed(self, left: int) -> None:
-        """The drain deadline is over; `left` children are cut."""
 
 
 class Parent:
@@ -171,12 +126,14 @@ class Parent:
     def serve_backlog(self, end: float, listening: list[socket.socket]) -> None:
         """Serve on until nobody is queued on these sockets: what is queued would be reset when they close.
 
-        `end` is the latest, of `time.monotonic`; `hasten` ends it, too.
+        `end` is the latest, of `time.monotonic`; `hasten` ends it, too. Who is busy is drained meanwhile, to make room.
         """
         queue = select.poll()
         for sock in listening:
             queue.register(sock, select.POLLIN)
         while queue.poll(0) and time.monotonic() < end and not self._stop:
+            busy = [child for child in self._children.values() if self.board.state(child.index) == scoreboard.BUSY]
+            self._send(DRAIN, busy)
             self.top_up()
             self.turn(_BACKLOG_LOOK)
         self._stop = False
@@ -409,11 +366,15 @@ class Parent:
         if drain.is_cutting and not was_cutting:
             self.observer.deadline_passed(len(self._children))
         if due is not None:
-            for child in self._children.values():
-                try:
-                    signal.pidfd_send_signal(child.pidfd, due)
-                except ProcessLookupError:
-                    pass  # it has ended; the epoll says so in this very turn
+            self._send(due, self._children.values())
+
+    @staticmethod
+    def _send(number: signal.Signals, children: Iterable[Living]) -> None:
+        for child in children:
+            try:
+                signal.pidfd_send_signal(child.pidfd, number)
+            except ProcessLookupError:
+                pass  # it has ended; the epoll says so in the next turn
 
     def _reap(self, child: Living) -> None:
         try:

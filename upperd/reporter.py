@@ -11,7 +11,7 @@ import signal
 import time
 
 from upperd import log, scoreboard
-from upperd.parent import End, Observer
+from upperd.observer import End, Observer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -23,11 +23,13 @@ class Sight:
         self.snapshot: scoreboard.Snapshot | None = None
         self.problem = ""
         """Why there is no snapshot."""
+        self.is_denied = False
         try:
             self.snapshot = scoreboard.read(path)
         except FileNotFoundError:
             self.problem = f"no scoreboard at {path}"
         except PermissionError:
+            self.is_denied = True
             self.problem = f"{path}: permission denied; the daemon's user and group may read it"
         except (OSError, scoreboard.ScoreboardError) as error:
             self.problem = f"{path}: {error}"

@@ -69,16 +69,16 @@ def test_failing_fork_throttles_and_recovers(folder: Path) -> None:
         pytest.skip("limiting the processes of another user takes root")
     uid = 61234
     shutil.chown(folder, uid, uid)
-    with running(folder, command=lambda: _copied(folder), user=uid, group=uid, extra_groups=[]) as daemon:
-        soft, hard = resource.prlimit(daemon.pid, resource.RLIMIT_NPROC)
-        resource.prlimit(daemon.pid, resource.RLIMIT_NPROC, (1, hard))
+    command = lambda: _copied(folder)  # noqa: E731  # the notify socket is made first
+    limit = (resource.RLIMIT_NPROC, (3, 3))  # the parent and two children
+    as_user = {"user": uid, "group": uid, "extra_groups": [], "preexec_fn": lambda: resource.setrlimit(*limit)}
+    with running(folder, command=command, **as_user) as daemon:
         with daemon.held(), daemon.held():
-            wait_until(lambda: "throttle:" in daemon.log, "the log says that forking failed")
+            wait_until(lambda: "throttle: fork" in daemon.log, "the log says that forking failed")
             before = _cpu(daemon.pid)
-            wait_until(lambda: daemon.board.header["fork_failures"] >= 3, "it tries again")
+            wait_until(lambda: daemon.board.header["fork_failures"] >= 4, "it tries again")
             assert _cpu(daemon.pid) - before < 50  # ticks: a spin would take all of the time
-            resource.prlimit(daemon.pid, resource.RLIMIT_NPROC, (soft, hard))
-            wait_until(lambda: daemon.board.spare >= 1, "spare children are back")
+        wait_until(lambda: daemon.board.spare >= 1, "spare children are back")
         assert daemon.ask(b"x") == b"X"
         wait_until(lambda: "resume:" in daemon.log, "the log says that it recovered")
 

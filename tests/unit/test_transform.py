@@ -113,7 +113,7 @@ def test_lone_byte(byte: int) -> None:
 )
 def test_undecodable_is_counted(broken: bytes) -> None:
     """Of a sequence that is not UTF-8 every byte is counted, and none of the good text around it."""
-    assert run("ß".encode() + broken + "é".encode()) == ("SS".encode() + broken + "É".encode(), len(broken))
+    assert run("ß".encode() + broken + "é".encode()) == (b"SS" + broken + "É".encode(), len(broken))
 
 
 @pytest.mark.parametrize("rest", [b"\xc3", b"\xe2", b"\xe2\x82", b"\xf0", b"\xf0\x9f", b"\xf0\x9f\x98"])

@@ -1,0 +1,140 @@
+"""upperctl against a real daemon."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from running import Daemon, running
+
+from upperd.client import Client, ShortReplyError, upper
+
+CTL = [sys.executable, "-m", "upperd.ctl"]
+
+
+def ctl(*arguments: str, data: bytes | None = None, **more: object) -> tuple[int, str, str]:
+    """Run upperctl: exit status, what it printed, what it complained."""
+    done = subprocess.run([*CTL, *arguments], input=data, capture_output=True, timeout=60, **more)  # type: ignore[call-overload]
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+def test_send_words(daemon: Daemon) -> None:
+    """send prints its words in upper case."""
+    assert ctl("send", "--socket", str(daemon.path), "hello", "straße") == (0, "HELLO STRASSE\n", "")
+
+
+def test_send_standard_input(daemon: Daemon) -> None:
+    """send without words sends standard input, and adds no newline where there was none."""
+    assert ctl("--socket", str(daemon.path), "send", data=b"a\nb") == (0, "A\nB", "")
+
+
+def test_send_file_of_any_size(daemon: Daemon, folder: Path) -> None:
+    """send --file streams a file that no buffer holds."""
+    (folder / "text").write_bytes(b"some text\n" * 1_000_000)
+    status, printed, _ = ctl("send", "--socket", str(daemon.path), "--file", str(folder / "text"))
+    assert (status, printed) == (0, "SOME TEXT\n" * 1_000_000)
+
+
+def test_send_to_nobody(folder: Path) -> None:
+    """Without a daemon send names the path and the cure, and exits with 69."""
+    status, _, said = ctl("send", "--socket", str(folder / "s"), "x")
+    assert (status, f"no socket at {folder}/s" in said) == (69, True)
+
+
+def test_stale_socket_is_explained(folder: Path) -> None:
+    """A socket on which nobody listens is told from a missing one."""
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(folder / "s"))
+    status, _, said = ctl("send", "--socket", str(folder / "s"), "x")
+    assert (status, "nobody listens" in said) == (69, True)
+
+
+def test_permission_is_explained(daemon: Daemon, folder: Path) -> None:
+    """A user who may not connect is told whose file is in the way and its mode, with status 77."""
+    if os.geteuid() != 0:
+        pytest.skip("acting as another user takes root")
+    os.chmod(folder, 0o755)
+    drop = "import os, grp, pwd, upperd.client as client; os.setgroups([]); os.setgid(61001); os.setuid(61001)"
+    script = f"{drop}; client.connect({str(daemon.path)!r})"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert "permission denied" in done.stderr
+    assert "root:root, mode 0" in done.stderr
+
+
+def test_short_reply_is_an_error(folder: Path) -> None:
+    """An answer that ends short is an error with status 76, never a result."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(folder / "s"))
+        listener.listen()
+
+        def cheat() -> None:
+            with listener.accept()[0] as connection:
+                connection.recv(100)
+                connection.sendall(b"HALF")
+
+        cheating = threading.Thread(target=cheat)
+        cheating.start()
+        status, _, said = ctl("send", "--socket", str(folder / "s"), "half a line")
+        cheating.join()
+    assert (status, "closed early" in said) == (76, True)
+
+
+def test_status_of_a_daemon(daemon: Daemon) -> None:
+    """status exits with 0 while the daemon runs and with 3 after its end, when the last figures still stand."""
+    daemon.ask(b"x")
+    status, shown, _ = ctl("status", "--socket", str(daemon.path))
+    assert (status, f"running (pid {daemon.pid}), ready" in shown) == (0, True)
+    daemon.stop()
+    status, shown, _ = ctl("status", "--socket", str(daemon.path))
+    assert (status, "not running" in shown, "1 connections" in shown) == (3, True, True)
+
+
+def test_status_without_a_daemon(folder: Path) -> None:
+    """status of a daemon that never was exits with 3."""
+    assert ctl("status", "--socket", str(folder / "upperd.sock"))[0] == 3
+
+
+def test_stats_for_programs(daemon: Daemon) -> None:
+    """stats --json has every child with its peer, and null for what is unknown."""
+    with daemon.held():
+        status, printed, _ = ctl("stats", "--json", "--socket", str(daemon.path))
+    data = json.loads(printed)
+    peers = sorted(str(child["peer_uid"]) for child in data["children"] if child["waiting"])
+    busy = [child for child in data["children"] if not child["waiting"]]
+    assert (status, data["running"], data["pid"]) == (0, True, daemon.pid)
+    assert set(peers) == {"None"}
+    assert [child["peer_uid"] for child in busy] == [os.geteuid()]
+    assert [(child["peer_pid"], child["bytes_in"]) for child in busy] == [(os.getpid(), 4)]
+
+
+def test_stats_for_people(daemon: Daemon) -> None:
+    """stats prints a row for each child and the totals."""
+    _, printed, _ = ctl("stats", "--socket", str(daemon.path))
+    assert printed.count("spare") == 4
+    assert "total: 4 forked" in printed
+
+
+def test_library(daemon: Daemon) -> None:
+    """The client library answers one call, and many on one connection."""
+    assert upper("straße\nzwei", str(daemon.path)) == "STRASSE\nZWEI"
+    with Client(str(daemon.path)) as client:
+        assert [client.upper(word) for word in ("a", "", "x" * 1_000_000)] == ["A", "", "X" * 1_000_000]
+
+
+def test_library_never_returns_half(folder: Path) -> None:
+    """A call that the daemon's end cuts short raises ShortReplyError."""
+    with running(folder) as daemon, Client(str(daemon.path)) as client:
+        assert client.upper("x") == "X"
+        daemon.stop()
+        with pytest.raises(ShortReplyError):
+            client.upper("y")
+
+
+@pytest.mark.parametrize("line", [["send", "--nope"], [], ["send", "--file", "x", "y"]])
+def test_wrong_line(line: list[str]) -> None:
+    """A wrong command line is answered with status 64."""
+    assert ctl(*line)[0] == 64

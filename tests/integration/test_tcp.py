@@ -1,0 +1,135 @@
+"""TCP beside the path, and in its place."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import socket
+from pathlib import Path
+
+import pytest
+from running import COMMAND, DEADLINE, Daemon, ask_on, free_port, run_to_end, running
+
+from upperd.paths import FALLBACK_TCP
+
+_PIDFD_GETFD = 438
+"""System call (pidfd_getfd(2)), of every architecture."""
+
+
+def _ports(daemon: Daemon) -> dict[str, int]:
+    """The port of each TCP address that the scoreboard names."""
+    found = re.findall(r"tcp:(\[[^]]*\]|[\d.]+):(\d+)", " ".join(daemon.board.listeners))
+    return {host.strip("[]"): int(port) for host, port in found}
+
+
+def _copy_of(pid: int, descriptor: int) -> socket.socket:
+    """A descriptor of another process's socket, to ask what is set on it."""
+    pidfd = os.pidfd_open(pid)
+    try:
+        copy = ctypes.CDLL(None, use_errno=True).syscall(_PIDFD_GETFD, pidfd, descriptor, 0)
+    finally:
+        os.close(pidfd)
+    if copy < 0:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"pidfd_getfd: {os.strerror(ctypes.get_errno())}")
+    return socket.socket(fileno=copy)
+
+
+def _connection_of(pid: int, client: socket.socket) -> socket.socket:
+    """A copy of the child's end of the client's connection."""
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        if not os.readlink(f"/proc/{pid}/fd/{name}").startswith("socket:"):
+            continue
+        copy = _copy_of(pid, int(name))
+        try:
+            if copy.family == client.family and copy.getpeername() == client.getsockname():
+                return copy
+        except OSError:
+            pass
+        copy.close()
+    raise AssertionError(f"process {pid} does not hold the connection")
+
+
+def test_accepted_connection_is_quick_and_watched(folder: Path) -> None:
+    """A TCP connection has TCP_NODELAY and keepalive on the daemon's side."""
+    with (
+        running(folder, "--tcp", "127.0.0.1:0") as daemon,
+        socket.create_connection(("127.0.0.1", _ports(daemon)["127.0.0.1"]), DEADLINE) as client,
+    ):
+        client.sendall(b"x")
+        assert client.recv(1) == b"X"
+        child = next(child["pid"] for child in daemon.board.children if not child["waiting"])
+        with _connection_of(child, client) as connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+            assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+
+
+def test_tcp_alone(folder: Path) -> None:
+    """With --no-socket the daemon serves TCP and binds no path."""
+    command = [*COMMAND, "--no-socket", "--tcp", "127.0.0.1:0", "--scoreboard", str(folder / "scoreboard")]
+    with (
+        running(folder, command=command) as daemon,
+        socket.create_connection(("127.0.0.1", _ports(daemon)["127.0.0.1"]), DEADLINE) as client,
+    ):
+        assert ask_on(client, b"tcp") == b"TCP"
+        assert not daemon.path.exists()
+
+
+def test_localhost_is_every_loopback_address(folder: Path) -> None:
+    """localhost:PORT serves every address of that name, all on the same port."""
+    with running(folder, "--tcp", f"localhost:{free_port()}") as daemon:
+        ports = _ports(daemon)
+        names = {str(found[4][0]) for found in socket.getaddrinfo("localhost", 0, type=socket.SOCK_STREAM)}
+        assert len(set(ports.values())) == 1
+        assert "127.0.0.1" in ports
+        assert set(ports) <= names
+        for host, port in ports.items():
+            with socket.create_connection((host, port), DEADLINE) as client:
+                assert ask_on(client, b"x") == b"X"
+
+
+def test_fallback_is_the_documented_address(folder: Path) -> None:
+    """Where the path cannot be had, the daemon warns and serves TCP on localhost:9999."""
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", int(FALLBACK_TCP.rpartition(":")[2]))) == 0:
+            pytest.skip(f"{FALLBACK_TCP} is taken on this host")
+    missing = str(folder / "missing" / "upperd.sock")
+    command = [*COMMAND, "--socket", missing, "--scoreboard", str(folder / "scoreboard")]
+    with running(folder, command=command) as daemon:
+        assert _ports(daemon)["127.0.0.1"] == 9999
+        assert "listening on TCP instead" in daemon.log
+        with socket.create_connection(("127.0.0.1", 9999), DEADLINE) as client:
+            assert ask_on(client, b"x") == b"X"
+
+
+def test_fallback_is_refused_where_forbidden(folder: Path) -> None:
+    """With --no-fallback a path that cannot be had ends the start with status 73 and the cure."""
+    status, said = run_to_end(folder, "--no-fallback", "--socket", str(folder / "missing" / "upperd.sock"))
+    assert status == 73
+    assert f"make the folder {folder / 'missing'} first" in said
+
+
+def test_live_daemon_is_no_reason_to_fall_back(folder: Path) -> None:
+    """Where a live daemon has the path, a second one ends with 75, also if it may fall back to TCP."""
+    with running(folder) as daemon:
+        status, said = run_to_end(folder, "--socket", str(daemon.path), "--tcp", "127.0.0.1:0")
+    assert (status, "already running" in said) == (75, True)
+
+
+def test_taken_port_is_an_error(folder: Path) -> None:
+    """A port that another program has ends the start with status 73 and the reason; the path is not left behind."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        status, said = run_to_end(folder, "--socket", "s", "--tcp", f"127.0.0.1:{port}")
+    assert status == 73
+    assert f"cannot listen on tcp:127.0.0.1:{port}" in said
+    assert not (folder / "s").exists()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "192.0.2.1"])
+def test_tcp_is_loopback_only(folder: Path, host: str) -> None:
+    """An address that others can reach is refused with status 73: that is for the operator's .socket unit to say."""
+    status, said = run_to_end(folder, "--no-socket", "--tcp", f"{host}:0", "--scoreboard", "scoreboard")
+    assert (status, "not a loopback address" in said) == (73, True)

@@ -1,0 +1,66 @@
+"""Imports go one way, and the process that forks stays lean."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import sdnotify
+
+import upperd
+
+PACKAGE = Path(upperd.__file__).parent
+RANKS = [
+    *("__init__", "transform", "scoreboard", "paths", "locks", "listeners", "notify", "settings", "log", "options"),
+    *("throttle", "link", "child", "drain", "observer", "parent", "handler", "server", "rehearsal", "reporter"),
+    *("daemon", "lean", "cli", "client", "view", "ctl", "demo"),
+]
+"""From the lowest to the highest: a module imports only what stands before it."""
+
+
+def _imports(path: Path) -> set[str]:
+    """The modules of the package that a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "upperd":
+            names = {alias.name for alias in node.names}
+            found |= {name if (PACKAGE / f"{name}.py").exists() else "__init__" for name in names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("upperd."):
+            found.add(str(node.module).split(".")[1])
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("upperd.")}
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.stem)
+def test_imports_go_down(path: Path) -> None:
+    """A module imports only modules of a lower rank, and every module has a rank."""
+    assert path.stem in RANKS
+    assert [name for name in _imports(path) if RANKS.index(name) >= RANKS.index(path.stem)] == []
+
+
+PROBE = """
+import os, sys
+sys.path[:0] = sys.argv[1:]
+registered = []
+os.register_at_fork = lambda **hooks: registered.append(hooks)
+from upperd import lean
+lean._import_without_fork_hooks()
+import threading, upperd.daemon
+modules = sorted(sys.modules)
+import json
+print(json.dumps([modules, len(registered), threading.active_count()]))
+"""
+
+
+def test_parent_is_lean() -> None:
+    """The parent imports none of the heavy modules, registers no hook to run after a fork, and has one thread."""
+    folders = [str(PACKAGE.parent), str(Path(str(sdnotify.__file__)).parents[1])]
+    command = [sys.executable, "-I", "-S", "-c", PROBE, *folders]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    modules, hooks, threads = json.loads(done.stdout)
+    heavy = {"argparse", "logging", "json", "dataclasses", "typing", "re", "tomllib", "psutil", "inspect", "asyncio"}
+    assert heavy & set(modules) == set()
+    assert (hooks, threads) == (0, 1)

@@ -1,0 +1,37 @@
+"""The linters are tests: missing at home they are skipped, in CI they are a failure."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*command: str) -> None:
+    """Run a tool in the checkout; it must exist and be content."""
+    tool = shutil.which(command[0], path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    if tool is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{command[0]} is not installed")
+    done = subprocess.run([tool, *command[1:]], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "warning" not in done.stderr.lower(), done.stderr
+
+
+def test_ruff() -> None:
+    """ruff has nothing to say."""
+    run("ruff", "check", "upperd", "tests", "bench")
+
+
+def test_mypy() -> None:
+    """Every type in the package and the benchmarks holds, strictly."""
+    run("mypy")
+
+
+@pytest.mark.parametrize("page", ["upperd.8", "upperctl.1"])
+def test_mandoc(page: str) -> None:
+    """The manual pages are correct mdoc."""
+    run("mandoc", "-Tlint", "-W", "warning", f"man/{page}")

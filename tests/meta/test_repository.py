@@ -1,0 +1,37 @@
+"""Rules of the house that a machine can check."""
+
+import ast
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCES = sorted([*ROOT.glob("upperd/*.py"), *ROOT.glob("tests/*/*.py"), *ROOT.glob("bench/*.py")])
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_files_are_readable(path: Path) -> None:
+    """A file has a docstring and at most 420 lines, a function at most 60, and nothing sleeps."""
+    tree = ast.parse(path.read_text())
+    assert ast.get_docstring(tree)
+    assert len(path.read_text().splitlines()) <= 420
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    long = [node.name for node in functions if (node.end_lineno or 0) - node.lineno >= 60]
+    assert long == []
+    assert f"time.{'sleep'}(" not in path.read_text()
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("tests/*/test_*.py")), ids=lambda path: path.stem)
+def test_tests_state_their_promise(path: Path) -> None:
+    """Every test says in its docstring what it holds the program to."""
+    tests = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)]
+    silent = [node.name for node in tests if node.name.startswith("test_") and not ast.get_docstring(node)]
+    assert silent == []
+
+
+def test_no_path_of_a_machine() -> None:
+    """Nothing that is committed names the folder that this checkout lies in."""
+    done = subprocess.run(["git", "grep", "-nIF", f"{ROOT.parent}/", "--"], cwd=ROOT, capture_output=True, text=True)
+    if str(ROOT.parent) not in ("/", "/tmp"):
+        assert done.stdout == ""

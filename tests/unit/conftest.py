@@ -1,0 +1,48 @@
+"""What several modules need: another process that holds a lock, and a user that is not root."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+
+import pytest
+
+NOBODY = 65534
+_HOLD = "import sys; from upperd import locks; locks.take(sys.argv[1]); print(flush=True); sys.stdin.read()"
+
+
+@contextmanager
+def _holding(path: str) -> Iterator[int]:
+    """Another process holds the lock of `path`: its pid."""
+    command = [sys.executable, "-c", _HOLD, path]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"\n"
+        yield process.pid
+        # Popen's own end closes its standard input, at which it ends.
+
+
+@pytest.fixture
+def hold_elsewhere() -> Iterator[Callable[[str], int]]:
+    """A function that has another process lock a path until the test ends; it returns the pid."""
+    with ExitStack() as stack:
+        yield lambda path: stack.enter_context(_holding(path))
+
+
+@contextmanager
+def _not_as_root() -> Iterator[None]:
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.fixture
+def not_as_root() -> Callable[[], AbstractContextManager[None]]:
+    """Within it we are a user whom permissions concern."""
+    return _not_as_root

@@ -1,0 +1,113 @@
+"""The promises of the lock by which a daemon is known to live."""
+
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from upperd import locks
+from upperd.locks import LockedError
+
+Hold = Callable[[str], int]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Iterator[str]:
+    """Where a lock may be made."""
+    yield str(tmp_path / "x.lock")
+
+
+def holder_seen_elsewhere(path: str) -> int:
+    """Who holds the lock, asked by another process: our own locks do not show to ourselves."""
+    code = "import sys; from upperd import locks; print(locks.holder(sys.argv[1]))"
+    return int(subprocess.run([sys.executable, "-c", code, path], capture_output=True, check=True).stdout)
+
+
+def test_taken(path: str) -> None:
+    """Whoever takes the lock is seen as its holder, until the descriptor is closed."""
+    descriptor = locks.take(path)
+    assert holder_seen_elsewhere(path) == os.getpid()
+    os.close(descriptor)
+    assert holder_seen_elsewhere(path) == 0
+
+
+@pytest.mark.parametrize("umask", [0, 0o077])
+def test_mode(path: str, umask: int) -> None:
+    """The file is its owner's alone, and no program that we start gets the descriptor."""
+    before = os.umask(umask)
+    try:
+        descriptor = locks.take(path)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    assert not os.get_inheritable(descriptor)
+    os.close(descriptor)
+
+
+def test_locked(path: str, hold_elsewhere: Hold) -> None:
+    """A lock that another process holds cannot be taken; the error has its pid, and no descriptor is left open."""
+    pid = hold_elsewhere(path)
+    assert locks.holder(path) == pid
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(LockedError, match=f"locked by process {pid}") as raised:
+        locks.take(path)
+    assert (raised.value.pid, raised.value.path) == (pid, path)
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_left_file(path: str) -> None:
+    """A file that a killed daemon has left is taken over."""
+    Path(path).touch(0o600)
+    assert locks.holder(path) == 0
+    os.close(locks.take(path))
+
+
+def test_not_inherited(path: str) -> None:
+    """A child that was forked does not hold its parent's lock, though it has the descriptor."""
+    descriptor = locks.take(path)
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(writing)
+        os.read(reading, 1)
+        os._exit(0)
+    os.close(descriptor)
+    assert holder_seen_elsewhere(path) == 0
+    os.close(writing)
+    os.close(reading)
+    os.waitpid(pid, 0)
+
+
+def test_missing(path: str) -> None:
+    """A lock that nobody ever took is a missing file."""
+    with pytest.raises(FileNotFoundError):
+        locks.holder(path)
+
+
+def test_symlink(path: str, tmp_path: Path) -> None:
+    """A symbolic link in the place of the lock is not followed, neither to take it nor to look."""
+    target = tmp_path / "target"
+    os.symlink(target, path)
+    with pytest.raises(OSError, match="symbolic"):
+        locks.take(path)
+    assert not target.exists()
+    target.touch()
+    with pytest.raises(OSError, match="symbolic"):
+        locks.holder(path)
+
+
+def test_no_folder(tmp_path: Path) -> None:
+    """A lock in a folder that does not exist is an OSError."""
+    with pytest.raises(FileNotFoundError):
+        locks.take(str(tmp_path / "none" / "x.lock"))
+
+
+def test_not_a_file(path: str) -> None:
+    """A FIFO in the place of the lock blocks nobody."""
+    os.mkfifo(path)
+    os.close(locks.take(path))
+    assert locks.holder(path) == 0

@@ -1,0 +1,205 @@
+"""The promises of the wire to the service manager, kept against a true datagram socket."""
+
+import os
+import socket
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from upperd.notify import ManagerError, Notifier, take_environment
+
+# sdnotify leaves its sockets to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    """Where the manager listens."""
+    return str(tmp_path / "notify")
+
+
+def receive_at(address: str) -> socket.socket:
+    """The manager's socket, which does not wait."""
+    receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    receiver.bind(address)
+    receiver.setblocking(False)
+    return receiver
+
+
+@pytest.fixture
+def receiver(path: str) -> Iterator[socket.socket]:
+    """A manager that listens."""
+    with receive_at(path) as receiver:
+        yield receiver
+
+
+def drain(receiver: socket.socket) -> list[bytes]:
+    """All messages that wait."""
+    messages = []
+    while True:
+        try:
+            messages.append(receiver.recv(65536))
+        except BlockingIOError:
+            return messages
+
+
+# In
+
+
+def test_nothing_said() -> None:
+    """Without a manager nothing is passed and nothing is warned of."""
+    environ = {"HOME": "/x"}
+    manager = take_environment(environ, 7)
+    assert (manager.notify_socket, manager.watchdog_usec, manager.listeners, manager.warning) == ("", 0, [], "")
+    assert environ == {"HOME": "/x"}
+
+
+def test_everything_is_taken() -> None:
+    """What is the manager's leaves the environment, the rest stays."""
+    environ = {
+        "NOTIFY_SOCKET": "@a", "WATCHDOG_USEC": "5000000", "WATCHDOG_PID": "7", "LISTEN_PID": "7", "LISTEN_FDS": "3",
+        "LISTEN_FDNAMES": "one:two", "LISTEN_PIDFDID": "1", "HOME": "/x",
+    }
+    manager = take_environment(environ, 7)
+    assert environ == {"HOME": "/x"}
+    assert (manager.notify_socket, manager.watchdog_usec, manager.warning) == ("@a", 5000000, "")
+    assert manager.listeners == [(3, "one"), (4, "two"), (5, "unknown")]
+
+
+@pytest.mark.parametrize("value", ["", "x", "-1", "1.5", " 3", "+3", "٣", "9" * 19])
+def test_malformed_number(value: str) -> None:
+    """A number that is none is refused, and its variable named."""
+    with pytest.raises(ManagerError, match="^LISTEN_FDS="):
+        take_environment({"LISTEN_PID": "7", "LISTEN_FDS": value}, 7)
+    with pytest.raises(ManagerError, match="^LISTEN_PID="):
+        take_environment({"LISTEN_PID": value, "LISTEN_FDS": "1"}, 7)
+
+
+@pytest.mark.parametrize("value", ["x", "-1", "1.5", "9" * 19])
+def test_malformed_watchdog(value: str) -> None:
+    """A watchdog whose time or process is no number is refused, and its variable named."""
+    with pytest.raises(ManagerError, match="^WATCHDOG_USEC="):
+        take_environment({"WATCHDOG_USEC": value}, 7)
+    with pytest.raises(ManagerError, match="^WATCHDOG_PID="):
+        take_environment({"WATCHDOG_USEC": "1", "WATCHDOG_PID": value}, 7)
+
+
+def test_too_many_sockets() -> None:
+    """More sockets than any manager passes are refused."""
+    with pytest.raises(ManagerError, match="more than 1024"):
+        take_environment({"LISTEN_PID": "7", "LISTEN_FDS": "1025"}, 7)
+    assert len(take_environment({"LISTEN_PID": "7", "LISTEN_FDS": "1024"}, 7).listeners) == 1024
+
+
+def test_sockets_of_another_process() -> None:
+    """Sockets that were passed to another process are left alone, and the warning names both."""
+    manager = take_environment({"LISTEN_PID": "8", "LISTEN_FDS": "2"}, 7)
+    assert manager.listeners == []
+    assert "LISTEN_PID=8 is not this process (7)" in manager.warning
+    assert "exec" in manager.warning
+
+
+def test_watchdog_of_another_process() -> None:
+    """A watchdog that watches another process is none of ours; one for nobody in particular is."""
+    assert take_environment({"WATCHDOG_USEC": "5", "WATCHDOG_PID": "8"}, 7).watchdog_usec == 0
+    assert take_environment({"WATCHDOG_USEC": "5"}, 7).watchdog_usec == 5
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [("", ["unknown", "unknown"]), ("a", ["a", "unknown"]), ("a:b:c", ["a", "b"]), (":b", ["", "b"])],
+)
+def test_names(names: str, expected: list[str]) -> None:
+    """Each socket has the name at its place, or is unknown; names without a socket are ignored."""
+    manager = take_environment({"LISTEN_PID": "7", "LISTEN_FDS": "2", "LISTEN_FDNAMES": names}, 7)
+    assert manager.listeners == [(3, expected[0]), (4, expected[1])]
+
+
+# Out
+
+
+def test_one_message(receiver: socket.socket, path: str) -> None:
+    """Assignments that belong together go out in one message, a line each."""
+    notifier = Notifier(path)
+    assert notifier.is_connected
+    assert notifier.send("READY=1", "STATUS=fine")
+    assert drain(receiver) == [b"READY=1\nSTATUS=fine"]
+
+
+def test_utf8(receiver: socket.socket, path: str) -> None:
+    """Text is UTF-8 on the wire, and what no UTF-8 can carry is replaced."""
+    notifier = Notifier(path)
+    assert notifier.send("STATUS=größer → 😀")
+    assert notifier.send("STATUS=\udcff")
+    assert drain(receiver) == ["STATUS=größer → 😀".encode(), b"STATUS=?"]
+
+
+def test_one_line(receiver: socket.socket, path: str) -> None:
+    """A line break inside an assignment cannot begin another."""
+    assert Notifier(path).send("STATUS=a\nMAINPID=1")
+    assert drain(receiver) == [b"STATUS=a MAINPID=1"]
+
+
+def test_no_manager() -> None:
+    """Without a manager sending does nothing, and nothing is lost."""
+    notifier = Notifier("")
+    assert notifier.send("READY=1")
+    assert (notifier.is_connected, notifier.lost) == (False, 0)
+
+
+def test_full_receiver(receiver: socket.socket, path: str) -> None:
+    """A manager that does not read never blocks us: what it has no room for is lost and counted."""
+    notifier = Notifier(path)
+    sent = [notifier.send(f"STATUS={number}") for number in range(3000)]
+    assert not all(sent)
+    assert notifier.lost == sent.count(False)
+    assert len(drain(receiver)) == sent.count(True)
+    assert notifier.send("READY=1")
+    assert drain(receiver) == [b"READY=1"]
+
+
+def test_nobody_there(path: str) -> None:
+    """A manager that is gone costs each message, and raises nothing."""
+    notifier = Notifier(path)
+    assert [notifier.send("READY=1"), notifier.send("READY=1")] == [False, False]
+    assert notifier.lost == 2
+
+
+@pytest.mark.parametrize("address", ["/" + "x" * 200, "\0", "relative\0zero"])
+def test_impossible_address(address: str) -> None:
+    """An address that cannot be costs the message, and raises nothing."""
+    notifier = Notifier(address)
+    assert not notifier.send("READY=1")
+    assert notifier.lost == 1
+
+
+def test_socket_made_anew(path: str) -> None:
+    """When the manager makes its socket anew, the next message arrives there and none is lost."""
+    notifier = Notifier(path)
+    with receive_at(path) as old:
+        assert notifier.send("READY=1")
+        assert drain(old) == [b"READY=1"]
+    os.unlink(path)
+    with receive_at(path) as new:
+        assert notifier.send("STATUS=again")
+        assert drain(new) == [b"STATUS=again"]
+    assert notifier.lost == 0
+
+
+def test_abstract_address() -> None:
+    """An address that begins with @ is in the abstract namespace."""
+    name = f"upperd-test-{uuid.uuid4()}"
+    with receive_at(f"\0{name}") as receiver:
+        assert Notifier(f"@{name}").send("READY=1")
+        assert drain(receiver) == [b"READY=1"]
+
+
+def test_environment_is_untouched(receiver: socket.socket, path: str) -> None:
+    """Sending leaves nothing in the environment, whether it works or not."""
+    before = dict(os.environ)
+    Notifier(path).send("READY=1")
+    Notifier(f"{path}.none").send("READY=1")
+    assert dict(os.environ) == before
+    assert len(drain(receiver)) == 1

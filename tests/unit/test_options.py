@@ -1,0 +1,216 @@
+"""The promises of the options: each has a name, a type, a range; a wrong one is named, in the file too."""
+
+import sys
+from dataclasses import Field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from upperd import cli, options
+from upperd.options import ConfigError, OptionError, Options, flag, make_parser, read_config
+
+RANGED = [option for option in fields(Options) if "low" in option.metadata]
+TEXTS = [option.name for option in fields(Options) if type(option.default) is str]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """Where a test writes its file."""
+    return tmp_path / "upperd.toml"
+
+
+def check(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    """The exit status of `upperd --check-config` with these words."""
+    monkeypatch.setattr(sys, "argv", ["upperd", "--check-config", *words])
+    return cli.main()
+
+
+def changed(option: Field[Any], value: object) -> Options:
+    """The options with one changed."""
+    return Options(**{option.name: value})
+
+
+@pytest.mark.parametrize("option", RANGED, ids=lambda option: option.name)
+def test_range(option: Field[Any]) -> None:
+    """A number is taken at either end of its range and refused just outside, with name, value and range."""
+    low, high = option.metadata["low"], option.metadata["high"]
+    assert getattr(changed(option, low), option.name) == low
+    assert getattr(changed(option, high), option.name) == high
+    for value in (low - 1, high + 1):
+        with pytest.raises(OptionError, match=f"^{flag(option.name)} is {value}: it must be from .* to "):
+            changed(option, value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_no_number_at_all(value: float) -> None:
+    """What is no number of seconds is no drain time-out."""
+    with pytest.raises(OptionError, match="drain-timeout"):
+        Options(drain_timeout=value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_children", True), ("max_children", 4.0), ("max_children", "4"), ("spare_children", False),
+        ("drain_timeout", True), ("drain_timeout", "30"), ("no_socket", 1), ("no_fallback", "yes"), ("socket", 7),
+        ("log_level", None),
+    ],
+)  # fmt: skip
+def test_type(name: str, value: object) -> None:
+    """A value of another type is refused with the name, and true is not the number 1."""
+    with pytest.raises(OptionError, match=f"^{flag(name)} is .*: it must be "):
+        Options(**{name: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", [name for name in TEXTS if name != "log_level"])
+@pytest.mark.parametrize("text", ["a\nb", "a\0b"])
+def test_text_is_one_line(name: str, text: str) -> None:
+    """A text with a line break or a zero in it is refused."""
+    with pytest.raises(OptionError, match=f"^{flag(name)} is .* text of one line"):
+        Options(**{name: text})  # type: ignore[arg-type]
+
+
+def test_choices() -> None:
+    """A log level that there is not is refused with those that there are."""
+    with pytest.raises(OptionError, match="log-level is 'loud': it must be one of error, warning, info, debug"):
+        Options(log_level="loud")
+
+
+@pytest.mark.parametrize("address", ["localhost:0", "127.0.0.1:65535", "[::1]:9999", "some.name:80"])
+def test_address(address: str) -> None:
+    """An address is HOST:PORT, with brackets around the host of IPv6."""
+    assert Options(tcp=address).tcp == address
+
+
+@pytest.mark.parametrize(
+    "address", ["localhost", "localhost:", ":9999", "localhost:65536", "localhost:-1", "localhost:http", "a:１",
+                pytest.param("a:" + "9" * 5000, id="very long")]
+)  # fmt: skip
+def test_wrong_address(address: str) -> None:
+    """Anything else is refused with an example of what would be right."""
+    with pytest.raises(OptionError, match="it must be HOST:PORT, such as localhost:9999"):
+        Options(tcp=address)
+
+
+def test_no_socket() -> None:
+    """--no-socket needs --tcp and excludes --socket."""
+    assert Options(no_socket=True, tcp="localhost:0").no_socket
+    with pytest.raises(OptionError, match="needs --tcp"):
+        Options(no_socket=True)
+    with pytest.raises(OptionError, match="exclude each other"):
+        Options(no_socket=True, socket="/x", tcp="localhost:0")
+
+
+def test_parser_gives_what_was_given() -> None:
+    """A flag that is not given is absent, so that it cannot win over the file."""
+    assert vars(make_parser().parse_args([])) == {}
+    words = ["--max-children", "5", "--no-fallback", "--drain-timeout", "2.5", "--socket", "/x"]
+    assert vars(make_parser().parse_args(words)) == {
+        "max_children": 5, "no_fallback": True, "drain_timeout": 2.5, "socket": "/x",
+    }  # fmt: skip
+
+
+def test_every_option_is_a_flag_with_help() -> None:
+    """--help names every option, and the default of each that has one."""
+    text = " ".join(make_parser().format_help().split())
+    for option in fields(Options):
+        assert f"--{flag(option.name)}" in text
+        if type(option.default) in (int, float):
+            assert f"(default: {option.default:g})" in text
+
+
+def test_file(config: Path) -> None:
+    """Every option can stand in the file under its flag's name, and whole seconds need no point."""
+    config.write_text(
+        'socket = "/x/é"\ntcp = "localhost:1"\nno-fallback = true\nmax-children = 5\nspare-children = 2\n'
+        'connections-per-child = 3\ndrain-timeout = 4\nscoreboard = "/s"\nlog-level = "debug"\nno-socket = false\n'
+    )
+    assert read_config(str(config)) == Options(
+        socket="/x/é", tcp="localhost:1", no_fallback=True, max_children=5, spare_children=2,
+        connections_per_child=3, drain_timeout=4.0, scoreboard="/s", log_level="debug",
+    )  # fmt: skip
+
+
+def test_empty_file(config: Path) -> None:
+    """An empty file changes nothing."""
+    config.touch()
+    assert read_config(str(config)) == Options()
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("max-childern = 5", "no option 'max-childern'; is it 'max-children'?"),
+        ("max_children = 5", "no option 'max_children'; is it 'max-children'?"),
+        ("zzz = 5", "no option 'zzz'"),
+        ("[upperd]\nmax-children = 5", "no option 'upperd'"),
+        ("max-children = true", "max-children is True: it must be a whole number"),
+        ("max-children = 4.0", "max-children is 4.0: it must be a whole number"),
+        ("max-children = 0", "max-children is 0: it must be from 1 to 4096"),
+        ("drain-timeout = false", "drain-timeout is False: it must be a number"),
+        ("drain-timeout = inf", "drain-timeout is inf: it must be from 0 to 86400"),
+        ("no-socket = 1", "no-socket is 1: it must be true or false"),
+        ("socket = ['/x']", "socket is ['/x']: it must be text"),
+        ("socket = '/x", "not TOML: "),
+        ("max-children", "not TOML: "),
+    ],
+)
+def test_wrong_file(config: Path, text: str, complaint: str) -> None:
+    """What is wrong in the file is said with the file's name, and the nearest key where there is one."""
+    config.write_text(text)
+    with pytest.raises(ConfigError) as raised:
+        read_config(str(config))
+    assert str(raised.value).startswith(f"{config}: {complaint}")
+
+
+def test_file_is_not_utf8(config: Path) -> None:
+    """A file in another encoding is refused with its name."""
+    config.write_bytes(b'socket = "/\xff"\n')
+    with pytest.raises(ConfigError, match=r"upperd\.toml: not TOML"):
+        read_config(str(config))
+
+
+def test_file_cannot_be_read(tmp_path: Path) -> None:
+    """A file that is missing or is a folder is refused with its name and the reason."""
+    with pytest.raises(ConfigError, match="none: No such file"):
+        read_config(str(tmp_path / "none"))
+    with pytest.raises(ConfigError, match="Is a directory"):
+        read_config(str(tmp_path))
+
+
+def test_flags_win(config: Path) -> None:
+    """A flag wins over the file, the file over the default."""
+    config.write_text("max-children = 5\nspare-children = 2\n")
+    flags = vars(make_parser().parse_args(["--max-children", "6"]))
+    merged = replace(read_config(str(config)), **flags)
+    assert (merged.max_children, merged.spare_children, merged.drain_timeout) == (6, 2, 30.0)
+
+
+def test_check_config(config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """--check-config says what is valid and exits 0; a wrong file is 78, a wrong flag 64."""
+    config.write_text("max-children = 5\n")
+    assert check(monkeypatch, "--config", str(config)) == 0
+    assert f"{config} is valid" in capsys.readouterr().out
+    assert check(monkeypatch, "--max-children", "0") == 64
+    assert check(monkeypatch, "--max-children", "many") == 64
+    assert check(monkeypatch, "--no-such-flag") == 64
+    assert check(monkeypatch, "--max-child", "1") == 64
+    config.write_text("max-children = 0\n")
+    assert check(monkeypatch, "--config", str(config)) == 78
+    assert str(config) in capsys.readouterr().err
+
+
+def test_file_and_flags_together(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What options demand of each other is asked of flags and file together, not of the file alone."""
+    config.write_text("no-socket = true\n")
+    assert check(monkeypatch, "--config", str(config), "--tcp", "localhost:0") == 0
+
+
+def test_defaults_are_within_their_ranges() -> None:
+    """The defaults need no operator, and suit a machine of 2 cores and 2 GiB."""
+    assert Options() == Options(max_children=64, spare_children=4, connections_per_child=1, drain_timeout=30.0)
+    assert {option.name for option in RANGED} == {
+        "max_children", "spare_children", "connections_per_child", "drain_timeout",
+    }  # fmt: skip
+    assert options.flag("max_children") == "max-children"

@@ -1,0 +1,111 @@
+"""The promises of the places: where the socket is when nobody says where, and whose folder that may be."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from upperd import paths
+from upperd.paths import FolderError
+
+ME = os.geteuid()
+
+
+@pytest.mark.parametrize(
+    ("environ", "uid", "expected"),
+    [
+        ({"RUNTIME_DIRECTORY": "/run/x"}, 0, "/run/x/upperd.sock"),
+        ({"RUNTIME_DIRECTORY": "/run/x:/run/y", "XDG_RUNTIME_DIR": "/z"}, 5, "/run/x/upperd.sock"),
+        ({"XDG_RUNTIME_DIR": "/run/user/0"}, 0, "/run/upperd/upperd.sock"),
+        ({"XDG_RUNTIME_DIR": "/run/user/5"}, 5, "/run/user/5/upperd/upperd.sock"),
+        ({"XDG_RUNTIME_DIR": "relative"}, 5, "/tmp/upperd-5/upperd.sock"),
+        ({"XDG_RUNTIME_DIR": "", "RUNTIME_DIRECTORY": ""}, 5, "/tmp/upperd-5/upperd.sock"),
+        ({}, 5, "/tmp/upperd-5/upperd.sock"),
+    ],
+)
+def test_daemon_socket(environ: dict[str, str], uid: int, expected: str) -> None:
+    """The daemon's path is the manager's folder, else the system's for root, else the session's, else in /tmp."""
+    assert paths.daemon_socket(environ, uid) == expected
+
+
+@pytest.mark.parametrize("environ", [{}, {"XDG_RUNTIME_DIR": "/run/user/5"}])
+@pytest.mark.parametrize("uid", [0, 5])
+def test_client_looks_where_the_daemon_is(environ: dict[str, str], uid: int) -> None:
+    """A client looks first where a daemon of its user would be, and last at the system's."""
+    looked_at = paths.client_sockets(environ, uid)
+    assert looked_at[0] == paths.daemon_socket(environ, uid)
+    assert looked_at[-1] == paths.SYSTEM_SOCKET
+    assert len(looked_at) == len(set(looked_at))
+
+
+def test_client_ignores_the_managers_folder() -> None:
+    """A client has no business in the runtime folder of the service that it may be part of."""
+    assert paths.client_sockets({"RUNTIME_DIRECTORY": "/run/web"}, 0) == [paths.SYSTEM_SOCKET]
+
+
+def test_scoreboard_and_lock() -> None:
+    """The scoreboard and the locks lie beside the socket, and two daemons in one folder have two of each."""
+    assert paths.scoreboard_of("/run/upperd/upperd.sock") == "/run/upperd/scoreboard"
+    assert paths.scoreboard_of("/run/upperd/b.sock") == "/run/upperd/b.sock.scoreboard"
+    assert paths.scoreboard_of("here.sock") == "here.sock.scoreboard"
+    assert paths.lock_of("/x/y") == "/x/y.lock"
+
+
+def test_folder_is_made(tmp_path: Path) -> None:
+    """The folder of a default path is made for its user alone, whatever the umask is."""
+    before = os.umask(0)
+    try:
+        paths.make_default_folder(str(tmp_path / "upperd" / "upperd.sock"), ME)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "upperd").stat().st_mode) == 0o700
+
+
+def test_folder_that_is_there(tmp_path: Path) -> None:
+    """A folder that is there, ours and closed is taken."""
+    (tmp_path / "upperd").mkdir(0o700)
+    paths.make_default_folder(str(tmp_path / "upperd" / "upperd.sock"), ME)
+
+
+@pytest.mark.parametrize("mode", [0o701, 0o710, 0o720, 0o777])
+def test_open_folder_is_refused(tmp_path: Path, mode: int) -> None:
+    """A folder into which others can look or write is refused with its name and the cure."""
+    (tmp_path / "upperd").mkdir()
+    (tmp_path / "upperd").chmod(mode)
+    with pytest.raises(FolderError, match=rf"upperd is not a folder that only uid {ME} can write.*--socket"):
+        paths.make_default_folder(str(tmp_path / "upperd" / "upperd.sock"), ME)
+
+
+def test_folder_of_another_is_refused(tmp_path: Path) -> None:
+    """A folder that somebody else has prepared is refused."""
+    (tmp_path / "upperd").mkdir(0o700)
+    with pytest.raises(FolderError, match="only uid 4242"):
+        paths.make_default_folder(str(tmp_path / "upperd" / "upperd.sock"), 4242)
+
+
+def test_symlink_is_refused(tmp_path: Path) -> None:
+    """A symbolic link in the place of the folder is refused, even to a folder of our own."""
+    (tmp_path / "true").mkdir(0o700)
+    (tmp_path / "upperd").symlink_to(tmp_path / "true")
+    with pytest.raises(FolderError):
+        paths.make_default_folder(str(tmp_path / "upperd" / "upperd.sock"), ME)
+
+
+def test_no_folder_for_the_folder(tmp_path: Path) -> None:
+    """A folder is not made below one that is missing, and that one is named."""
+    with pytest.raises(FolderError, match="none does not exist; name another path with --socket"):
+        paths.make_default_folder(str(tmp_path / "none" / "upperd" / "upperd.sock"), ME)
+
+
+def test_own_folder(tmp_path: Path) -> None:
+    """The system's folder may be looked into by all and written by its user only."""
+    tmp_path.chmod(0o755)
+    assert paths.is_own_folder(str(tmp_path), ME, private=False)
+    assert not paths.is_own_folder(str(tmp_path), ME, private=True)
+    tmp_path.chmod(0o775)
+    assert not paths.is_own_folder(str(tmp_path), ME, private=False)
+    tmp_path.chmod(0o700)
+    assert not paths.is_own_folder(str(tmp_path / "none"), ME, private=True)
+    (tmp_path / "file").touch(0o600)
+    assert not paths.is_own_folder(str(tmp_path / "file"), ME, private=True)

@@ -1,0 +1,107 @@
+"""The promises of the settings: what the launcher writes is what the parent reads."""
+
+from dataclasses import fields
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from upperd import cli, settings
+from upperd.notify import Manager
+from upperd.options import Options
+from upperd.settings import Settings
+
+VALUES = {
+    "str": st.text(st.characters(exclude_characters="\0")),
+    "int": st.integers(0, 2**63),
+    "float": st.floats(0, 1e6),
+    "bool": st.booleans(),
+}
+
+
+def values(found: Settings) -> dict[str, object]:
+    """Every setting, the defaults too."""
+    return {name: getattr(found, name) for name in Settings.__annotations__}
+
+
+@given(st.fixed_dictionaries({name: VALUES[kind] for name, kind in Settings.__annotations__.items()}))
+def test_words_round_trip(chosen: dict[str, object]) -> None:
+    """Settings that go over a command line as words come out as they were, each of its type."""
+    written = Settings()
+    for name, value in chosen.items():
+        setattr(written, name, value)
+    read = settings.parse(written.words())
+    assert values(read) == chosen
+    assert {name: type(value) for name, value in values(read).items()} == {n: type(v) for n, v in chosen.items()}
+
+
+def test_defaults_are_not_said() -> None:
+    """Settings that nobody changed need no words, and no words give them back."""
+    untouched = Settings()
+    untouched.max_children = Settings.max_children
+    assert untouched.words() == []
+    assert values(settings.parse([])) == values(Settings())
+
+
+def test_a_value_may_hold_an_equals_sign() -> None:
+    """Only the first equals sign of a word divides it."""
+    assert settings.parse(["socket=/tmp/a=b"]).socket == "/tmp/a=b"
+
+
+@pytest.mark.parametrize("word", ["", "socket", "=x", "no-socket=1", "words=1", "__init__=1", "socket"])
+def test_a_word_that_is_no_setting(word: str) -> None:
+    """A word that is no setting is an error that shows it and says how to start upperd."""
+    with pytest.raises(ValueError, match="is not a setting: start upperd by its command") as raised:
+        settings.parse(["tcp=localhost:1", word])
+    assert repr(word) in str(raised.value)
+
+
+@pytest.mark.parametrize("word", ["max_children=many", "drain_timeout=", "watchdog_usec=1.5"])
+def test_a_value_of_the_wrong_type(word: str) -> None:
+    """A value that is no number is an error where there must be one."""
+    with pytest.raises(ValueError, match="could not convert|invalid literal"):
+        settings.parse([word])
+
+
+def test_passed_sockets() -> None:
+    """Passed sockets are listed with their descriptors and their names, in their order."""
+    found = Settings()
+    found.listeners = "3=first:4=:5=a=b"
+    assert found.passed() == [(3, "first"), (4, ""), (5, "a=b")]
+    assert Settings().passed() == []
+
+
+def test_passed_sockets_survive_the_launcher() -> None:
+    """What the manager passed reaches the parent as it came."""
+    manager = Manager()
+    manager.listeners = [(3, "upperd.socket"), (4, ""), (5, "unknown")]
+    written = cli.make_settings(Options(), manager)
+    assert settings.parse(written.words()).passed() == manager.listeners
+
+
+def test_same_names_as_options() -> None:
+    """Every option is a setting of the same name and type, but for --no-fallback, which is the empty `fallback`."""
+    options = {option.name: type(option.default).__name__ for option in fields(Options)}
+    assert options.pop("no_fallback") == "bool"
+    assert options == {name: kind for name, kind in Settings.__annotations__.items() if name in options}
+
+
+def test_same_defaults_as_options() -> None:
+    """An option that nobody gave reaches the parent with its default."""
+    found = settings.parse(cli.make_settings(Options(), Manager()).words())
+    same = [option for option in fields(Options) if option.name not in ("no_fallback", "socket")]
+    assert {option.name: getattr(found, option.name) for option in same} == {o.name: o.default for o in same}
+    assert (found.default_socket, found.fallback) == (True, "localhost:9999")
+
+
+def test_options_reach_the_parent() -> None:
+    """An option that was given reaches the parent as it was given."""
+    given_options = Options(
+        socket="/x/y", tcp="[::1]:0", max_children=4096, spare_children=7, connections_per_child=1_000_000_000,
+        drain_timeout=0.0, scoreboard="/x/z", log_level="debug", no_fallback=True,
+    )  # fmt: skip
+    found = settings.parse(cli.make_settings(given_options, Manager()).words())
+    for option in fields(Options):
+        if option.name != "no_fallback":
+            assert getattr(found, option.name) == getattr(given_options, option.name)
+    assert (found.default_socket, found.fallback) == (False, "")

@@ -1,0 +1,52 @@
+"""The promises of the throttle."""
+
+from upperd.throttle import FIRST_PAUSE, LONGEST_PAUSE, Throttle
+
+
+def test_free_at_first() -> None:
+    """Nothing is held back before anything has failed."""
+    throttle = Throttle()
+    assert throttle.is_over(0.0)
+    assert throttle.until is None
+    assert not throttle.succeeded()
+
+
+def test_pause() -> None:
+    """A failure begins a pause, during which one must not try."""
+    throttle = Throttle()
+    assert throttle.failed(10.0) == FIRST_PAUSE
+    assert throttle.until == 10.0 + FIRST_PAUSE
+    assert not throttle.is_over(10.0 + FIRST_PAUSE / 2)
+    assert throttle.is_over(10.0 + FIRST_PAUSE)
+    assert throttle.until is None
+
+
+def test_one_pause_at_a_time() -> None:
+    """Failures during a pause begin no other and do not lengthen it."""
+    throttle = Throttle()
+    throttle.failed(0.0)
+    assert throttle.failed(FIRST_PAUSE / 2) is None
+    assert throttle.until == FIRST_PAUSE
+
+
+def test_pauses_double_up_to_a_bound() -> None:
+    """A pause is twice as long as the last one while nothing succeeds, up to a bound."""
+    throttle, now, pauses = Throttle(), 0.0, []
+    for _ in range(8):
+        pause = throttle.failed(now)
+        assert pause is not None
+        pauses.append(round(pause, 6))
+        now += pause
+        assert throttle.is_over(now)
+    assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, LONGEST_PAUSE, LONGEST_PAUSE]
+
+
+def test_success_forgets() -> None:
+    """The first success after a failure is told from the others, and the next pause is short again."""
+    throttle = Throttle()
+    for now in (0.0, 1.0):
+        throttle.failed(now)
+        assert throttle.is_over(now + 1.0)
+    assert throttle.succeeded()
+    assert not throttle.succeeded()
+    assert throttle.failed(9.0) == FIRST_PAUSE
