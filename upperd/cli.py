@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any, NoReturn
 
@@ -28,8 +27,7 @@ def main() -> int:
     try:
         flags = _parse(sys.argv[1:])
         config, check_only = flags.pop("config", ""), flags.pop("check_config", False)
-        from_file = read_config(config) if config else Options()
-        options = replace(from_file, **flags)
+        options = Options(**{**(read_config(config) if config else {}), **flags})
         if check_only:
             print(f"upperd: {config or 'the command line'} is valid")
             return 0

@@ -176,7 +176,7 @@ def _group_name(gid: int) -> str:
 
 def _connect_tcp(host_port: str) -> socket.socket:
     host, colon, port = host_port.rpartition(":")
-    if not (colon and host and port.isascii() and port.isdigit() and int(port) < 65536):
+    if not (colon and host and port.isascii() and port.isdigit() and len(port) <= 5 and int(port) < 65536):
         raise ClientError(f"{host_port!r} is not HOST:PORT, such as {paths.FALLBACK_TCP}")
     try:
         connection = socket.create_connection((host.removeprefix("[").removesuffix("]"), int(port)))

@@ -15,6 +15,7 @@ from upperd import __version__
 EX_USAGE = 64
 EX_NOINPUT = 66
 EX_UNAVAILABLE = 69
+EX_IOERR = 74
 EX_NOPERM = 77
 EX_INTERRUPTED = 130
 
@@ -102,8 +103,11 @@ def _source(arguments: argparse.Namespace) -> int:
 
 def _write_out(block: bytes) -> None:
     rest = memoryview(block)
-    while rest:
-        rest = rest[os.write(1, rest) :]
+    try:
+        while rest:
+            rest = rest[os.write(1, rest) :]
+    except OSError as error:
+        raise SystemExit(_fail(EX_IOERR, f"cannot write the answer: {error.strerror}")) from None
 
 
 def _status(arguments: argparse.Namespace) -> int:

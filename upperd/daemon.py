@@ -63,13 +63,16 @@ class Daemon:
         except listeners.ListenerError as error:
             return self._fail(error)
         self._board = self._make_scoreboard()
+        # Whoever stops us before the loop turns is obeyed when it does.
+        self._parent: Parent | None = None
         self._signals = SharedSignals(self._on_signal)
         self._warm_up()
-        self._parent = self._make_parent()
-        self._parent.top_up()
-        self._announce()
-        self._parent.run()
-        self._drain()
+        self._parent = parent = self._make_parent()
+        if not self._stop_requests:
+            parent.top_up()
+            self._announce()
+            parent.run()
+        self._drain(parent)
         return EX_OK
 
     # Beginning
@@ -96,7 +99,7 @@ class Daemon:
         try:
             self._listeners.append(listeners.bind_unix(settings.socket, default_folder_of=folder_of))
         except listeners.ListenerError as error:
-            if not (error.may_fall_back and (settings.fallback or settings.tcp)):
+            if not (error.may_fall_back and settings.fallback):
                 raise
             self._log.write(log.WARNING, "starting", f"{error}; listening on TCP instead")
             if not settings.tcp:
@@ -169,13 +172,17 @@ class Daemon:
 
     def _on_signal(self, signum: int) -> None:
         """What a signal leaves for the loop: the first one drains, the next one ends at once."""
+        if signum not in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            return
         self._stop_requests += 1
+        if self._parent is None:
+            return
         if self._stop_requests == 1:
             self._parent.stop()
         else:
             self._parent.hasten()
 
-    def _drain(self) -> None:
+    def _drain(self, parent: Parent) -> None:
         timeout, end = self._settings.drain_timeout, time.monotonic() + self._settings.drain_timeout
         self._board["phase"] = scoreboard.DRAINING
         self._reporter.phase = "draining"
@@ -183,8 +190,8 @@ class Daemon:
         self._log.write(log.INFO, "drain", f"ending, within {timeout:g} s", busy=self._board.busy())
         for listener in self._listeners:
             listener.unlink()
-        self._parent.serve_backlog(end, [x.socket for x in self._listeners if not x.activated])
-        self._parent.drain(max(0.0, end - time.monotonic()) if self._stop_requests == 1 else 0.0)
+        parent.serve_backlog(end, [x.socket for x in self._listeners if not x.activated])
+        parent.drain(max(0.0, end - time.monotonic()) if self._stop_requests == 1 else 0.0)
         self._reporter.flush()
         self._board["phase"] = scoreboard.STOPPED
         board = self._board

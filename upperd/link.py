@@ -141,6 +141,9 @@ class Link:
             self.restore_reserve()
             return None
         if not (data and rights and len(rights[0][2]) == _INT):
+            for _, _, unasked in rights:
+                for start in range(0, len(unasked) - _INT + 1, _INT):
+                    os.close(int.from_bytes(unasked[start : start + _INT], sys.byteorder))
             self.restore_reserve()
             return None
         return data[0], int.from_bytes(rights[0][2], sys.byteorder)

@@ -227,13 +227,14 @@ def bind_tcp(host_port: str) -> list[Listener]:
     host, _, port = host_port.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
         raise ListenerError(f"{host_port}: {error}") from None
     listeners: list[Listener] = []
     failure: OSError | None = None
-    for family, _, _, _, address in dict.fromkeys(found):
+    for *_, address in found:
         _refuse_remote(host_port, str(address[0]))
+    for family, _, _, _, address in dict.fromkeys(found):
         if listeners and int(port) == 0:
             # The port that the kernel chose for the first is meant for all.
             address = (address[0], listeners[0].socket.getsockname()[1], *address[2:])

@@ -99,7 +99,9 @@ class Notifier:
 
     def _reconnect_and_send(self, assignments: Iterable[str]) -> bool:
         """The socket may have been made anew at its path since we connected."""
-        self._transport = None
+        if self._transport is not None:
+            self._transport.socket.close()
+            self._transport = None
         if self._send(_one_line(assignments)):
             return True
         self.lost += 1

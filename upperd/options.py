@@ -86,7 +86,7 @@ _KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or 
 
 def _check_address(address: str) -> None:
     host, colon, port = address.rpartition(":")
-    if not (colon and host and port.isascii() and port.isdigit() and int(port) < 65536):
+    if not (colon and host and port.isascii() and port.isdigit() and len(port) <= 5 and int(port) < 65536):
         raise OptionError(f"tcp is {address!r}: it must be HOST:PORT, such as {paths.FALLBACK_TCP} or [::1]:9999")
 
 
@@ -119,14 +119,14 @@ def _add_flag(parser: argparse.ArgumentParser, name: str, default: Any, metadata
     )
 
 
-def read_config(path: str) -> Options:
-    """Read a TOML file. Raises ConfigError."""
+def read_config(path: str) -> dict[str, Any]:
+    """Read a TOML file: the values by the names of the fields. Raises ConfigError."""
     try:
         with open(path, "rb") as file:
             table = tomllib.load(file)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: not TOML, not UTF-8, a number of 5,000 digits
         raise ConfigError(f"{path}: not TOML: {error}") from None
     names = {flag(option.name): option.name for option in fields(Options)}
     values: dict[str, Any] = {}
@@ -134,11 +134,15 @@ def read_config(path: str) -> Options:
         if key not in names:
             near = difflib.get_close_matches(key, names, 1)
             raise ConfigError(f"{path}: no option {key!r}" + (f"; is it {near[0]!r}?" if near else ""))
-        values[names[key]] = float(value) if type(value) is int and names[key] in _FLOATS else value
-    try:
-        return Options(**values)
-    except OptionError as error:
-        raise ConfigError(f"{path}: {error}") from None
+        whole = type(value) is int and names[key] in _FLOATS and abs(value) < 2**53
+        values[names[key]] = float(value) if whole else value
+    for option in fields(Options):
+        if option.name in values:
+            try:
+                _check(option.name, values[option.name], type(option.default), dict(option.metadata))
+            except OptionError as error:
+                raise ConfigError(f"{path}: {error}") from None
+    return values
 
 
 _FLOATS = {option.name for option in fields(Options) if type(option.default) is float}

@@ -78,6 +78,7 @@ class Parent:
         self._throttle = Throttle()
         self._drain: Drain | None = None
         self._stop = False
+        self._poke_below = -1
         self._is_calm = False
         """Whether nothing happened in the last turn."""
         self._link = Link()
@@ -221,18 +222,19 @@ class Parent:
             below = AT_REST
         else:
             below = self._low_water + 1
-        if self.board["poke_below"] == below:
+        if self._poke_below == below:
             return False
-        self.board["poke_below"] = below
+        self.board["poke_below"] = self._poke_below = below
         return True
 
     # Forking
 
     def top_up(self) -> None:
         """Fork what is missing: a child for a connection that was passed up, and spare children."""
-        if not self._throttle.is_over(time.monotonic()):
+        if self._throttle.until is not None and not self._throttle.is_over(time.monotonic()):
             return
-        self._serve_passed()
+        if self._passed is not None:
+            self._serve_passed()
         share = self._share
         low_water = share - 1 if self._is_calm else self._low_water
         # The listener with the fewest first: at the limit none is starved by another's load.

@@ -61,8 +61,9 @@ def make_default_folder(socket_path: str, uid: int) -> None:
         pass
     except FileNotFoundError:
         raise FolderError(f"{os.path.dirname(folder)} does not exist; name another path with --socket") from None
-    if not is_own_folder(folder, uid, private=not shared):
-        raise FolderError(f"{folder} is not a folder that only uid {uid} can write; name another path with --socket")
+    # In /tmp anybody may have made it first.
+    if not is_own_folder(folder, uid, private=folder.startswith("/tmp/")):
+        raise FolderError(f"{folder} is not a folder of uid {uid} alone; name another path with --socket")
 
 
 def is_own_folder(folder: str, uid: int, *, private: bool) -> bool:

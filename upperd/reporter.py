@@ -38,7 +38,8 @@ class Reporter(Observer):
         self._next_watchdog = 0.0
         self._next_status = 0.0
         self._status = ""
-        self._seen = (-1, -1)
+        self._seen = -1
+        self._was_busy = False
         self._window = 0.0
         self._records = 0
         self._unrecorded: dict[str, int] | None = None
@@ -62,12 +63,15 @@ class Reporter(Observer):
     def _report_status(self, now: float) -> float | None:
         """Send the status if one is due. Returns when the next may be; None: nothing moves."""
         busy = self._board.busy()
-        seen = (self._board["forked"], self._board["ended"])
-        if busy == 0 and seen == self._seen:
+        seen = self._board["forked"] + self._board["ended"]
+        # At rest it is a child that wakes us: one that is reused may have served and be idle again by now.
+        was_woken = self.at_rest
+        if busy == 0 and seen == self._seen and not (was_woken or self._was_busy):
             return None
         if now < self._next_status:
             return self._next_status
         self._next_status = now + STATUS_SECONDS
+        self._was_busy = busy > 0
         if busy == 0:
             self._seen = seen
         self._send_status()

@@ -235,6 +235,7 @@ class Scoreboard:
         self._states = memoryview(self._map)[_STATES : _STATES + slots]
         self._table = memoryview(self._map)[_TABLE:].cast("Q")
         self._free = list(range(slots - 1, -1, -1))
+        self._generation = 0
         self["slots"] = slots
         self["started_usec"] = now_usec()
         self["started_unix_usec"] = time.time_ns() // 1000
@@ -272,7 +273,8 @@ class Scoreboard:
         words[:] = _BLANK
         words[LISTENER] = listener
         words[STARTED] = monotonic_ns() // 1000
-        words[GENERATION] = self["forked"] + 1
+        self._generation += 1
+        words[GENERATION] = self._generation
         self._states[index] = state
         return index, Slot(words)
 
@@ -351,7 +353,7 @@ class Snapshot:
         if self.header["magic"] != MAGIC:
             raise ScoreboardError("it does not begin with the mark of a scoreboard of version 1")
         self.header["phase"] = min(self.header["phase"], STOPPED)
-        text = data[_TEXT:_STATES].partition(b"\0")[0].decode("utf-8", "replace").splitlines()
+        text = data[_TEXT:_STATES].partition(b"\0")[0].decode("utf-8", "replace").split("\n")[:-1]
         self.version = text[0] if text else "?"
         self.listeners = text[1:]
         self.children = list(self._living(data, words))
@@ -387,8 +389,13 @@ class Snapshot:
 def read(path: str) -> Snapshot:
     """Read the scoreboard at `path`. Raises OSError, or ScoreboardError where it is something else."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with open(descriptor, "rb", buffering=0) as file:
-        return Snapshot(file.read(SIZE) or b"")
+    try:
+        data = b""
+        while len(data) < SIZE and (block := os.read(descriptor, SIZE - len(data))):
+            data += block
+    finally:
+        os.close(descriptor)
+    return Snapshot(data)
 
 
 def pid_started(pid: int) -> int | None:

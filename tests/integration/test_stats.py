@@ -16,14 +16,15 @@ from upperd import __version__
 
 # The layout as scoreboard.py documents it for readers in other languages.
 HEADER_WORDS = (
-    "magic pid pid_started phase started_usec started_unix_usec slots max_children spare_children"
-    " connections_per_child drain_timeout_usec listeners poke_below forked ended crashed cut killed fork_failures"
-    " passed records_lost connections messages bytes_in bytes_out undecodable refused"
-).split()
+    "magic", "pid", "pid_started", "phase", "started_usec", "started_unix_usec", "slots", "max_children",
+    "spare_children", "connections_per_child", "drain_timeout_usec", "listeners", "poke_below", "forked", "ended",
+    "crashed", "cut", "killed", "fork_failures", "passed", "records_lost", "connections", "messages", "bytes_in",
+    "bytes_out", "undecodable", "refused",
+)  # fmt: skip
 SLOT_WORDS = (
-    "pid generation listener started_usec peer_uid peer_gid peer_pid connections messages bytes_in bytes_out"
-    " undecodable refused connected_usec active_usec outcome"
-).split()
+    "pid", "generation", "listener", "started_usec", "peer_uid", "peer_gid", "peer_pid", "connections", "messages",
+    "bytes_in", "bytes_out", "undecodable", "refused", "connected_usec", "active_usec", "outcome",
+)  # fmt: skip
 TEXT, STATES, TABLE, SLOTS = 1024, 4096, 8192, 4096
 TOTALS = HEADER_WORDS[-6:]
 
@@ -74,9 +75,8 @@ def test_slot_of_a_connection(daemon: Daemon) -> None:
         for message in (b"one", b"two\xff", b"\xff"):
             client.sendall(message)
             assert client.recv(16) == message.upper()
+        slot = _serving(daemon, 8)
         board = _read(daemon)
-        (index,) = (index for index in board.slots if board.states[index] == 1)
-        slot = board.slots[index]
         assert slot["pid"] in daemon.children()
         assert [slot[f"peer_{name}"] for name in ("uid", "gid", "pid")] == [os.geteuid(), os.getegid(), os.getpid()]
         assert [slot[name] for name in ("connections", "messages", "bytes_in", "bytes_out")] == [1, 3, 8, 8]
@@ -92,8 +92,7 @@ def test_totals_add_up_with_a_crash(folder: Path, per_child: str) -> None:
         for _ in range(60):
             assert daemon.ask(b"four") == b"FOUR"
         with daemon.held():
-            victim = next(slot["pid"] for i, slot in _busy(daemon))
-            os.kill(victim, signal.SIGKILL)
+            os.kill(_serving(daemon, 4)["pid"], signal.SIGKILL)
             wait_until(lambda: _read(daemon).header["crashed"] == 1, "the crash is counted")
         for _ in range(39):
             assert daemon.ask(b"four") == b"FOUR"
@@ -106,9 +105,22 @@ def test_totals_add_up_with_a_crash(folder: Path, per_child: str) -> None:
         assert board.header["crashed"] == 1
 
 
-def _busy(daemon: Daemon) -> list[tuple[int, dict[str, int]]]:
+def _busy(daemon: Daemon) -> list[dict[str, int]]:
     board = _read(daemon)
-    return [(index, slot) for index, slot in board.slots.items() if board.states[index] == 1]
+    return [slot for index, slot in board.slots.items() if board.states[index] == 1]
+
+
+def _serving(daemon: Daemon, size: int) -> dict[str, int]:
+    """The slot of the one connection under way, when the last of its `size` bytes has been counted."""
+
+    def counted() -> dict[str, int] | None:
+        busy = _busy(daemon)  # who has just ended stands there for a moment, too
+        is_one = len(busy) == 1 and busy[0]["outcome"] == 0 and busy[0]["bytes_in"] >= size
+        return busy[0] if is_one and busy[0]["bytes_out"] == busy[0]["bytes_in"] else None
+
+    slot = wait_until(counted, "one connection is under way, and counted")
+    assert slot is not None
+    return slot
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

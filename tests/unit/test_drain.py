@@ -1,5 +1,6 @@
 """The promises of a drain: ask, ask again, cut, kill, each in its time."""
 
+import itertools
 import signal
 
 from upperd.drain import CUT_SECONDS, FIRST_REPEAT, LONGEST_REPEAT, Drain
@@ -35,7 +36,7 @@ def test_life() -> None:
 def test_repeats() -> None:
     """A signal is repeated soon, then ever more slowly, at the latest every half second."""
     at = [at for at, _ in sent(Drain(START, 60.0), START + 5.0)]
-    steps = [round(later - earlier, 6) for earlier, later in zip(at, at[1:], strict=False)]
+    steps = [round(later - earlier, 6) for earlier, later in itertools.pairwise(at)]
     assert steps[:3] == [FIRST_REPEAT, FIRST_REPEAT * 2, FIRST_REPEAT * 4]
     assert set(steps[6:]) == {LONGEST_REPEAT}
 

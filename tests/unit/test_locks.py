@@ -4,7 +4,7 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,9 +16,9 @@ Hold = Callable[[str], int]
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Iterator[str]:
+def path(tmp_path: Path) -> str:
     """Where a lock may be made."""
-    yield str(tmp_path / "x.lock")
+    return str(tmp_path / "x.lock")
 
 
 def holder_seen_elsewhere(path: str) -> int:

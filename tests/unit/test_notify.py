@@ -71,18 +71,18 @@ def test_everything_is_taken() -> None:
 @pytest.mark.parametrize("value", ["", "x", "-1", "1.5", " 3", "+3", "٣", "9" * 19])
 def test_malformed_number(value: str) -> None:
     """A number that is none is refused, and its variable named."""
-    with pytest.raises(ManagerError, match="^LISTEN_FDS="):
+    with pytest.raises(ManagerError, match=r"^LISTEN_FDS="):
         take_environment({"LISTEN_PID": "7", "LISTEN_FDS": value}, 7)
-    with pytest.raises(ManagerError, match="^LISTEN_PID="):
+    with pytest.raises(ManagerError, match=r"^LISTEN_PID="):
         take_environment({"LISTEN_PID": value, "LISTEN_FDS": "1"}, 7)
 
 
 @pytest.mark.parametrize("value", ["x", "-1", "1.5", "9" * 19])
 def test_malformed_watchdog(value: str) -> None:
     """A watchdog whose time or process is no number is refused, and its variable named."""
-    with pytest.raises(ManagerError, match="^WATCHDOG_USEC="):
+    with pytest.raises(ManagerError, match=r"^WATCHDOG_USEC="):
         take_environment({"WATCHDOG_USEC": value}, 7)
-    with pytest.raises(ManagerError, match="^WATCHDOG_PID="):
+    with pytest.raises(ManagerError, match=r"^WATCHDOG_PID="):
         take_environment({"WATCHDOG_USEC": "1", "WATCHDOG_PID": value}, 7)
 
 

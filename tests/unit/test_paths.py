@@ -1,7 +1,10 @@
 """The promises of the places: where the socket is when nobody says where, and whose folder that may be."""
 
 import os
+import shutil
 import stat
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,14 @@ from upperd import paths
 from upperd.paths import FolderError
 
 ME = os.geteuid()
+
+
+@pytest.fixture(params=["/tmp", "/dev/shm"])
+def folder(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A folder in /tmp, and one elsewhere."""
+    found = Path(tempfile.mkdtemp(prefix="upperd-test-", dir=request.param))
+    yield found
+    shutil.rmtree(found)
 
 
 @pytest.mark.parametrize(
@@ -68,19 +79,32 @@ def test_folder_that_is_there(tmp_path: Path) -> None:
     paths.make_default_folder(str(tmp_path / "upperd" / "upperd.sock"), ME)
 
 
-@pytest.mark.parametrize("mode", [0o701, 0o710, 0o720, 0o777])
-def test_open_folder_is_refused(tmp_path: Path, mode: int) -> None:
-    """A folder into which others can look or write is refused with its name and the cure."""
-    (tmp_path / "upperd").mkdir()
-    (tmp_path / "upperd").chmod(mode)
-    with pytest.raises(FolderError, match=rf"upperd is not a folder that only uid {ME} can write.*--socket"):
-        paths.make_default_folder(str(tmp_path / "upperd" / "upperd.sock"), ME)
+@pytest.mark.parametrize("mode", [0o702, 0o720, 0o777])
+def test_open_folder_is_refused(folder: Path, mode: int) -> None:
+    """A folder into which others can write is refused with its name and the cure."""
+    (folder / "upperd").mkdir()
+    (folder / "upperd").chmod(mode)
+    with pytest.raises(FolderError, match=rf"upperd is not a folder of uid {ME} alone.*--socket"):
+        paths.make_default_folder(str(folder / "upperd" / "upperd.sock"), ME)
+
+
+@pytest.mark.parametrize("mode", [0o701, 0o710, 0o755])
+def test_folder_that_others_can_enter(folder: Path, mode: int) -> None:
+    """In /tmp, where anybody may have made it, a folder that others can enter is refused; elsewhere it is taken."""
+    (folder / "upperd").mkdir()
+    (folder / "upperd").chmod(mode)
+    path = str(folder / "upperd" / "upperd.sock")
+    if path.startswith("/tmp/"):
+        with pytest.raises(FolderError, match=f"uid {ME} alone"):
+            paths.make_default_folder(path, ME)
+    else:
+        paths.make_default_folder(path, ME)
 
 
 def test_folder_of_another_is_refused(tmp_path: Path) -> None:
     """A folder that somebody else has prepared is refused."""
     (tmp_path / "upperd").mkdir(0o700)
-    with pytest.raises(FolderError, match="only uid 4242"):
+    with pytest.raises(FolderError, match="not a folder of uid 4242 alone"):
         paths.make_default_folder(str(tmp_path / "upperd" / "upperd.sock"), 4242)
 
 

@@ -86,7 +86,7 @@ def test_claimed_row_is_blank() -> None:
     _, slot = board.claim(1, WAITING + 1)
     row = dict(zip(SLOT_FIELDS, slot.words, strict=True))
     assert row.pop("started_usec") > 0
-    assert (row.pop("listener"), row.pop("generation")) == (1, 1)
+    assert (row.pop("listener"), row.pop("generation")) == (1, 2)
     assert {row.pop("peer_uid"), row.pop("peer_gid"), row.pop("peer_pid")} == {UNKNOWN}
     assert set(row.values()) == {0}
 

@@ -48,7 +48,7 @@ def test_a_value_may_hold_an_equals_sign() -> None:
     assert settings.parse(["socket=/tmp/a=b"]).socket == "/tmp/a=b"
 
 
-@pytest.mark.parametrize("word", ["", "socket", "=x", "no-socket=1", "words=1", "__init__=1", "socket"])
+@pytest.mark.parametrize("word", ["", "socket", "=x", "no-socket=1", "words=1", "__init__=1"])
 def test_a_word_that_is_no_setting(word: str) -> None:
     """A word that is no setting is an error that shows it and says how to start upperd."""
     with pytest.raises(ValueError, match="is not a setting: start upperd by its command") as raised:
@@ -59,7 +59,7 @@ def test_a_word_that_is_no_setting(word: str) -> None:
 @pytest.mark.parametrize("word", ["max_children=many", "drain_timeout=", "watchdog_usec=1.5"])
 def test_a_value_of_the_wrong_type(word: str) -> None:
     """A value that is no number is an error where there must be one."""
-    with pytest.raises(ValueError, match="could not convert|invalid literal"):
+    with pytest.raises(ValueError, match=r"could not convert|invalid literal"):
         settings.parse([word])
 
 

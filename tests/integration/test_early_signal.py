@@ -1,0 +1,80 @@
+"""A signal may come at any moment of the daemon's life, its first instant included."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from running import running, wait_until
+
+# What can be seen from outside of each step of the start.
+STEPS = {
+    "the process runs": lambda folder: True,
+    "the path is bound": lambda folder: (folder / "upperd.sock").exists(),
+    "the scoreboard is made": lambda folder: (folder / "scoreboard").exists(),
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_sigterm_while_starting(folder: Path, step: str) -> None:
+    """SIGTERM during the start ends the daemon in order or by that signal: no traceback, nobody left."""
+    for _ in range(8):
+        for name in ("upperd.sock", "scoreboard", "log"):
+            (folder / name).unlink(missing_ok=True)
+        with running(folder, ready=False) as daemon:
+            _spin_until(lambda: STEPS[step](folder))
+            daemon.signal(signal.SIGTERM)
+            assert daemon.wait() in (0, -signal.SIGTERM)
+            assert "Traceback" not in daemon.log, daemon.log
+
+
+def _spin_until(seen: object) -> None:
+    """As soon as it is so, without the pause of `wait_until`: the steps are short."""
+    assert callable(seen)
+    if not seen():
+        while not seen():
+            os.sched_yield()
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE, signal.SIGALRM])
+def test_any_signal_to_a_child(folder: Path, number: signal.Signals) -> None:
+    """Whatever signal a child gets, the parent lives, and every later client is served."""
+    with running(folder) as daemon:
+        victims = set(daemon.children())
+        for pid in victims:
+            os.kill(pid, number)
+        if number not in (signal.SIGHUP, signal.SIGPIPE):  # which a child ignores
+            wait_until(lambda: not victims & set(daemon.children()), "they end")
+        assert [daemon.ask(b"x") for _ in range(10)] == [b"X"] * 10
+        wait_until(lambda: daemon.board.spare >= 4, "spare children wait")
+        assert daemon.process.poll() is None
+        assert daemon.stop() == 0
+
+
+def test_many_sigterms(folder: Path) -> None:
+    """SIGTERM again and again does no harm: the daemon ends with status 0, all of its children too."""
+    with running(folder) as daemon, daemon.held() as client:
+        children = daemon.children()
+        for _ in range(50):
+            daemon.signal(signal.SIGTERM)
+        assert client.recv(1) == b""
+        assert daemon.wait() == 0
+        wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children), "all children end")
+
+
+def test_terminal_interrupts_the_whole_group(folder: Path) -> None:
+    """Ctrl-C goes to every process of the group: a transfer under way is finished all the same."""
+    with running(folder, process_group=0) as daemon, daemon.connect() as client:
+        client.sendall(b"a\xc3")
+        assert client.recv(1) == b"A"
+        os.killpg(daemon.pid, signal.SIGINT)
+        for pid in daemon.children():
+            os.kill(pid, signal.SIGINT)
+        daemon.manager.wait_for("STOPPING=1")
+        client.sendall(b"\xa9")
+        assert client.recv(8) == "É".encode()
+        client.close()
+        assert daemon.wait() == 0
+    assert "cut=0 killed=0" in daemon.log.splitlines()[-1]
