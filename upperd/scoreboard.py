@@ -75,22 +75,8 @@ SLOT_FIELDS = (
     "outcome",
 )
 (
-    PID,
-    GENERATION,
-    LISTENER,
-    STARTED,
-    PEER_UID,
-    PEER_GID,
-    PEER_PID,
-    CONNECTIONS,
-    MESSAGES,
-    BYTES_IN,
-    BYTES_OUT,
-    UNDECODABLE,
-    REFUSED,
-    CONNECTED,
-    ACTIVE,
-    OUTCOME,
+    PID, GENERATION, LISTENER, STARTED, PEER_UID, PEER_GID, PEER_PID, CONNECTIONS,
+    MESSAGES, BYTES_IN, BYTES_OUT, UNDECODABLE, REFUSED, CONNECTED, ACTIVE, OUTCOME,
 ) = range(_WORDS_A_SLOT)
 
 OUTCOMES = ("", "done", "quiet", "cut", "reset", "refused", "failed", "passed")
@@ -353,8 +339,8 @@ class Snapshot:
         if self.header["magic"] != MAGIC:
             raise ScoreboardError("it does not begin with the mark of a scoreboard of version 1")
         self.header["phase"] = min(self.header["phase"], STOPPED)
-        text = data[_TEXT:_STATES].partition(b"\0")[0].decode("utf-8", "replace").split("\n")[:-1]
-        self.version = text[0] if text else "?"
+        text = data[_TEXT:_STATES].partition(b"\0")[0].decode("utf-8", "replace").removesuffix("\n").split("\n")
+        self.version = text[0] or "?"
         self.listeners = text[1:]
         self.children = list(self._living(data, words))
         for child in self.children:
@@ -388,14 +374,12 @@ class Snapshot:
 
 def read(path: str) -> Snapshot:
     """Read the scoreboard at `path`. Raises OSError, or ScoreboardError where it is something else."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    try:
-        data = b""
-        while len(data) < SIZE and (block := os.read(descriptor, SIZE - len(data))):
-            data += block
-    finally:
-        os.close(descriptor)
-    return Snapshot(data)
+    with open(path, "rb", buffering=0, opener=_open_plainly) as file:
+        return Snapshot(file.read(SIZE) or b"")
+
+
+def _open_plainly(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def pid_started(pid: int) -> int | None:
