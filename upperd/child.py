@@ -23,7 +23,7 @@ import errno
 import os
 import signal
 import sys
-from os import closerange
+from os import closerange, getpid
 from signal import set_wakeup_fd
 
 from upperd.scoreboard import (
@@ -32,6 +32,7 @@ from upperd.scoreboard import (
     NONE,
     OUTCOME,
     PASSED,
+    PID,
     REFUSED,
     REFUSED_OUTCOME,
     WAITING,
@@ -123,6 +124,7 @@ class Child:
         `index` and `slot` are our row, `close` the ranges of descriptors that are not ours.
         """
         try:
+            slot.words[PID] = getpid()  # the parent writes it, too, but perhaps not before we serve
             signals.settle(self)
             for low, high in close:
                 closerange(low, high)

@@ -194,7 +194,8 @@ class Parent:
         if self._set_poke_below():
             wait = 0  # a child may have taken a connection by the old rule: look once more before sleeping
         events = self._epoll.poll(wait, EVENTS_A_TURN)
-        self._is_calm = wait > 0 and not events
+        if wait != 0:  # a mere look tells nothing
+            self._is_calm = not events
         for descriptor, _ in events:
             child = self._children.get(descriptor)
             if child is not None:

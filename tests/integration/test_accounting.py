@@ -37,6 +37,7 @@ def _child_of(daemon: Daemon) -> int:
 
     def found() -> int:
         busy = [child for child in daemon.board.children if not child["waiting"] and not child["outcome"]]
+        # A child may serve before its parent has written its pid: 0 is waited out, and never killed.
         return busy[0]["pid"] if len(busy) == 1 and busy[0]["bytes_out"] else 0
 
     return wait_until(found, "one child is busy")

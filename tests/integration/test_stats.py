@@ -115,7 +115,8 @@ def _serving(daemon: Daemon, size: int) -> dict[str, int]:
 
     def counted() -> dict[str, int] | None:
         busy = _busy(daemon)  # who has just ended stands there for a moment, too
-        is_one = len(busy) == 1 and busy[0]["outcome"] == 0 and busy[0]["bytes_in"] >= size
+        # A child may serve before its parent has written its pid; and to kill(2), pid 0 is our own process group.
+        is_one = len(busy) == 1 and busy[0]["pid"] > 1 and busy[0]["outcome"] == 0 and busy[0]["bytes_in"] >= size
         return busy[0] if is_one and busy[0]["bytes_out"] == busy[0]["bytes_in"] else None
 
     slot = wait_until(counted, "one connection is under way, and counted")

@@ -30,7 +30,7 @@ def bound(path: str) -> Iterator[Listener]:
     listener.close()
 
 
-def listening(family: socket.AddressFamily, address: object) -> socket.socket:
+def listening(family: socket.AddressFamily, address: str | tuple[str, int]) -> socket.socket:
     """A socket as the manager passes it."""
     sock = socket.socket(family, socket.SOCK_STREAM)
     sock.bind(address)
@@ -164,7 +164,7 @@ def test_never_with_wrong_permissions(path: str, monkeypatch: pytest.MonkeyPatch
         true_chmod(target, mode)
 
     true_chmod = os.chmod
-    monkeypatch.setattr(listeners.os, "chmod", chmod)
+    monkeypatch.setattr(os, "chmod", chmod)
     bind_unix(path).close()
     assert seen == [(0o600, False)]
 
@@ -371,7 +371,7 @@ def test_half_remote_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """A name of which one address is not of this host is refused whole, and nothing of it goes on listening."""
     port = 0
     found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port)) for host in ("127.0.0.1", "192.0.2.1")]
-    monkeypatch.setattr(listeners.socket, "getaddrinfo", lambda *_, **__: found)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
     with pytest.raises(ListenerError, match=r"192\.0\.2\.1, not a loopback address"):
         bind_tcp("both:0")
     monkeypatch.undo()

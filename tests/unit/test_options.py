@@ -28,7 +28,8 @@ def check(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
 
 def changed(option: Field[Any], value: object) -> Options:
     """The options with one changed."""
-    return Options(**{option.name: value})
+    chosen: dict[str, Any] = {option.name: value}
+    return Options(**chosen)
 
 
 @pytest.mark.parametrize("option", RANGED, ids=lambda option: option.name)

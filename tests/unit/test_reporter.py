@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from upperd import log, reporter, scoreboard
-from upperd.parent import End
+from upperd.observer import End
 from upperd.reporter import RECORDS_A_SECOND, Reporter, ending, size, status_line
 from upperd.scoreboard import BUSY, UNKNOWN, WAITING, Scoreboard
 
