@@ -66,8 +66,7 @@ def test_later_child_holds_no_more(folder: Path) -> None:
         clean = len(_links(daemon.children()[0]))
         for _ in range(8):
             until.enter_context(daemon.held())
-        wait_until(lambda: daemon.board.spare >= 1, "a child waits")
-        spare = next(child["pid"] for child in daemon.board.children if child["waiting"])
+        spare = wait_until(lambda: _waiting(daemon), "a child waits")
         assert len(_links(spare)) == clean
 
 
@@ -101,3 +100,8 @@ def test_nobody_may_mistake_a_child_for_the_manager(folder: Path) -> None:
                 if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
                     senders.add(int.from_bytes(data[:4], "little"))
     assert senders - {0} == {daemon.pid}
+
+
+def _waiting(daemon: Daemon) -> int:
+    """The pid of a child that waits; 0: there is none, or it is being forked at this moment."""
+    return next((child["pid"] for child in daemon.board.children if child["waiting"]), 0)
