@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from running import DEADLINE, Daemon, ask_on, read_exactly, read_to_end, running, wait_until
 
+from upperd.reporter import STATUS_SECONDS
+
 
 def _hold(daemon: Daemon, count: int, until: contextlib.ExitStack) -> list[socket.socket]:
     """Clients that are served, and quiet."""
@@ -33,6 +35,17 @@ def test_one_more_than_the_stock_limit(folder: Path) -> None:
         assert len(daemon.children()) == 40
         held[17].close()
         assert read_exactly(waiting, 8) == b"THE NEXT"
+
+
+def test_status_at_the_limit_after_a_rest(folder: Path) -> None:
+    """Where all children that may be wait already, connections taken after a long rest show in STATUS all the same."""
+    with running(folder, "--max-children", "2", "--spare-children", "2") as daemon, contextlib.ExitStack() as until:
+        daemon.manager.socket.settimeout(2 * STATUS_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            while daemon.manager.socket.recv(4096):
+                pass  # until there is nothing left to say, and the daemon sleeps
+        _hold(daemon, 2, until)
+        daemon.manager.wait_for("STATUS=2 busy, 0 spare of 2")
 
 
 def test_never_more_children_than_the_limit(folder: Path) -> None:

@@ -5,7 +5,7 @@ import signal
 import socket
 from pathlib import Path
 
-from running import Daemon, read_exactly, running
+from running import Daemon, read_exactly, running, wait_until
 
 
 def test_ready_means_ready(folder: Path) -> None:
@@ -55,7 +55,7 @@ def test_limit_queues(folder: Path) -> None:
         with daemon.connect() as waiting, second:
             waiting.sendall(b"me too")
             waiting.setblocking(False)
-            daemon.manager.wait_for("STATUS=2 busy, 0 spare of 2")
+            wait_until(lambda: daemon.board.busy == 2, "both children are busy")
             first.close()
             waiting.settimeout(30)
             assert read_exactly(waiting, 6) == b"ME TOO"
