@@ -5,7 +5,8 @@
             listeners.py   what to listen on, and what of it is ours
             scoreboard.py  the table in shared memory
             server.py      UnixServer, TCPServer ── handler.py ── transform.py
-            parent.py      forks, reaps, tops up, drains ── child.py, link.py, drain.py, throttle.py, observer.py
+            parent.py      forks, reaps, tops up, drains ── child.py, children.py, link.py, drain.py, throttle.py,
+                           observer.py
             reporter.py    what to say ── notify.py, log.py
 
 The life, as `run` has it: listen, first spare children, READY=1, the loop, SIGTERM, STOPPING=1, drain, end.

@@ -1,8 +1,7 @@
 """The parent of preforked children: it forks them ahead of their connections, reaps, tops up, and drains.
 
 The law of this file: the parent never accepts, never reads from a client, and never blocks but in one epoll_wait().
-It is one thread. Every child has a pidfd (pidfd_open(2)) in that epoll, so the end of one is seen at once, in any
-thread of any program, without SIGCHLD, and nobody else's child is ever reaped.
+It is one thread.
 
 It knows servers only as things that have a listening socket; what is done with a connection is child.py's.
 """
@@ -11,13 +10,14 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import socket
 import time
 from itertools import pairwise
+from signal import SIGKILL
 
 from upperd import scoreboard
 from upperd.child import DRAIN, EX_OSERR, Child, Signals
+from upperd.children import Children, Living, send
 from upperd.drain import Drain
 from upperd.link import Link
 from upperd.observer import End, Observer
@@ -25,7 +25,7 @@ from upperd.throttle import Throttle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from upperd.child import Server
 
@@ -36,18 +36,6 @@ _BACKLOG_LOOK = 0.05
 """Seconds between looks at a backlog that is being served: a child that takes from it need not wake us."""
 EVENTS_A_TURN = 64
 """Events taken at once. The default of epoll.poll allocates room for 1,023: pages that the next fork copies."""
-
-
-class Living:
-    """A child that lives, or has not been reaped."""
-
-    __slots__ = ("index", "pid", "pidfd", "server")
-
-    def __init__(self, pid: int, pidfd: int, index: int, server: Server) -> None:
-        self.pid = pid
-        self.pidfd = pidfd
-        self.index = index
-        self.server = server
 
 
 class Parent:
@@ -72,7 +60,6 @@ class Parent:
         self._share = self._low_water = 0
         self._cast: list[Child] = []
         """The child of each server that is forked for it."""
-        self._children: dict[int, Living] = {}
         self._passed: tuple[Server, socket.socket] | None = None
         self._held: dict[int, int] = {}
         self._throttle = Throttle()
@@ -84,6 +71,7 @@ class Parent:
         self._link = Link()
         self._table_end = os.sysconf("SC_OPEN_MAX")
         self._epoll = select.epoll()
+        self._children = Children(self._epoll)
         self._watched: dict[int, Callable[[], object]] = {}
         self.watch(self._link.poke_descriptor, self._link.poked)
         self.watch(self._link.passing_descriptor(), self._take_passed)
@@ -133,8 +121,7 @@ class Parent:
         for sock in listening:
             queue.register(sock, select.POLLIN)
         while queue.poll(0) and time.monotonic() < end and not self._stop:
-            busy = [child for child in self._children.values() if self.board.state(child.index) == scoreboard.BUSY]
-            self._send(DRAIN, busy)
+            send(DRAIN, [child for child in self._children if self.board.state(child.index) == scoreboard.BUSY])
             self.top_up()
             self.turn(_BACKLOG_LOOK)
         self._stop = False
@@ -150,8 +137,10 @@ class Parent:
         """
         self._drain = drain = Drain(time.monotonic(), timeout)
         while (self._children or self._any_passed()) and not (until and until()):
-            if not drain.is_cutting and self._throttle.is_over(time.monotonic()):
-                self._serve_passed()
+            if self._throttle.is_over(time.monotonic()):
+                self._look_after()
+                if not drain.is_cutting:
+                    self._serve_passed()
             self._send_due(drain)
             self.turn()
 
@@ -165,9 +154,7 @@ class Parent:
 
     def close(self) -> None:
         """Forget the children and close the link to them: those that are left end."""
-        for child in self._children.values():
-            os.close(child.pidfd)
-        self._children.clear()
+        self._children.forget()
         if self._passed is not None:
             self._passed[1].close()
         self._epoll.close()
@@ -175,7 +162,11 @@ class Parent:
 
     def pids(self) -> set[int]:
         """The children that live, or have not been reaped."""
-        return {child.pid for child in self._children.values()}
+        return {child.pid for child in self._children}
+
+    def _room(self) -> int:
+        """How many children more there may be."""
+        return self.max_children - len(self._children)
 
     def _any_passed(self) -> bool:
         if self._passed is None:
@@ -197,7 +188,7 @@ class Parent:
         if wait != 0:  # a mere look tells nothing
             self._is_calm = not events
         for descriptor, _ in events:
-            child = self._children.get(descriptor)
+            child = self._children.find(descriptor)
             if child is not None:
                 self._reap(child)
             elif descriptor in self._watched:
@@ -217,10 +208,12 @@ class Parent:
 
     def _set_poke_below(self) -> bool:
         """Tell the children when to wake us. True: the rule has changed."""
-        if self._drain is not None or len(self._children) >= self.max_children:
+        if self._drain is not None:
             below = 0  # more than the end of a child cannot help us
         elif self.observer.at_rest:
             below = AT_REST
+        elif self._room() <= 0:
+            below = 0
         else:
             below = self._low_water + 1
         if self._poke_below == below:
@@ -234,6 +227,7 @@ class Parent:
         """Fork what is missing: a child for a connection that was passed up, and spare children."""
         if self._throttle.until is not None and not self._throttle.is_over(time.monotonic()):
             return
+        self._look_after()
         if self._passed is not None:
             self._serve_passed()
         share = self._share
@@ -242,7 +236,7 @@ class Parent:
         servers = self.servers if len(self.servers) == 1 else sorted(self.servers, key=self._standing)
         for server in servers:
             waiting = self.board.waiting(server.listener)
-            room = self.max_children - len(self._children)
+            room = self._room()
             if room > 0 and waiting <= low_water and self._throttle.until is None:
                 self._fork(server, min(share - waiting, room))
 
@@ -274,27 +268,25 @@ class Parent:
                     self._link.own_signals(pid)
                     founded = True
         for (index, _), pid in zip(rows, pids, strict=False):
-            self._keep(pid, index, server)
+            self.board.born(index, pid)
+            self._held[server.listener] += 1
+            self._keep(Living(pid, index, server))
         for index, _ in rows[len(pids) :]:
             self.board.release(index)
         if failure is not None:
             self._fork_failed(failure)
         return failure is None
 
-    def _keep(self, pid: int, index: int, server: Server) -> None:
-        self.board.born(index, pid)
-        try:
-            pidfd = os.pidfd_open(pid)
-        except OSError as error:
-            # No descriptor to watch it by: a child that cannot be watched is not kept.
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            self.board.release(index)
-            self._fork_failed(error)
-            return
-        self._children[pidfd] = Living(pid, pidfd, index, server)
-        self._held[server.listener] += 1
-        self._epoll.register(pidfd, select.EPOLLIN)
+    def _keep(self, child: Living) -> None:
+        failure = self._children.add(child)
+        if failure is not None:
+            self._fork_failed(failure)
+
+    def _look_after(self) -> None:
+        """See to the children that could not be watched: whether they have ended, whether they can be by now."""
+        for child in self._children.look_after():
+            if not self._reap(child):
+                self._keep(child)
 
     def _fork_failed(self, error: OSError) -> None:
         self.board.add("fork_failures")
@@ -310,7 +302,7 @@ class Parent:
     ) -> list[tuple[int, int]]:
         """The ranges of descriptors that a child of `server` closes first thing."""
         if self.keep_descriptors:
-            own = [*self._link.parent_descriptors(), self._epoll.fileno(), *self._children]
+            own = [*self._link.parent_descriptors(), self._epoll.fileno(), *self._children.pidfds()]
             own += [other.socket.fileno() for other in self.servers if other is not server]
             return [(descriptor, descriptor + 1) for descriptor in own if descriptor >= 0]
         keep = [0, 1, 2, server.socket.fileno(), *self._link.child_descriptors()]
@@ -327,7 +319,7 @@ class Parent:
 
         Raises OSError where the fork fails.
         """
-        while len(self._children) >= self.max_children:
+        while self._room() <= 0:
             self.turn()
         if not self._fork(server, 1, (request, address)):
             raise OSError("no child can be forked for the connection; forking is throttled")
@@ -347,7 +339,7 @@ class Parent:
 
     def _serve_passed(self) -> None:
         """Fork a child for the connection that was passed up; while that is impossible, it waits."""
-        while self._passed is not None and len(self._children) < self.max_children:
+        while self._passed is not None and self._room() > 0:
             server, connection = self._passed
             if not self._fork(server, 1, (connection, "")):
                 return
@@ -369,32 +361,22 @@ class Parent:
         if drain.is_cutting and not was_cutting:
             self.observer.deadline_passed(len(self._children))
         if due is not None:
-            self._send(due, self._children.values())
+            send(due, self._children)
 
-    @staticmethod
-    def _send(number: signal.Signals, children: Iterable[Living]) -> None:
-        for child in children:
-            try:
-                signal.pidfd_send_signal(child.pidfd, number)
-            except ProcessLookupError:
-                pass  # it has ended; the epoll says so in the next turn
-
-    def _reap(self, child: Living) -> None:
-        try:
-            _, status, rusage = os.wait4(child.pid, 0)
-        except ChildProcessError:
-            status, rusage = None, None
-        # Before close(): a child just forked may hold a copy, and epoll would report it for ever (epoll(7), Q6).
-        self._epoll.unregister(child.pidfd)
-        os.close(child.pidfd)
-        del self._children[child.pidfd]
+    def _reap(self, child: Living) -> bool:
+        """Account for a child, if it has ended."""
+        ended = self._children.reap(child)
+        if ended is None:
+            return False
+        status, rusage = ended
         self._held[child.server.listener] -= 1
         end = End(child.pid, status, rusage, tuple(self.board.words(child.index)))
         end.was_cut = end.words[scoreboard.OUTCOME] == scoreboard.CUT
-        end.was_killed = status == signal.SIGKILL and self._drain is not None and self._drain.is_cutting
+        end.was_killed = status == SIGKILL and self._drain is not None and self._drain.is_cutting
         self.board.release(child.index)
         self._count(end)
         self.observer.child_ended(end)
+        return True
 
     def _count(self, end: End) -> None:
         self.board.add("ended")

@@ -130,6 +130,8 @@ class PreforkingMixIn(socketserver.ForkingMixIn, _Base):
         if not blocking:
             self.parent.turn(0)
             return
+        if self._serving_thread not in (None, threading.get_ident()):
+            self.shutdown()  # closed while another thread still serves: the loop has one owner at a time
         self.parent.drain(self.drain_timeout)
         self.parent.close()
         self.parent = None

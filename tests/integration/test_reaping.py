@@ -21,13 +21,14 @@ def _serving_child(daemon: Daemon) -> int:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
 def test_crash_is_counted_and_named(daemon: Daemon, number: signal.Signals) -> None:
     """A child that a signal killed is counted once, logged with the signal and what it had done, and hurts nobody."""
-    with daemon.held() as victim, daemon.held() as other:
-        pid = next(child["pid"] for child in daemon.board.children if not child["waiting"] and child["generation"] == 1)
-        os.kill(pid, number)
-        assert victim.recv(1) == b""
-        wait_until(lambda: daemon.board.header["crashed"] == 1, "the crash is counted")
-        other.sendall(b"ok")
-        assert other.recv(2) == b"OK"
+    with daemon.held() as victim:
+        pid = _serving_child(daemon)
+        with daemon.held() as other:
+            os.kill(pid, number)
+            assert victim.recv(1) == b""
+            wait_until(lambda: daemon.board.header["crashed"] == 1, "the crash is counted")
+            other.sendall(b"ok")
+            assert other.recv(2) == b"OK"
     record = next(line for line in daemon.log.splitlines() if f"child_pid={pid}" in line)
     assert number.name in record
     assert "bytes_in=4" in record

@@ -14,8 +14,8 @@ import upperd
 PACKAGE = Path(upperd.__file__).parent
 RANKS = [
     *("__init__", "transform", "scoreboard", "paths", "locks", "listeners", "notify", "settings", "log", "options"),
-    *("throttle", "link", "child", "drain", "observer", "parent", "handler", "server", "rehearsal", "reporter"),
-    *("daemon", "lean", "cli", "client", "view", "ctl", "demo"),
+    *("throttle", "link", "child", "children", "drain", "observer", "parent", "handler", "server", "rehearsal"),
+    *("reporter", "daemon", "lean", "cli", "client", "view", "ctl", "demo"),
 ]
 """From the lowest to the highest: a module imports only what stands before it."""
 
