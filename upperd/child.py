@@ -8,10 +8,11 @@ Signals, as a child takes them:
 
     SIGTERM  drain: accept no more; a connection that is being served goes on as the server's `quiesce_request` says
     SIGUSR1  cut: the drain deadline is over; the server's `cut_request` ends the connection
+    SIGUSR2  retire: accept no more; the connection that is being served goes on to its own end
     SIGIO    the parent is gone: end (the default action; see link.py)
     SIGINT, SIGHUP  ignored: what a terminal sends to all is for the parent to act on
 
-Stopping in accept() without losing a connection: the handler of SIGTERM puts /dev/null in the place of the listener.
+Stopping in accept() without losing a connection: the handler puts /dev/null in the place of the listener.
 An accept() that was waiting is begun again by Python (PEP 475) and fails with ENOTSOCK; one that had its connection
 already returns it, and it is served. A signal that comes between two instructions, before accept() is entered, is
 caught by the parent, which repeats it.
@@ -75,6 +76,8 @@ EX_OSERR = 71
 
 DRAIN = signal.SIGTERM
 CUT = signal.SIGUSR1
+RETIRE = signal.SIGUSR2
+_HANDLED = (DRAIN, CUT, RETIRE, signal.SIGINT, signal.SIGHUP)
 
 # accept(2), "Error handling": pending network errors of the connection, to be treated like EAGAIN.
 _TRY_AGAIN = frozenset(
@@ -97,7 +100,7 @@ _TRY_AGAIN = frozenset(
 class Child:
     """One child to be. The parent makes it once for each server, and forks it again and again."""
 
-    __slots__ = ("_board", "_ending", "_link", "_listener", "_request", "_server", "_uid", "draining")
+    __slots__ = ("_board", "_ending", "_link", "_listener", "_request", "_server", "_uid", "draining", "leaving")
 
     def __init__(self, server: Server, board: Scoreboard, link: Link) -> None:
         self._server = server
@@ -107,7 +110,10 @@ class Child:
         self._request: Any = None
         self._uid: int | None = None
         self._ending = EX_OK
+        self.leaving = False
+        """Whether we accept no more."""
         self.draining = False
+        """Whether the connection that we serve is to end as soon as it may."""
 
     def live(
         self,
@@ -155,17 +161,17 @@ class Child:
             if not self._finish(slot, accepted[0], accepted[1]):
                 return EX_SOFTWARE
             left -= 1
-            if left <= 0 or self.draining:
+            if left <= 0 or self.leaving:
                 return EX_OK
             board.set_state(index, WAITING + self._listener)
 
     def _accept(self) -> tuple[Any, object] | None:
         """Wait for a connection; None when we are to end."""
-        while not self.draining:
+        while not self.leaving:
             try:
                 return self._server.get_request()
             except OSError as error:
-                if not self.draining and error.errno not in _TRY_AGAIN:
+                if not self.leaving and error.errno not in _TRY_AGAIN:
                     # Descriptors or memory ran out, or the listener is broken: trying again here would spin.
                     report_exception()
                     self._ending = EX_OSERR
@@ -210,8 +216,11 @@ class Child:
 
     def on_signal(self, signum: int, frame: FrameType | None = None) -> None:
         """The handler of every signal that a child takes."""
-        if signum == DRAIN:
+        if signum == RETIRE:
             self._stop_accepting()
+        elif signum == DRAIN:
+            self._stop_accepting()
+            self.draining = True
             if self._request is not None:
                 self._server.quiesce_request(self._request)
         elif signum == CUT:
@@ -220,8 +229,8 @@ class Child:
                 self._server.cut_request(self._request)
 
     def _stop_accepting(self) -> None:
-        if not self.draining:
-            self.draining = True
+        if not self.leaving:
+            self.leaving = True
             os.dup2(self._link.null, self._server.socket.fileno(), inheritable=False)
 
 
@@ -244,7 +253,7 @@ class Signals:
     def settle(self, child: Child) -> None:
         """In the child: its handlers stand, signals may come."""
         set_wakeup_fd(-1)
-        for number in (DRAIN, CUT, signal.SIGINT, signal.SIGHUP):
+        for number in _HANDLED:
             signal.signal(number, child.on_signal)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
@@ -262,7 +271,7 @@ class SharedSignals(Signals):
         self._on_parent_signal = on_parent_signal
         self._parent = os.getpid()
         self._child: Child | None = None
-        for number in (DRAIN, CUT, signal.SIGINT, signal.SIGHUP):
+        for number in _HANDLED:
             signal.signal(number, self._on_signal)
 
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:

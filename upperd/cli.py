@@ -8,13 +8,15 @@ handed over as settings, so that neither the parent nor a child ever has NOTIFY_
 from __future__ import annotations
 
 import argparse
+import errno
 import os
+import shlex
 import sys
 from importlib.util import find_spec
 from typing import Any, NoReturn
 
 from upperd import paths
-from upperd.notify import Manager, ManagerError, take_environment
+from upperd.notify import Manager, ManagerError, Notifier, take_environment
 from upperd.options import ConfigError, OptionError, Options, make_parser, read_config
 from upperd.settings import Settings
 
@@ -24,24 +26,41 @@ EX_CONFIG = 78
 
 def main() -> int:
     """`upperd`: returns only where there is no daemon to become. Exit status 64: the command line, 78: the file."""
+    words, check_only = sys.argv[1:], False
+    notifier = Notifier(os.environ.get("NOTIFY_SOCKET", ""))
     try:
-        flags = _parse(sys.argv[1:])
-        config, check_only = flags.pop("config", ""), flags.pop("check_config", False)
-        options = Options(**{**(read_config(config) if config else {}), **flags})
+        flags = parse(words)
+        check_only = flags.pop("check_config", False)
+        config = flags.get("config", "")
+        options = read_options(flags)
         if check_only:
             print(f"upperd: {config or 'the command line'} is valid")
             return 0
         settings = make_settings(options, take_environment(os.environ, os.getpid()))
-    except ConfigError as error:
-        return _complain(EX_CONFIG, str(error))
-    except OptionError as error:
-        return _complain(EX_USAGE, str(error))
-    except ManagerError as error:
-        return _complain(EX_CONFIG, str(error))
+    except (OptionError, ManagerError) as error:
+        if not check_only:
+            number = error.errno if isinstance(error, OptionError) else errno.EINVAL
+            notifier.send(f"STATUS={error}", f"ERRNO={number}")
+        print(f"upperd: {error}\nTry 'upperd --help' or man 8 upperd.", file=sys.stderr)
+        return status_of(error)
+    settings.arguments = shlex.join(words)
     _become_parent(settings)
 
 
-def _parse(words: list[str]) -> dict[str, Any]:
+def status_of(error: OptionError | ManagerError) -> int:
+    """The exit status for what is wrong."""
+    return EX_CONFIG if isinstance(error, (ConfigError, ManagerError)) else EX_USAGE
+
+
+def read_options(flags: dict[str, Any]) -> Options:
+    """The options that a parsed command line names, and the file that it names. Raises OptionError, ConfigError."""
+    flags = dict(flags)
+    config = flags.pop("config", "")
+    return Options(**{**(read_config(config) if config else {}), **flags})
+
+
+def parse(words: list[str]) -> dict[str, Any]:
+    """Parse a command line: what it says, by the names of the options. Raises OptionError."""
     parser = make_parser()
     parser.exit_on_error = False
     # argparse exits with 2 for a wrong line; a daemon's caller knows sysexits(3).
@@ -56,13 +75,9 @@ def _raise_option_error(message: str) -> NoReturn:
     raise OptionError(message)
 
 
-def _complain(status: int, text: str) -> int:
-    print(f"upperd: {text}\nTry 'upperd --help' or man 8 upperd.", file=sys.stderr)
-    return status
-
-
-def make_settings(options: Options, manager: Manager) -> Settings:
+def make_settings(options: Options, manager: Manager | None = None) -> Settings:
     """What the parent gets: the options, the defaults that depend on who and where we are, the manager's word."""
+    manager = manager or Manager()
     settings = Settings()
     default = paths.daemon_socket(dict(os.environ), os.geteuid())
     settings.socket = options.socket or default
@@ -75,6 +90,8 @@ def make_settings(options: Options, manager: Manager) -> Settings:
     settings.spare_children = options.spare_children
     settings.connections_per_child = options.connections_per_child
     settings.drain_timeout = options.drain_timeout
+    settings.idle_exit = options.idle_exit
+    settings.store_listeners = options.store_listeners
     settings.log_level = options.log_level
     settings.journal = _is_journal(2)
     settings.listeners = ":".join(f"{descriptor}={name}" for descriptor, name in manager.listeners)

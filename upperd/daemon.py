@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import gc
 import os
+import select
 import signal
 import socket
 import sys
@@ -23,17 +24,20 @@ import time
 
 from upperd import __version__, listeners, locks, log, paths, scoreboard, settings
 from upperd.child import SharedSignals
+from upperd.drain import CUT_SECONDS
 from upperd.handler import UpperHandler
+from upperd.idle import Idle
 from upperd.log import Log
 from upperd.notify import Notifier
+from upperd.opening import Opening, too_few_children
 from upperd.parent import Parent
 from upperd.rehearsal import rehearse
+from upperd.reload import CHANGEABLE, FIXED, Reload, ReloadError, changes
 from upperd.reporter import Reporter
-from upperd.server import TCPServer, UnixServer
+from upperd.server import LINGER_SECONDS, TCPServer, UnixServer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from upperd.listeners import Listener
     from upperd.settings import Settings
 
 EX_OK = 0
@@ -53,17 +57,22 @@ class Daemon:
         self._settings = settings
         self._log = Log(settings.log_level, journal=settings.journal)
         self._notifier = Notifier(settings.notify_socket)
-        self._listeners: list[Listener] = []
+        self._opening = Opening(settings, self._log, self._notifier)
+        self._listeners = self._opening.opened
         self._scoreboard_lock = -1
         self._stop_requests = 0
+        self._reload_requests = 0
 
     def run(self) -> int:
         """Live the daemon's life; returns the exit status."""
+        if self._settings.warning:
+            self._log.write(log.WARNING, "starting", self._settings.warning)
         try:
-            self._listen()
+            self._opening.open_all()
         except listeners.ListenerError as error:
             return self._fail(error)
         self._board = self._make_scoreboard()
+        self._describe()
         # Whoever stops us before the loop turns is obeyed when it does.
         self._parent: Parent | None = None
         self._signals = SharedSignals(self._on_signal)
@@ -72,39 +81,11 @@ class Daemon:
         if not self._stop_requests:
             parent.top_up()
             self._announce()
-            parent.run()
+            self._serve(parent)
         self._drain(parent)
         return EX_OK
 
     # Beginning
-
-    def _listen(self) -> None:
-        """Open every listener: those passed, else the path, else (or beside it) TCP."""
-        settings = self._settings
-        if settings.warning:
-            self._log.write(log.WARNING, "starting", settings.warning)
-        self._listeners = [listeners.adopt(*passed) for passed in settings.passed()]
-        if not (settings.no_socket or self._listeners):
-            self._listen_on_path()
-        if settings.tcp:
-            self._listeners += listeners.bind_tcp(settings.tcp)
-        if settings.max_children < len(self._listeners):
-            raise listeners.ListenerError(
-                f"max-children is {settings.max_children}, but there are {len(self._listeners)} listeners: "
-                "each needs a child of its own; raise --max-children"
-            )
-
-    def _listen_on_path(self) -> None:
-        settings = self._settings
-        folder_of = os.geteuid() if settings.default_socket else None
-        try:
-            self._listeners.append(listeners.bind_unix(settings.socket, default_folder_of=folder_of))
-        except listeners.ListenerError as error:
-            if not (error.may_fall_back and settings.fallback):
-                raise
-            self._log.write(log.WARNING, "starting", f"{error}; listening on TCP instead")
-            if not settings.tcp:
-                self._listeners += listeners.bind_tcp(settings.fallback)
 
     def _make_scoreboard(self) -> scoreboard.Scoreboard:
         """The file, else anonymous memory: no statistics from outside are better than no service."""
@@ -120,11 +101,15 @@ class Daemon:
             reason = f"no scoreboard at {path}: {error}; upperctl will have no statistics"
             self._log.write(log.WARNING, "starting", reason)
             board = scoreboard.Scoreboard(None, settings.max_children)
+        board.describe(__version__, [listener.describe() for listener in self._listeners])
+        return board
+
+    def _describe(self) -> None:
+        """Write the settings that stand in the scoreboard."""
+        board, settings = self._board, self._settings
         for name in ("max_children", "spare_children", "connections_per_child"):
             board[name] = getattr(settings, name)
         board["drain_timeout_usec"] = int(settings.drain_timeout * 1e6)
-        board.describe(__version__, [listener.describe() for listener in self._listeners])
-        return board
 
     def _warm_up(self) -> None:
         """Do once what every child would do for the first time; then keep the collector from touching it."""
@@ -149,10 +134,13 @@ class Daemon:
         parent.signals = self._signals
         reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-        # What is read is not needed: the handler has left its note, and the loop turns.
-        parent.watch(reading, lambda: os.read(reading, 512))
+        # What is read is not needed: the handler has left its note.
+        parent.watch(reading, lambda: self._woken(os.read(reading, 512)))
         for listener in self._listeners:
             parent.add(self._make_server(listener.socket))
+        self._reload = Reload(parent, self._settings.arguments, self._reloaded)
+        self._idle = Idle(self._board, 0.0, parent.stop, time.monotonic())
+        self._set_idle_exit(parent)
         return parent
 
     def _make_server(self, listening: socket.socket) -> UnixServer | TCPServer:
@@ -169,11 +157,89 @@ class Daemon:
         self._log.write(log.INFO, "ready", f"upperd {__version__} on {where}", pid=os.getpid())
         self._notifier.send("READY=1", f"STATUS={self._reporter.status()}")
 
+    # Serving
+
+    def _serve(self, parent: Parent) -> None:
+        """Serve until we are told to end, or nobody needs us."""
+        parent.run()
+        while not self._stop_requests and not self._leave_idle(parent):
+            parent.run()
+
+    def _leave_idle(self, parent: Parent) -> bool:
+        """Leave, unless somebody came at this very moment: who is in a queue starts us again, who was taken is served.
+
+        Returns whether we may.
+        """
+        if not parent.withdraw():
+            return False
+        queue = select.poll()
+        for listener in self._listeners:
+            queue.register(listener.socket, select.POLLIN)
+        if queue.poll(0):
+            return False
+        self._log.write(log.INFO, "idle", f"nothing to do for {self._settings.idle_exit:g} s")
+        return True
+
+    def _set_idle_exit(self, parent: Parent) -> None:
+        """Take the setting, where somebody would start us again."""
+        seconds = self._settings.idle_exit
+        if seconds and not all(listener.activated for listener in self._listeners):
+            seconds = 0.0
+            self._log.write(log.WARNING, "idle", "idle-exit is ignored: no manager listens for us while we are away")
+        self._idle.seconds = seconds
+        parent.timers[:] = [self._idle.turn] if seconds else []
+
+    def _woken(self, _: bytes) -> None:
+        """A signal came: begin what it asks for. (What ends us is seen to by the loop.)"""
+        if self._reload_requests and not self._stop_requests:
+            self._reload_requests = 0
+            now_usec = time.monotonic_ns() // 1000
+            self._notifier.send("RELOADING=1", f"MONOTONIC_USEC={now_usec}", "STATUS=reloading")
+            self._reload.begin()
+
+    def _reloaded(self, outcome: Settings | ReloadError) -> None:
+        """Take what a reload has found; tell the manager in any case that it is over."""
+        if isinstance(outcome, ReloadError):
+            problem = str(outcome)
+        elif outcome.max_children < len(self._listeners):
+            problem = too_few_children(outcome.max_children, len(self._listeners))
+        else:
+            problem = ""
+            self._apply(outcome)
+        if problem:
+            self._log.write(log.ERROR, "reload", f"{problem}; the old settings stay")
+        if not self._stop_requests:
+            self._reporter.phase = f"reload failed: {problem}" if problem else ""
+            self._notifier.send("READY=1", f"STATUS={self._reporter.status()}")
+
+    def _apply(self, new: Settings) -> None:
+        old = self._settings
+        self._log.write(log.INFO, "reload", changes(old, new, CHANGEABLE) or "nothing has changed")
+        if ignored := changes(old, new, FIXED):
+            self._log.write(log.WARNING, "reload", f"{ignored}: takes a restart, ignoring")
+        for name in CHANGEABLE:
+            setattr(old, name, getattr(new, name))
+        self._log.set_level(new.log_level)
+        assert self._parent is not None
+        self._set_idle_exit(self._parent)
+        self._set_limits(self._parent)
+
+    def _set_limits(self, parent: Parent) -> None:
+        """Have the parent, its servers and the scoreboard follow the settings."""
+        settings = self._settings
+        for server in parent.servers:
+            server.connections_per_child = settings.connections_per_child
+        parent.limit(settings.max_children, settings.spare_children)
+        parent.retire()
+        self._describe()
+
     # Ending
 
     def _on_signal(self, signum: int) -> None:
-        """What a signal leaves for the loop: the first one drains, the next one ends at once."""
-        if signum not in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        """What a signal leaves for the loop: the first one that ends us drains, the next one ends at once."""
+        if signum == signal.SIGHUP:
+            self._reload_requests += 1
+        if signum not in (signal.SIGTERM, signal.SIGINT):
             return
         self._stop_requests += 1
         if self._parent is None:
@@ -187,7 +253,8 @@ class Daemon:
         timeout, end = self._settings.drain_timeout, time.monotonic() + self._settings.drain_timeout
         self._board["phase"] = scoreboard.DRAINING
         self._reporter.phase = "draining"
-        self._notifier.send("STOPPING=1", f"STATUS={self._reporter.status()}")
+        longest = int((timeout + CUT_SECONDS + LINGER_SECONDS + 1) * 1e6)
+        self._notifier.send("STOPPING=1", f"EXTEND_TIMEOUT_USEC={longest}", f"STATUS={self._reporter.status()}")
         self._log.write(log.INFO, "drain", f"ending, within {timeout:g} s", busy=self._board.busy())
         for listener in self._listeners:
             listener.unlink()
@@ -200,16 +267,13 @@ class Daemon:
             log.INFO, "exiting", f"served {board['connections']} connections",
             connections=board["connections"], cut=board["cut"], killed=board["killed"], crashed=board["crashed"],
         )
-        for listener in self._listeners:
-            listener.close()
+        self._opening.close()
 
     def _fail(self, error: listeners.ListenerError) -> int:
         """Say why there is no daemon: to the manager, and in the log."""
-        self._notifier.send(f"STATUS={error}")
+        self._notifier.send(f"STATUS={error}", f"ERRNO={error.errno}")
         self._log.write(log.ERROR, "exiting", str(error))
-        for listener in self._listeners:
-            listener.unlink()
-            listener.close()
+        self._opening.close()
         if isinstance(error, listeners.AlreadyRunningError):
             return EX_TEMPFAIL
         return EX_CONFIG if isinstance(error, listeners.ActivationError) else EX_CANTCREAT

@@ -12,7 +12,11 @@ import os
 import socket
 import stat
 
-from upperd import locks, paths
+from upperd import locks, paths, store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
 
 BACKLOG = 2**31 - 1
 """The kernel cuts it down to net.core.somaxconn (listen(2))."""
@@ -22,10 +26,14 @@ _FAMILIES = {socket.AF_UNIX: "unix", socket.AF_INET: "tcp", socket.AF_INET6: "tc
 
 
 class ListenerError(Exception):
-    """A listener cannot be had. The text says why and what to do; `may_fall_back`: TCP may take its place."""
+    """A listener cannot be had. The text says why and what to do; `may_fall_back`: TCP may take its place.
 
-    def __init__(self, text: str, *, may_fall_back: bool = False) -> None:
+    `errno` is for the manager (sd_notify(3), ERRNO=).
+    """
+
+    def __init__(self, text: str, number: int | None = errno.EINVAL, *, may_fall_back: bool = False) -> None:
         super().__init__(text)
+        self.errno = number or errno.EINVAL
         self.may_fall_back = may_fall_back
 
 
@@ -33,7 +41,7 @@ class AlreadyRunningError(ListenerError):
     """A live daemon has the path."""
 
     def __init__(self, path: str, pid: int) -> None:
-        super().__init__(f"already running (pid {pid or 'unknown'}) on {path}")
+        super().__init__(f"already running (pid {pid or 'unknown'}) on {path}", errno.EADDRINUSE)
 
 
 class ActivationError(ListenerError):
@@ -47,6 +55,8 @@ class Listener:
         self.socket = sock
         self.activated = activated
         self.name = name
+        self.is_stored = False
+        """Whether the manager keeps a copy, so that it outlives us."""
         self._lock = -1
         self._inode: tuple[int, int] | None = None
 
@@ -75,6 +85,10 @@ class Listener:
         origin = f"activated as {self.name}" if self.activated else "bound"
         return f"{self.address} ({origin})"
 
+    def store_name(self) -> str:
+        """What the manager's descriptor store is to call it. Raises OSError where the path is gone."""
+        return store.path_name(self.path) if self.is_unix else store.address_name(*self.socket.getsockname()[:2])
+
     def own(self, lock: int) -> None:
         """The path is ours, by this lock."""
         self._lock = lock
@@ -82,8 +96,8 @@ class Listener:
         self._inode = (status.st_dev, status.st_ino)
 
     def unlink(self) -> None:
-        """Remove the path that we bound, if it still is what we bound."""
-        if self._inode is None:
+        """Remove the path that we bound, if it still is what we bound, and does not outlive us."""
+        if self._inode is None or self.is_stored:
             return
         try:
             status = os.lstat(self.path)
@@ -105,7 +119,7 @@ class Listener:
 
 
 def adopt(descriptor: int, name: str) -> Listener:
-    """Take a socket that the manager passed. Raises ActivationError."""
+    """Take a socket that the manager passed, a socket unit's or one from the store. Raises ActivationError."""
     what = f"descriptor {descriptor} ({name}) passed by the service manager"
     try:
         mode = os.fstat(descriptor).st_mode
@@ -120,7 +134,9 @@ def adopt(descriptor: int, name: str) -> Listener:
         sock.detach()
         raise ActivationError(f"{what} {complaint}")
     sock.setblocking(True)
-    return Listener(sock, name, activated=True)
+    listener = Listener(sock, name, activated=not store.is_stored(name))
+    listener.is_stored = not listener.activated
+    return listener
 
 
 def _complaint(sock: socket.socket) -> str:
@@ -136,8 +152,10 @@ def _complaint(sock: socket.socket) -> str:
 # Bound
 
 
-def bind_unix(path: str, *, default_folder_of: int | None = None) -> Listener:
-    """Bind and listen at `path`. Raises ListenerError, AlreadyRunningError.
+def bind_unix(
+    path: str, *, default_folder_of: int | None = None, stored: MutableMapping[str, Listener] | None = None
+) -> Listener:
+    """Listen at `path`: by the one of `stored` that is bound to it, else anew. Raises ListenerError.
 
     `default_folder_of`: make the folder, for this uid.
     """
@@ -145,6 +163,7 @@ def bind_unix(path: str, *, default_folder_of: int | None = None) -> Listener:
     if length > paths.MAX_PATH:
         raise ListenerError(
             f"{path} has {length} bytes, a socket's path may have {paths.MAX_PATH}: choose a shorter one with --socket",
+            errno.ENAMETOOLONG,
             may_fall_back=True,
         )
     try:
@@ -152,19 +171,31 @@ def bind_unix(path: str, *, default_folder_of: int | None = None) -> Listener:
             paths.make_default_folder(path, default_folder_of)
         lock = locks.take(paths.lock_of(path))
     except paths.FolderError as error:
-        raise ListenerError(str(error), may_fall_back=True) from None
+        raise ListenerError(str(error), errno.EACCES, may_fall_back=True) from None
     except locks.LockedError as error:
         raise AlreadyRunningError(path, error.pid) from None
     except OSError as error:
         raise _cannot_bind(path, error) from None
     try:
-        return _bind_locked(path, lock)
+        listener = _restored(path, stored or {}) or _bind(path)
+        listener.own(lock)
+        return listener
+    except OSError as error:
+        os.close(lock)
+        raise _cannot_bind(path, error) from None
     except BaseException:
         os.close(lock)
         raise
 
 
-def _bind_locked(path: str, lock: int) -> Listener:
+def _restored(path: str, stored: MutableMapping[str, Listener]) -> Listener | None:
+    try:
+        return stored.pop(store.path_name(path), None)
+    except OSError:
+        return None  # nothing is there
+
+
+def _bind(path: str) -> Listener:
     _clear_stale(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -175,12 +206,10 @@ def _bind_locked(path: str, lock: int) -> Listener:
             os.umask(mask)
         os.chmod(path, _MODE & ~mask)
         sock.listen(BACKLOG)
-        listener = Listener(sock)
-        listener.own(lock)
-    except OSError as error:
+    except OSError:
         sock.close()
-        raise _cannot_bind(path, error) from None
-    return listener
+        raise
+    return Listener(sock)
 
 
 def _clear_stale(path: str) -> None:
@@ -192,7 +221,9 @@ def _clear_stale(path: str) -> None:
     except OSError as error:
         raise _cannot_bind(path, error) from None
     if not stat.S_ISSOCK(status.st_mode):
-        raise ListenerError(f"{path} is there and is not a socket: remove it, or choose another path with --socket")
+        raise ListenerError(
+            f"{path} is there and is not a socket: remove it, or choose another path with --socket", errno.EEXIST
+        )
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         failure = probe.connect_ex(path)
@@ -202,7 +233,7 @@ def _clear_stale(path: str) -> None:
             raise AlreadyRunningError(path, 0)
     if failure != errno.ECONNREFUSED:
         reason = "is a socket of another type" if failure == errno.EPROTOTYPE else os.strerror(failure)
-        raise ListenerError(f"{path}: {reason}: remove it, or choose another path with --socket")
+        raise ListenerError(f"{path}: {reason}: remove it, or choose another path with --socket", failure)
     try:
         os.unlink(path)
     except OSError as error:
@@ -219,56 +250,4 @@ def _cannot_bind(path: str, error: OSError) -> ListenerError:
         errno.ENOENT: f": make the folder {os.path.dirname(path) or '.'} first",
         errno.EACCES: ": start upperd as a user who may write there, or choose another path with --socket",
     }.get(error.errno or 0, "")
-    return ListenerError(f"cannot listen on {path}: {error.strerror}{cure}", may_fall_back=True)
-
-
-def bind_tcp(host_port: str) -> list[Listener]:
-    """Bind and listen on every loopback address that HOST:PORT names. Raises ListenerError."""
-    host, _, port = host_port.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    try:
-        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (OSError, UnicodeError) as error:
-        raise ListenerError(f"{host_port}: {error}") from None
-    listeners: list[Listener] = []
-    failure: OSError | None = None
-    for *_, address in found:
-        _refuse_remote(host_port, str(address[0]))
-    for family, _, _, _, address in dict.fromkeys(found):
-        if listeners and int(port) == 0:
-            # The port that the kernel chose for the first is meant for all.
-            address = (address[0], listeners[0].socket.getsockname()[1], *address[2:])
-        try:
-            listeners.append(_bind_address(family, address))
-        except OSError as error:
-            failure = error
-            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-                break
-    if not listeners or (failure and failure.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)):
-        for listener in listeners:
-            listener.close()
-        reason = failure.strerror if failure else "no address"
-        raise ListenerError(f"cannot listen on tcp:{host_port}: {reason}: choose another with --tcp")
-    return listeners
-
-
-def _bind_address(family: int, address: tuple[object, ...]) -> Listener:
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind(address)
-        sock.listen(BACKLOG)
-    except OSError:
-        sock.close()
-        raise
-    return Listener(sock)
-
-
-def _refuse_remote(host_port: str, address: str) -> None:
-    if not (address.startswith("127.") or address == "::1"):
-        raise ListenerError(
-            f"tcp:{host_port} is {address}, not a loopback address: upperd serves this host only; "
-            "let systemd pass a socket (ListenStream=), or put a proxy before it"
-        )
+    return ListenerError(f"cannot listen on {path}: {error.strerror}{cure}", error.errno, may_fall_back=True)

@@ -31,6 +31,10 @@ class Log:
             self._journal.setblocking(False)
         self.lost = 0
 
+    def set_level(self, level: str) -> None:
+        """From now on leave out what is less important than `level`."""
+        self._level = LEVELS[level]
+
     def is_on(self, level: int) -> bool:
         """Whether entries of this level are written."""
         return level <= self._level

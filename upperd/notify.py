@@ -9,12 +9,13 @@ environment, because the launcher (cli.py) takes it out before the parent begins
 from __future__ import annotations
 
 import os
+import socket
 
 from sdnotify import SystemdNotifier
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, MutableMapping
+    from collections.abc import Iterable, MutableMapping, Sequence
 
 FIRST_DESCRIPTOR = 3
 """SD_LISTEN_FDS_START."""
@@ -93,25 +94,30 @@ class Notifier:
         """Whether there is somebody to notify."""
         return bool(self._address)
 
-    def send(self, *assignments: str) -> bool:
-        """Send assignments such as "READY=1" in one message. False: it was lost."""
-        return not self._address or self._send(_one_line(assignments)) or self._reconnect_and_send(assignments)
+    def send(self, *assignments: str, descriptors: Sequence[int] = ()) -> bool:
+        """Send assignments such as "READY=1" in one message, and copies of `descriptors`. False: it was lost."""
+        message = _one_line(assignments)
+        return not self._address or self._send(message, descriptors) or self._reconnect_and_send(message, descriptors)
 
-    def _reconnect_and_send(self, assignments: Iterable[str]) -> bool:
+    def _reconnect_and_send(self, message: str, descriptors: Sequence[int]) -> bool:
         """The socket may have been made anew at its path since we connected."""
         if self._transport is not None:
             self._transport.socket.close()
             self._transport = None
-        if self._send(_one_line(assignments)):
+        if self._send(message, descriptors):
             return True
         self.lost += 1
         return False
 
-    def _send(self, message: str) -> bool:
+    def _send(self, message: str, descriptors: Sequence[int]) -> bool:
+        data = message.encode("utf-8", "replace")
         try:
             if self._transport is None:
                 self._transport = self._connect()
-            self._transport.notify(message.encode("utf-8", "replace").decode("latin-1"))
+            if descriptors:
+                socket.send_fds(self._transport.socket, [data], descriptors)
+            else:
+                self._transport.notify(data.decode("latin-1"))
         except (OSError, ValueError):
             return False
         return True

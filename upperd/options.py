@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import errno
 import tomllib
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -15,7 +16,11 @@ from upperd import __version__, log, paths, scoreboard
 
 
 class OptionError(Exception):
-    """A value is wrong. The text names it and says what would be right."""
+    """A value is wrong. The text names it and says what would be right; `errno` is for the manager."""
+
+    def __init__(self, text: str, number: int = errno.EINVAL) -> None:
+        super().__init__(text)
+        self.errno = number
 
 
 class ConfigError(OptionError):
@@ -47,6 +52,12 @@ class Options:
     )
     drain_timeout: float = _option(
         30.0, "SECONDS", "how long a connection may go on after SIGTERM", low=0.0, high=86400.0
+    )
+    idle_exit: float = _option(
+        0.0, "SECONDS", "when activated: leave after so long without a connection (0: never)", low=0.0, high=86400.0
+    )
+    store_listeners: bool = _option(
+        False, "", "keep the listeners that are bound in the manager's descriptor store across a restart"
     )
     scoreboard: str = _option("", "FILE", "keep the statistics in this file (default: beside the socket)")
     log_level: str = _option("info", "LEVEL", "log what is as important as this", choices=tuple(log.LEVELS))
@@ -125,7 +136,7 @@ def read_config(path: str) -> dict[str, Any]:
         with open(path, "rb") as file:
             table = tomllib.load(file)
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from None
+        raise ConfigError(f"{path}: {error.strerror}", error.errno or errno.EIO) from None
     except (ValueError, RecursionError) as error:  # ValueError: not TOML, not UTF-8, a number of 5,000 digits
         raise ConfigError(f"{path}: not TOML: {error}") from None
     names = {flag(option.name): option.name for option in fields(Options)}

@@ -16,11 +16,12 @@ from itertools import pairwise
 from signal import SIGKILL
 
 from upperd import scoreboard
-from upperd.child import DRAIN, EX_OSERR, Child, Signals
+from upperd.child import DRAIN, EX_OSERR, RETIRE, Child, Signals
 from upperd.children import Children, Living, send
-from upperd.drain import Drain
+from upperd.drain import FIRST_REPEAT, Drain, Repeat
 from upperd.link import Link
 from upperd.observer import End, Observer
+from upperd.passing import Passing
 from upperd.throttle import Throttle
 
 TYPE_CHECKING = False
@@ -56,14 +57,16 @@ class Parent:
         self.keep_descriptors = True
         """Whether children keep what else the program has open, as under the stock ForkingMixIn."""
         self.signals = Signals()
+        self.timers: list[Callable[[float], float | None]] = []
+        """Called at every turn with the time; each returns when the next turn is wanted at the latest."""
         self.servers: list[Server] = []
         self._share = self._low_water = 0
         self._cast: list[Child] = []
         """The child of each server that is forked for it."""
-        self._passed: tuple[Server, socket.socket] | None = None
         self._held: dict[int, int] = {}
         self._throttle = Throttle()
         self._drain: Drain | None = None
+        self._retirement: Repeat | None = None
         self._stop = False
         self._poke_below = -1
         self._is_calm = False
@@ -72,9 +75,9 @@ class Parent:
         self._table_end = os.sysconf("SC_OPEN_MAX")
         self._epoll = select.epoll()
         self._children = Children(self._epoll)
-        self._watched: dict[int, Callable[[], object]] = {}
+        self._passing = Passing(self._link, self._epoll)
+        self._watched: dict[int, Callable[[], object]] = {self._link.passing_descriptor(): self._passing.take}
         self.watch(self._link.poke_descriptor, self._link.poked)
-        self.watch(self._link.passing_descriptor(), self._take_passed)
 
     # For the owner
 
@@ -82,18 +85,29 @@ class Parent:
         """Serve this server's listener, too. Its number is `server.listener` from now on."""
         server.listener = len(self.servers)
         self.servers.append(server)
+        self._cast.append(Child(server, self.board, self._link))
+        self._held[server.listener] = 0
+        self.limit(self.max_children, self.spare_children)
+
+    def limit(self, max_children: int, spare_children: int) -> None:
+        """Have at most so many children from now on. Those that are too many already end with their connections."""
+        self.max_children, self.spare_children = max_children, spare_children
+        self.board.extend(max_children)
         # Spare children for each listener, where `max_children` leaves room for them.
-        self._share = max(1, min(self.spare_children, self.max_children // len(self.servers)))
+        self._share = max(1, min(spare_children, max_children // len(self.servers)))
         # So few waiting are topped up while connections come in. Measured: what the parent writes after a fork costs
         # a page fault for each page, whether it forked one child or four; and four are forked before the next comes.
         self._low_water = self._share // 8
-        self._cast.append(Child(server, self.board, self._link))
-        self._held[server.listener] = 0
 
     def watch(self, descriptor: int, callback: Callable[[], object]) -> None:
         """Call `callback` in the loop whenever `descriptor` is readable."""
         self._watched[descriptor] = callback
         self._epoll.register(descriptor, select.EPOLLIN)
+
+    def unwatch(self, descriptor: int) -> None:
+        """The opposite of `watch`, before the descriptor is closed."""
+        del self._watched[descriptor]
+        self._epoll.unregister(descriptor)
 
     def wake(self) -> None:
         """Make the loop turn; from another thread or a signal handler, too."""
@@ -130,13 +144,27 @@ class Parent:
         """After a drain: children may be forked again."""
         self._drain = None
 
+    def retire(self) -> None:
+        """Replace every child by one that is forked after this. Who is busy ends after its connection, undisturbed."""
+        for child in self._children:
+            child.is_retired = True
+        send(RETIRE, self._children)
+        self._retirement = Repeat(time.monotonic() + FIRST_REPEAT)
+
+    def withdraw(self) -> bool:
+        """Retire every child and fork none, until nobody waits for a connection. Returns whether nobody is left."""
+        self.retire()
+        while self.any_waiting():
+            self.turn()
+        return not self._children and not self._passing.take()
+
     def drain(self, timeout: float, until: Callable[[], bool] | None = None) -> None:
         """Let every child end: at once if it waits, else with its connection, at `timeout` seconds by force.
 
         Returns when none is left, or when `until()` holds. A connection that a child passes up is still served.
         """
         self._drain = drain = Drain(time.monotonic(), timeout)
-        while (self._children or self._any_passed()) and not (until and until()):
+        while (self._children or self._passing.take()) and not (until and until()):
             if self._throttle.is_over(time.monotonic()):
                 self._look_after()
                 if not drain.is_cutting:
@@ -155,8 +183,7 @@ class Parent:
     def close(self) -> None:
         """Forget the children and close the link to them: those that are left end."""
         self._children.forget()
-        if self._passed is not None:
-            self._passed[1].close()
+        self._passing.close()
         self._epoll.close()
         self._link.close()
 
@@ -168,11 +195,6 @@ class Parent:
         """How many children more there may be."""
         return self.max_children - len(self._children)
 
-    def _any_passed(self) -> bool:
-        if self._passed is None:
-            self._take_passed()
-        return self._passed is not None
-
     def any_waiting(self) -> bool:
         """Whether a child still waits in accept()."""
         return any(self.board.waiting(server.listener) for server in self.servers)
@@ -181,6 +203,8 @@ class Parent:
 
     def turn(self, timeout: float | None = None) -> None:
         """Wait for what happens next, at most `timeout` seconds, and act on it."""
+        if self._retirement is not None:
+            self._retire_again(self._retirement)
         wait = self._seconds_to_wait(timeout)
         if self._set_poke_below():
             wait = 0  # a child may have taken a connection by the old rule: look once more before sleeping
@@ -198,12 +222,18 @@ class Parent:
         """Until the nearest deadline; -1: there is none."""
         now = time.monotonic()
         nearest = self.observer.turn(now)
+        for timer in self.timers:
+            deadline = timer(now)
+            if deadline is not None and (nearest is None or deadline < nearest):
+                nearest = deadline
         if timeout is not None and (nearest is None or now + timeout < nearest):
             nearest = now + timeout
         if self._throttle.until is not None and (nearest is None or self._throttle.until < nearest):
             nearest = self._throttle.until
         if self._drain is not None and (nearest is None or self._drain.next_deadline() < nearest):
             nearest = self._drain.next_deadline()
+        if self._retirement is not None and (nearest is None or self._retirement.next < nearest):
+            nearest = self._retirement.next
         return -1 if nearest is None else max(nearest - now, 0)
 
     def _set_poke_below(self) -> bool:
@@ -228,7 +258,7 @@ class Parent:
         if self._throttle.until is not None and not self._throttle.is_over(time.monotonic()):
             return
         self._look_after()
-        if self._passed is not None:
+        if self._passing.waiting is not None:
             self._serve_passed()
         share = self._share
         low_water = share - 1 if self._is_calm else self._low_water
@@ -324,36 +354,26 @@ class Parent:
         if not self._fork(server, 1, (request, address)):
             raise OSError("no child can be forked for the connection; forking is throttled")
 
-    def _take_passed(self) -> None:
-        """A child passed up a connection of another user. One at a time: the next waits in the queue."""
-        taken = self._link.take_passed()
-        if taken is None:
-            return
-        listener, descriptor = taken
-        connection = socket.socket(fileno=descriptor)
-        if listener >= len(self.servers):
-            self._close_passed(connection)
-            return
-        self._passed = (self.servers[listener], connection)
-        self._epoll.modify(self._link.passing_descriptor(), 0)
-
     def _serve_passed(self) -> None:
         """Fork a child for the connection that was passed up; while that is impossible, it waits."""
-        while self._passed is not None and self._room() > 0:
-            server, connection = self._passed
+        while (connection := self._passing.waiting) is not None and self._room() > 0:
+            # A child is not trusted with the number of its listener.
+            server = self.servers[min(self._passing.listener, len(self.servers) - 1)]
             if not self._fork(server, 1, (connection, "")):
                 return
             self.board.add("passed")
-            self._passed = None
-            self._close_passed(connection)
-            self._take_passed()
-
-    def _close_passed(self, connection: socket.socket) -> None:
-        connection.close()
-        self._link.restore_reserve()
-        self._epoll.modify(self._link.passing_descriptor(), select.EPOLLIN)
+            self._passing.close()
+            self._passing.take()
 
     # Ends
+
+    def _retire_again(self, repeat: Repeat) -> None:
+        """Signal those who still wait: it may have come in the instant before accept()."""
+        if repeat.is_due(time.monotonic()):
+            left = [child for child in self._children if child.is_retired and self.board.is_waiting(child.index)]
+            send(RETIRE, left)
+            if not left:
+                self._retirement = None
 
     def _send_due(self, drain: Drain) -> None:
         was_cutting = drain.is_cutting

@@ -38,11 +38,11 @@ MAGIC = int.from_bytes(b"UPPERD\x00\x01", "little")
 SLOTS = 4096
 """The ceiling of `max_children`: slots in every scoreboard."""
 
-_TEXT = 1024
-_STATES = 4096
-_TABLE = _STATES + SLOTS
-_WORDS_A_SLOT = 16
-SIZE = _TABLE + SLOTS * _WORDS_A_SLOT * 8
+TEXT = 1024
+STATES = 4096
+TABLE = STATES + SLOTS
+WORDS_A_SLOT = 16
+SIZE = TABLE + SLOTS * WORDS_A_SLOT * 8
 
 UNKNOWN = 2**64 - 1
 """Stands for a peer's uid, gid or pid that cannot be known (TCP)."""
@@ -77,7 +77,7 @@ SLOT_FIELDS = (
 (
     PID, GENERATION, LISTENER, STARTED, PEER_UID, PEER_GID, PEER_PID, CONNECTIONS,
     MESSAGES, BYTES_IN, BYTES_OUT, UNDECODABLE, REFUSED, CONNECTED, ACTIVE, OUTCOME,
-) = range(_WORDS_A_SLOT)
+) = range(WORDS_A_SLOT)
 
 OUTCOMES = ("", "done", "quiet", "cut", "reset", "refused", "failed", "passed")
 """How a child's last connection ended, by the number in `outcome`:
@@ -113,7 +113,7 @@ HEADER_FIELDS = (
     "fork_failures",
     "passed",
     "records_lost",
-    # Totals of the children that have ended. Those of the living are added by `Snapshot`.
+    # Totals of the children that have ended. Those of the living are added by the reader (snapshot.py).
     "connections",
     "messages",
     "bytes_in",
@@ -121,29 +121,26 @@ HEADER_FIELDS = (
     "undecodable",
     "refused",
 )
-_HEADER = {name: index for index, name in enumerate(HEADER_FIELDS)}
-_SUMMED = (
-    (CONNECTIONS, _HEADER["connections"]),
-    (MESSAGES, _HEADER["messages"]),
-    (BYTES_IN, _HEADER["bytes_in"]),
-    (BYTES_OUT, _HEADER["bytes_out"]),
-    (UNDECODABLE, _HEADER["undecodable"]),
-    (REFUSED, _HEADER["refused"]),
+HEADER = {name: index for index, name in enumerate(HEADER_FIELDS)}
+SUMMED = (
+    (CONNECTIONS, HEADER["connections"]),
+    (MESSAGES, HEADER["messages"]),
+    (BYTES_IN, HEADER["bytes_in"]),
+    (BYTES_OUT, HEADER["bytes_out"]),
+    (UNDECODABLE, HEADER["undecodable"]),
+    (REFUSED, HEADER["refused"]),
 )
-_POKE_BELOW = _HEADER["poke_below"]
+"""What is added to the totals when a child ends: (field of its slot, field of the header)."""
+_POKE_BELOW = HEADER["poke_below"]
 
 
 _BLANK = memoryview(
     b"".join(
         (UNKNOWN if field in (PEER_UID, PEER_GID, PEER_PID) else 0).to_bytes(8, sys.byteorder)
-        for field in range(_WORDS_A_SLOT)
+        for field in range(WORDS_A_SLOT)
     )
 ).cast("Q")
 """A row before its child has done anything."""
-
-
-class ScoreboardError(Exception):
-    """The file is not a scoreboard that this version can read. The text says what is wrong."""
 
 
 def now_usec() -> int:
@@ -217,12 +214,11 @@ class Scoreboard:
         """
         self.path = path
         self._map = mmap.mmap(-1, SIZE) if path is None else _create(path)
-        self._words = memoryview(self._map)[:_STATES].cast("Q")
-        self._states = memoryview(self._map)[_STATES : _STATES + slots]
-        self._table = memoryview(self._map)[_TABLE:].cast("Q")
-        self._free = list(range(slots - 1, -1, -1))
+        self._words = memoryview(self._map)[:STATES].cast("Q")
+        self._table = memoryview(self._map)[TABLE:].cast("Q")
+        self._free: list[int] = []
         self._generation = 0
-        self["slots"] = slots
+        self.extend(slots)
         self["started_usec"] = now_usec()
         self["started_unix_usec"] = time.time_ns() // 1000
         self["pid"] = os.getpid()
@@ -230,22 +226,30 @@ class Scoreboard:
         # Last: from now on a reader believes the rest.
         self["magic"] = MAGIC
 
+    def extend(self, slots: int) -> None:
+        """Use so many slots, at most SLOTS; never fewer than before, since the last ones may be in use."""
+        before = self["slots"]
+        if slots > before:
+            self._free[:0] = range(slots - 1, before - 1, -1)
+            self["slots"] = slots
+            self._states = memoryview(self._map)[STATES : STATES + slots]
+
     def __getitem__(self, field: str) -> int:
-        return int(self._words[_HEADER[field]])
+        return int(self._words[HEADER[field]])
 
     def __setitem__(self, field: str, value: int) -> None:
-        self._words[_HEADER[field]] = value
+        self._words[HEADER[field]] = value
 
     def add(self, field: str, count: int = 1) -> None:
         """Count `count` more in a field of the header."""
-        self._words[_HEADER[field]] += count
+        self._words[HEADER[field]] += count
 
     def describe(self, version: str, listeners: list[str]) -> None:
         """Write the text part: our version, and each listener in the order of their numbers."""
         self["listeners"] = len(listeners)
         text = "".join(f"{line}\n" for line in (version, *listeners)).encode("utf-8", "replace")
-        room = _STATES - _TEXT - 1
-        self._map[_TEXT:_STATES] = text[:room].ljust(room + 1, b"\0")
+        room = STATES - TEXT - 1
+        self._map[TEXT:STATES] = text[:room].ljust(room + 1, b"\0")
 
     # The parent's side of a slot
 
@@ -266,14 +270,14 @@ class Scoreboard:
 
     def born(self, index: int, pid: int) -> None:
         """The child of the slot was forked."""
-        self._table[index * _WORDS_A_SLOT + PID] = pid
+        self._table[index * WORDS_A_SLOT + PID] = pid
         self.add("forked")
 
     def release(self, index: int) -> None:
         """The child is gone: add its figures to the totals, free the slot."""
         words = self.words(index)
         header = self._words
-        for field, total in _SUMMED:
+        for field, total in SUMMED:
             count = words[field]
             if count:
                 # Wraps like the counters of an interface: a broken child's nonsense must not stop the parent.
@@ -285,8 +289,8 @@ class Scoreboard:
 
     def words(self, index: int) -> memoryview:
         """The words of a slot, writable."""
-        start = index * _WORDS_A_SLOT
-        return self._table[start : start + _WORDS_A_SLOT]
+        start = index * WORDS_A_SLOT
+        return self._table[start : start + WORDS_A_SLOT]
 
     # The child's side
 
@@ -306,6 +310,10 @@ class Scoreboard:
         """The state byte of a slot."""
         return int(self._states[index])
 
+    def is_waiting(self, index: int) -> bool:
+        """Whether the child of this slot waits in accept()."""
+        return bool(self._states[index] >= WAITING)
+
     def waiting(self, listener: int) -> int:
         """How many children wait in accept() on `listener`."""
         return self._states.tobytes().count(WAITING + listener)
@@ -314,72 +322,15 @@ class Scoreboard:
         """How many children serve a connection."""
         return self._states.tobytes().count(BUSY)
 
+    def last_active_usec(self) -> int:
+        """When one of the living last received or sent something; 0: none ever did."""
+        return max((int(row.words[ACTIVE]) for row in self.living()), default=0)
+
     def living(self) -> Iterator[Row]:
         """The slots in use."""
         for index, state in enumerate(self._states.tobytes()):
             if state != FREE:
                 yield Row(state, self.words(index))
-
-    def snapshot(self) -> Snapshot:
-        """All figures of this moment."""
-        return Snapshot(bytes(self._map))
-
-
-class Snapshot:
-    """An immutable reading of a scoreboard: `header` and `children` by field name.
-
-    The totals in `header` include those of the living. Everything is clamped: what a child wrote may be nonsense.
-    """
-
-    def __init__(self, data: bytes) -> None:
-        if len(data) < SIZE:
-            raise ScoreboardError(f"it has {len(data)} bytes, not {SIZE}: truncated, or not a scoreboard")
-        words = memoryview(data).cast("Q")
-        self.header = {name: int(words[index]) for name, index in _HEADER.items()}
-        if self.header["magic"] != MAGIC:
-            raise ScoreboardError("it does not begin with the mark of a scoreboard of version 1")
-        self.header["phase"] = min(self.header["phase"], STOPPED)
-        text = data[_TEXT:_STATES].partition(b"\0")[0].decode("utf-8", "replace").removesuffix("\n").split("\n")
-        self.version = text[0] or "?"
-        self.listeners = text[1:]
-        self.children = list(self._living(data, words))
-        for child in self.children:
-            for field, total in _SUMMED:
-                name = HEADER_FIELDS[total]
-                self.header[name] = (self.header[name] + int(child[SLOT_FIELDS[field]])) & UNKNOWN
-
-    def _living(self, data: bytes, words: memoryview) -> Iterator[dict[str, int]]:
-        for index in range(SLOTS):
-            state = data[_STATES + index]
-            if state == FREE:
-                continue
-            start = _TABLE // 8 + index * _WORDS_A_SLOT
-            child = dict(zip(SLOT_FIELDS, map(int, words[start : start + _WORDS_A_SLOT]), strict=True))
-            child["slot"] = index
-            child["waiting"] = int(state >= WAITING)
-            child["listener"] = min(child["listener"], max(len(self.listeners) - 1, 0))
-            child["outcome"] = child["outcome"] if child["outcome"] < len(OUTCOMES) else NONE
-            yield child
-
-    @property
-    def busy(self) -> int:
-        """Children that serve a connection."""
-        return sum(not child["waiting"] for child in self.children)
-
-    @property
-    def spare(self) -> int:
-        """Children that wait for one."""
-        return sum(child["waiting"] for child in self.children)
-
-
-def read(path: str) -> Snapshot:
-    """Read the scoreboard at `path`. Raises OSError, or ScoreboardError where it is something else."""
-    with open(path, "rb", buffering=0, opener=_open_plainly) as file:
-        return Snapshot(file.read(SIZE) or b"")
-
-
-def _open_plainly(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def pid_started(pid: int) -> int | None:

@@ -31,11 +31,17 @@ class Settings:
     connections_per_child: int = 0
     drain_timeout: float = 0.0
     """Seconds."""
+    idle_exit: float = 0.0
+    """Seconds without a connection after which to leave; 0: never."""
+    store_listeners: bool = False
+    """Whether the manager keeps the listeners that we bind."""
     log_level: str = "info"
     journal: bool = False
     """Whether standard error is the journal."""
     listeners: str = ""
     """Sockets passed by the manager: "3=name:4=name", names without ":" by their definition."""
+    arguments: str = ""
+    """The launcher's command line, for a reload."""
     warning: str = ""
     """What the launcher found and could not log."""
     notify_socket: str = ""

@@ -10,6 +10,7 @@ import time
 
 from upperd import locks, paths, scoreboard
 from upperd.reporter import size
+from upperd.snapshot import ScoreboardError, Snapshot, read
 
 RUNNING, NOT_RUNNING, UNKNOWN = 0, 3, 4
 """Exit statuses of `upperctl status`, as the LSB has them for an init script's."""
@@ -20,18 +21,18 @@ class Sight:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.snapshot: scoreboard.Snapshot | None = None
+        self.snapshot: Snapshot | None = None
         self.problem = ""
         """Why there is no snapshot."""
         self.is_denied = False
         try:
-            self.snapshot = scoreboard.read(path)
+            self.snapshot = read(path)
         except FileNotFoundError:
             self.problem = f"no scoreboard at {path}"
         except PermissionError:
             self.is_denied = True
             self.problem = f"{path}: permission denied; the daemon's user and group may read it"
-        except (OSError, scoreboard.ScoreboardError) as error:
+        except (OSError, ScoreboardError) as error:
             self.problem = f"{path}: {error}"
         self.state = self._find_state()
 
@@ -105,7 +106,7 @@ def _when(unix_usec: int) -> str:
 _COLUMNS = ("PID", "STATE", "LISTENER", "UID", "PEER", "CONNS", "MSGS", "IN", "OUT", "IDLE", "ENDED")
 
 
-def stats_text(snapshot: scoreboard.Snapshot) -> str:
+def stats_text(snapshot: Snapshot) -> str:
     """A table of the children, and the totals."""
     now = scoreboard.now_usec()
     rows = [_COLUMNS, *(_row(child, now) for child in snapshot.children)]
@@ -155,7 +156,7 @@ def _known(number: int) -> str:
     return "-" if number == scoreboard.UNKNOWN else str(number)
 
 
-def stats_data(sight: Sight, snapshot: scoreboard.Snapshot) -> dict[str, object]:
+def stats_data(sight: Sight, snapshot: Snapshot) -> dict[str, object]:
     """All of the snapshot, for JSON. What is unknown is null; times are microseconds of CLOCK_MONOTONIC."""
     header = {name: value for name, value in snapshot.header.items() if name != "magic"}
     children = [_child_data(child) for child in snapshot.children]

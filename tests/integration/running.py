@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from upperd import scoreboard
+from upperd.snapshot import Snapshot, read
 
 T = TypeVar("T")
 DEADLINE = 30.0
@@ -40,6 +40,8 @@ class Manager:
         self.socket.bind(str(path))
         os.chmod(path, 0o777)  # for a daemon of another user
         self.messages: list[str] = []
+        self.stored: dict[str, socket.socket] = {}
+        """The descriptor store: copies of listeners, by their names."""
 
     def wait_for(
         self, prefix: str, deadline: float = DEADLINE, is_over: Callable[[], bool] | None = None
@@ -51,15 +53,26 @@ class Manager:
                 break
             self.socket.settimeout(min(left, 0.2))
             with contextlib.suppress(TimeoutError):
-                lines = self.socket.recv(65536).decode("utf-8").split("\n")
+                lines = self._receive()
                 self.messages += lines
                 for line in lines:
                     if line.startswith(prefix):
                         return line
         raise AssertionError(f"no {prefix} within {deadline:g} s; came: {self.messages}")
 
+    def _receive(self) -> list[str]:
+        """The assignments of one message; what is to be stored is kept."""
+        data, descriptors, _, _ = socket.recv_fds(self.socket, 65536, 16)
+        lines = data.decode("utf-8").split("\n")
+        names = [line.removeprefix("FDNAME=") for line in lines if line.startswith("FDNAME=")]
+        if "FDSTORE=1" in lines:
+            self.stored.update(zip(names, map(_adopted, descriptors), strict=True))
+        return lines
+
     def close(self) -> None:
         self.socket.close()
+        for listener in self.stored.values():
+            listener.close()
 
     @contextlib.contextmanager
     def closed_on_error(self) -> Iterator[None]:
@@ -69,6 +82,10 @@ class Manager:
         except BaseException:
             self.close()
             raise
+
+
+def _adopted(descriptor: int) -> socket.socket:
+    return socket.socket(fileno=descriptor)
 
 
 class Daemon:
@@ -89,8 +106,8 @@ class Daemon:
         return (self.folder / "log").read_text()
 
     @property
-    def board(self) -> scoreboard.Snapshot:
-        return scoreboard.read(str(self.path.parent / "scoreboard"))
+    def board(self) -> Snapshot:
+        return read(str(self.path.parent / "scoreboard"))
 
     def children(self) -> list[int]:
         """The pids of the children that live or have not been reaped (proc(5), children)."""

@@ -78,8 +78,7 @@ def test_terminal_interrupts_the_whole_group(folder: Path) -> None:
         client.sendall(b"a\xc3")
         assert client.recv(1) == b"A"
         os.killpg(daemon.pid, signal.SIGINT)
-        for pid in daemon.children():
-            os.kill(pid, signal.SIGINT)
+        _signal(set(daemon.children()), signal.SIGINT)
         daemon.manager.wait_for("STOPPING=1")
         client.sendall(b"\xa9")
         assert client.recv(8) == "É".encode()

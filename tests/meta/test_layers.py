@@ -13,9 +13,11 @@ import upperd
 
 PACKAGE = Path(upperd.__file__).parent
 RANKS = [
-    *("__init__", "transform", "scoreboard", "paths", "locks", "listeners", "notify", "settings", "log", "options"),
-    *("throttle", "link", "child", "children", "drain", "observer", "parent", "handler", "server", "rehearsal"),
-    *("reporter", "daemon", "lean", "cli", "client", "view", "ctl", "demo"),
+    *("__init__", "transform", "scoreboard", "paths", "locks", "store", "listeners", "tcp", "notify", "settings"),
+    *("log", "options", "opening", "idle"),
+    *("throttle", "link", "child", "children", "drain", "observer", "passing", "parent", "reload", "handler"),
+    *("server", "rehearsal", "reporter", "daemon", "lean", "cli", "recheck", "snapshot", "client", "view"),
+    *("ctl", "demo"),
 ]
 """From the lowest to the highest: a module imports only what stands before it."""
 

@@ -72,7 +72,7 @@ def test_record_fields_are_documented() -> None:
     assert written <= set(PLAIN)
 
 
-@pytest.mark.parametrize("signal", ["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGIO"])
+@pytest.mark.parametrize("signal", ["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGIO"])
 def test_signals_are_documented(signal: str) -> None:
     """Every signal that means something stands in the manual."""
     assert signal in MANUAL[MANUAL.index(".Ss Signals") : MANUAL.index(".Ss Notification")]

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from upperd import listeners, paths
-from upperd.listeners import ActivationError, AlreadyRunningError, Listener, ListenerError, adopt, bind_tcp, bind_unix
+from upperd.listeners import ActivationError, AlreadyRunningError, Listener, ListenerError, adopt, bind_unix
+from upperd.tcp import bind_tcp
 
 
 @pytest.fixture

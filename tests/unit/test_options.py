@@ -212,6 +212,6 @@ def test_defaults_are_within_their_ranges() -> None:
     """The defaults need no operator, and suit a machine of 2 cores and 2 GiB."""
     assert Options() == Options(max_children=64, spare_children=4, connections_per_child=1, drain_timeout=30.0)
     assert {option.name for option in RANGED} == {
-        "max_children", "spare_children", "connections_per_child", "drain_timeout",
+        "max_children", "spare_children", "connections_per_child", "drain_timeout", "idle_exit",
     }  # fmt: skip
     assert options.flag("max_children") == "max-children"

@@ -9,13 +9,19 @@ from pathlib import Path
 import pytest
 
 from upperd import scoreboard
-from upperd.scoreboard import BUSY, FREE, SIZE, SLOT_FIELDS, UNKNOWN, WAITING, Scoreboard, ScoreboardError
+from upperd.scoreboard import BUSY, FREE, SIZE, SLOT_FIELDS, UNKNOWN, WAITING, Scoreboard
+from upperd.snapshot import ScoreboardError, Snapshot, read
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> str:
     """Where a scoreboard may be made."""
     return str(tmp_path / "scoreboard")
+
+
+def taken(board: Scoreboard) -> Snapshot:
+    """What a reader finds at this moment."""
+    return Snapshot(bytes(board._map))
 
 
 def word(data: bytes, offset: int) -> int:
@@ -53,7 +59,7 @@ def test_text_is_cut_to_its_room(path: str) -> None:
     board.describe("1.2", ["x" * 5000])
     data = Path(path).read_bytes()
     assert (data[4094:4096], data[4096]) == (b"x\0", BUSY)
-    assert len(scoreboard.read(path).listeners) == 1
+    assert len(read(path).listeners) == 1
 
 
 def test_slot_layout(path: str) -> None:
@@ -132,9 +138,9 @@ def test_totals_while_living_and_after() -> None:
     _, second = board.claim(0, BUSY)
     serve(first)
     serve(second)
-    before = board.snapshot().header
+    before = taken(board).header
     board.release(index)
-    after = board.snapshot().header
+    after = taken(board).header
     assert {name: before[name] for name in TOTALS} == TOTALS
     assert {name: after[name] for name in TOTALS} == TOTALS
     assert board["connections"] == 1
@@ -146,7 +152,7 @@ def test_release_wraps() -> None:
     board["bytes_in"] = 5
     index, slot = board.claim(0, BUSY)
     slot.words[scoreboard.BYTES_IN] = UNKNOWN
-    assert board.snapshot().header["bytes_in"] == 4
+    assert taken(board).header["bytes_in"] == 4
     board.release(index)
     assert board["bytes_in"] == 4
 
@@ -169,7 +175,7 @@ def test_states_are_counted() -> None:
         board.claim(0, state)
     assert (board.busy(), board.waiting(0), board.waiting(1), board.waiting(2)) == (1, 1, 0, 2)
     assert sorted(row.state for row in board.living()) == [BUSY, WAITING, WAITING + 2, WAITING + 2]
-    snapshot = board.snapshot()
+    snapshot = taken(board)
     assert (snapshot.busy, snapshot.spare) == (1, 3)
 
 
@@ -197,7 +203,7 @@ def test_snapshot_clamps_nonsense() -> None:
     _, slot = board.claim(0, 77)
     for number in range(16):
         slot.words[number] = UNKNOWN
-    snapshot = board.snapshot()
+    snapshot = taken(board)
     child = snapshot.children[0]
     assert snapshot.header["phase"] == scoreboard.STOPPED
     assert (child["listener"], child["outcome"], child["waiting"]) == (1, scoreboard.NONE, 0)
@@ -207,7 +213,7 @@ def test_snapshot_without_text() -> None:
     """A scoreboard that nobody has described yet can be read."""
     board = Scoreboard(slots=1)
     board.claim(5, BUSY)
-    snapshot = board.snapshot()
+    snapshot = taken(board)
     assert (snapshot.version, snapshot.listeners, snapshot.children[0]["listener"]) == ("?", [], 0)
 
 
@@ -218,7 +224,7 @@ def test_text_that_is_not_utf8(path: str) -> None:
     with open(path, "r+b") as file:
         file.seek(1024)
         file.write(b"\xff")
-    assert scoreboard.read(path).version == "�"
+    assert read(path).version == "�"
 
 
 def test_file_is_read_back(path: str) -> None:
@@ -227,7 +233,7 @@ def test_file_is_read_back(path: str) -> None:
     board.describe("9.9", ["unix:/a"])
     _, slot = board.claim(0, BUSY)
     serve(slot)
-    theirs, ours = scoreboard.read(path), board.snapshot()
+    theirs, ours = read(path), taken(board)
     assert (theirs.header, theirs.children) == (ours.header, ours.children)
     assert (theirs.version, theirs.listeners) == ("9.9", ["unix:/a"])
 
@@ -264,7 +270,7 @@ def test_symlink_is_not_read(path: str, tmp_path: Path) -> None:
     Scoreboard(str(tmp_path / "true"))
     os.symlink(tmp_path / "true", path)
     with pytest.raises(OSError, match="symbolic"):
-        scoreboard.read(path)
+        read(path)
 
 
 def test_old_reader_keeps_old_figures(path: str) -> None:
@@ -273,8 +279,8 @@ def test_old_reader_keeps_old_figures(path: str) -> None:
     old["forked"] = 41
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as view:
         Scoreboard(path)["forked"] = 1
-        assert scoreboard.Snapshot(bytes(view)).header["forked"] == 41
-    assert scoreboard.read(path).header["forked"] == 1
+        assert Snapshot(bytes(view)).header["forked"] == 41
+    assert read(path).header["forked"] == 1
 
 
 def test_file_survives_its_daemon(path: str) -> None:
@@ -282,7 +288,7 @@ def test_file_survives_its_daemon(path: str) -> None:
     board = Scoreboard(path)
     board["forked"] = 12
     del board
-    assert scoreboard.read(path).header["forked"] == 12
+    assert read(path).header["forked"] == 12
 
 
 @pytest.mark.parametrize("length", [0, 1, 8191, SIZE - 1])
@@ -291,34 +297,34 @@ def test_truncated(path: str, length: int) -> None:
     Scoreboard(path)
     os.truncate(path, length)
     with pytest.raises(ScoreboardError, match=f"has {length} bytes"):
-        scoreboard.read(path)
+        read(path)
 
 
 def test_foreign(path: str) -> None:
     """A file of the right size without the mark is refused."""
     Path(path).write_bytes(b"\x01" * SIZE)
     with pytest.raises(ScoreboardError, match="mark"):
-        scoreboard.read(path)
+        read(path)
 
 
 def test_unfinished_scoreboard(path: str) -> None:
     """A file that a daemon has only begun, all zeros, is refused."""
     Path(path).write_bytes(bytes(SIZE))
     with pytest.raises(ScoreboardError):
-        scoreboard.read(path)
+        read(path)
 
 
 def test_missing(path: str) -> None:
     """A missing file is an OSError, as open() has it."""
     with pytest.raises(FileNotFoundError):
-        scoreboard.read(path)
+        read(path)
 
 
 def test_fifo_does_not_block(path: str) -> None:
     """A FIFO at the path is refused at once."""
     os.mkfifo(path)
     with pytest.raises(ScoreboardError):
-        scoreboard.read(path)
+        read(path)
 
 
 def test_folder_is_missing(tmp_path: Path) -> None:

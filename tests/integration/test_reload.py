@@ -1,0 +1,173 @@
+"""SIGHUP: new settings without a dropped connection, or the old ones and a reason."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from running import Daemon, running, wait_until
+
+
+@pytest.fixture
+def config(folder: Path) -> Path:
+    path = folder / "upperd.toml"
+    path.write_text("")
+    return path
+
+
+@pytest.fixture
+def reloadable(folder: Path, config: Path) -> Iterator[Daemon]:
+    with running(folder, "--config", str(config)) as daemon:
+        yield daemon
+
+
+def _reload(daemon: Daemon) -> str:
+    """Reload; return the status that came with the end of it."""
+    daemon.signal(signal.SIGHUP)
+    daemon.manager.wait_for("RELOADING=1")
+    daemon.manager.wait_for("READY=1")
+    return daemon.manager.messages[-1]
+
+
+def test_new_limits_are_taken(reloadable: Daemon, config: Path) -> None:
+    """A reload changes the limits, in the daemon and in the scoreboard, and a connection goes on through it."""
+    with reloadable.held() as client:
+        config.write_text("max-children = 9\nspare-children = 6\ndrain-timeout = 5\nconnections-per-child = 3\n")
+        _reload(reloadable)
+        wait_until(lambda: reloadable.board.spare == 6, "six spare children wait")
+        client.sendall(b"still here")
+        assert client.recv(16) == b"STILL HERE"
+        header = reloadable.board.header
+        assert (header["max_children"], header["spare_children"], header["connections_per_child"]) == (9, 6, 3)
+        assert header["drain_timeout_usec"] == 5_000_000
+    assert "max-children 64 -> 9" in reloadable.log
+
+
+def test_manager_is_told(reloadable: Daemon) -> None:
+    """RELOADING=1 comes with the time of it, and READY=1 with the status ends it."""
+    status = _reload(reloadable)
+    messages = reloadable.manager.messages
+    start = messages.index("RELOADING=1")
+    assert messages[start + 1].startswith("MONOTONIC_USEC=")
+    assert status.startswith("STATUS=0 busy")
+
+
+@pytest.mark.parametrize("bad", ["max-childre = 3", "max-children = 0", "not toml", "max-children = 1\ntcp = 7", None])
+def test_bad_file_changes_nothing(reloadable: Daemon, config: Path, bad: str | None) -> None:
+    """With a bad file the old settings stay, log and status say why, the manager is not left waiting."""
+    if bad is None:
+        config.unlink()
+    else:
+        config.write_text(bad)
+    status = _reload(reloadable)
+    assert status.startswith("STATUS=reload failed: ")
+    assert str(config) in status
+    assert reloadable.board.header["max_children"] == 64
+    assert "the old settings stay" in reloadable.log
+    assert reloadable.ask(b"x") == b"X"
+
+    config.write_text("max-children = 32")
+    assert "failed" not in _reload(reloadable)
+    assert reloadable.board.header["max_children"] == 32
+
+
+def test_fewer_children_than_listeners(folder: Path, config: Path) -> None:
+    """A limit that would leave a listener unserved is refused by a reload as it is at the start."""
+    with running(folder, "--config", str(config), "--tcp", "127.0.0.1:0") as daemon:
+        config.write_text("max-children = 1")
+        assert "2 listeners" in _reload(daemon)
+        assert daemon.board.header["max_children"] == 64
+
+
+def test_what_takes_a_restart_is_said(reloadable: Daemon, config: Path) -> None:
+    """An option that a reload cannot change is named in the log, and the others are taken."""
+    config.write_text('tcp = "127.0.0.1:1"\nmax-children = 8')
+    _reload(reloadable)
+    assert "tcp none -> 127.0.0.1:1: takes a restart" in reloadable.log
+    assert reloadable.board.header["max_children"] == 8
+
+
+def test_log_level(reloadable: Daemon, config: Path) -> None:
+    """The level of the log follows a reload, in both directions."""
+    config.write_text('log-level = "error"')
+    _reload(reloadable)
+    assert reloadable.ask(b"x") == b"X"
+    wait_until(lambda: reloadable.board.header["ended"] >= 1, "the child has ended")
+    assert " end: " not in reloadable.log
+    config.write_text("")
+    _reload(reloadable)
+    assert reloadable.ask(b"y") == b"Y"
+    wait_until(lambda: " connections=1 " in reloadable.log, "its end is logged")
+
+
+def test_reused_child_is_replaced_after_its_connection(folder: Path, config: Path) -> None:
+    """A child forked before a reload serves the connection that it has, undisturbed, and none after that."""
+    options = ("--config", str(config), "--spare-children", "1")
+    config.write_text("connections-per-child = 1000")
+    with running(folder, *options) as daemon:
+        with daemon.held() as client:
+            old = next(child["pid"] for child in daemon.board.children if not child["waiting"])
+            config.write_text("connections-per-child = 2")
+            _reload(daemon)
+            client.settimeout(2)
+            with contextlib.suppress(TimeoutError):
+                assert client.recv(1) != b"", "a quiet connection was ended by a reload"
+            client.sendall(b"on")
+            assert client.recv(2) == b"ON"
+        wait_until(lambda: old not in daemon.children(), "it ends after its connection")
+        for _ in range(20):
+            assert daemon.ask(b"x") == b"X"
+        assert max(child["connections"] for child in daemon.board.children) <= 2
+        assert daemon.board.header["crashed"] == 0
+
+
+def test_fewer_children_than_there_are(reloadable: Daemon, config: Path) -> None:
+    """A limit below the number of children ends no connection; from then on there are never more than the limit."""
+    with contextlib.ExitStack() as until:
+        held = [until.enter_context(reloadable.held()) for _ in range(6)]
+        config.write_text("max-children = 2")
+        _reload(reloadable)
+        for client in held:
+            client.sendall(b"on")
+            assert client.recv(2) == b"ON"
+    wait_until(lambda: len(reloadable.children()) <= 2, "those that were too many have ended")
+    for _ in range(20):
+        assert reloadable.ask(b"x") == b"X"
+        assert len(reloadable.children()) <= 2
+
+
+def test_twenty_in_a_row_and_many_at_once(reloadable: Daemon, config: Path) -> None:
+    """Reload after reload, and several at once: clients notice nothing, and each is followed by READY=1."""
+    with reloadable.held() as client:
+        for number in range(20):
+            config.write_text(f"max-children = {20 + number}")
+            _reload(reloadable)
+            assert reloadable.ask(b"x") == b"X"
+        config.write_text("max-children = 50")
+        for _ in range(5):
+            reloadable.signal(signal.SIGHUP)
+        wait_until(lambda: reloadable.board.header["max_children"] == 50, "the last file is taken")
+        client.sendall(b"on")
+        assert client.recv(2) == b"ON"
+    reloadable.manager.wait_for("RELOADING=1")
+    reloadable.manager.wait_for("READY=1")
+    assert reloadable.board.header["crashed"] == 0
+    assert reloadable.stop() == 0
+
+
+def test_file_that_cannot_be_read_in_time(reloadable: Daemon, config: Path) -> None:
+    """A check that hangs on its file is given up; clients are served meanwhile, and SIGTERM is obeyed."""
+    config.unlink()
+    os.mkfifo(config)
+    reloadable.signal(signal.SIGHUP)
+    reloadable.manager.wait_for("RELOADING=1")
+    assert reloadable.ask(b"x") == b"X"
+    reloadable.manager.wait_for("READY=1")
+    assert "can the file be read?" in reloadable.log
+    reloadable.signal(signal.SIGHUP)
+    reloadable.manager.wait_for("RELOADING=1")
+    assert reloadable.stop() == 0

@@ -1,0 +1,122 @@
+"""--store-listeners: a listener that the daemon bound outlives it, and so do those who wait in its queue."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from pathlib import Path
+from typing import Any
+
+from running import DEADLINE, Daemon, activated, free_port, read_to_end, running, wait_until
+
+
+def _stored(daemon: Daemon, count: int) -> dict[str, socket.socket]:
+    """What the manager has in its store, once there are `count` of them."""
+    wait_until(lambda: len(daemon.manager.stored) == count, "the listeners are stored")
+    taken, daemon.manager.stored = daemon.manager.stored, {}
+    return taken
+
+
+def _restart(folder: Path, stored: dict[str, socket.socket], *options: str) -> dict[str, Any]:
+    """Arguments of `running` for the next daemon, which gets what is in the store."""
+    options = ("--socket", str(folder / "upperd.sock"), "--no-fallback", "--store-listeners", *options)
+    return activated(folder, list(stored.values()), *options, names=":".join(stored))
+
+
+def _queue(path: Path) -> socket.socket:
+    """A client that has said everything, to nobody yet."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(DEADLINE)
+    connection.connect(str(path))
+    connection.sendall(b"queued")
+    connection.shutdown(socket.SHUT_WR)
+    return connection
+
+
+def test_queue_outlives_the_daemon(folder: Path) -> None:
+    """Who connects while a killed daemon is away is answered by the next one, through the very same listener."""
+    with running(folder, "--store-listeners") as daemon:
+        stored = _stored(daemon, 1)
+        inode = daemon.path.stat().st_ino
+        daemon.signal(signal.SIGKILL)
+        daemon.wait()
+        client = _queue(daemon.path)
+    with client, running(folder, **_restart(folder, stored)) as daemon:
+        assert read_to_end(client) == b"QUEUED"
+        assert daemon.path.stat().st_ino == inode
+        assert daemon.ask(b"x") == b"X"
+    for listener in stored.values():
+        listener.close()
+
+
+def test_path_stays_when_the_daemon_ends(folder: Path) -> None:
+    """SIGTERM leaves the path of a stored listener, so a client in between waits and does not fail."""
+    with running(folder, "--store-listeners") as daemon:
+        stored = _stored(daemon, 1)
+        assert daemon.stop() == 0
+        client = _queue(daemon.path)
+    with client, running(folder, **_restart(folder, stored)):
+        assert read_to_end(client) == b"QUEUED"
+    for listener in stored.values():
+        listener.close()
+
+
+def test_path_that_is_another_by_now(folder: Path) -> None:
+    """A stored listener whose path no longer names it is dropped from the store, and the path bound anew."""
+    with running(folder, "--store-listeners") as daemon:
+        stored = _stored(daemon, 1)
+        name = next(iter(stored))
+        daemon.signal(signal.SIGKILL)
+        daemon.wait()
+        daemon.path.unlink()
+    with running(folder, **_restart(folder, stored)) as daemon:
+        assert daemon.ask(b"x") == b"X"
+        messages = daemon.manager.messages
+        assert messages[messages.index("FDSTOREREMOVE=1") + 1] == f"FDNAME={name}"
+        assert name not in daemon.manager.stored
+    for listener in stored.values():
+        listener.close()
+
+
+def test_tcp_listener_is_stored_too(folder: Path) -> None:
+    """A TCP listener comes back by its address; with another address it is dropped."""
+    port = free_port()
+    address = f"127.0.0.1:{port}"
+    with running(folder, "--store-listeners", "--tcp", address) as daemon:
+        stored = _stored(daemon, 2)
+        daemon.signal(signal.SIGKILL)
+        daemon.wait()
+        client = socket.create_connection(("127.0.0.1", port), DEADLINE)
+        client.sendall(b"queued")
+        client.shutdown(socket.SHUT_WR)
+    with client, running(folder, **_restart(folder, stored, "--tcp", address)) as daemon:
+        assert read_to_end(client) == b"QUEUED"
+        assert "FDSTOREREMOVE=1" not in daemon.manager.messages
+        again = _stored(daemon, 2)
+        assert daemon.stop() == 0
+    for listener in stored.values():
+        listener.close()
+    with running(folder, **_restart(folder, again)) as daemon:
+        assert f"FDNAME=bound.127.0.0.1.{port}" in daemon.manager.messages
+        assert len(daemon.board.listeners) == 1
+    for listener in again.values():
+        listener.close()
+
+
+def test_socket_unit_wins(folder: Path) -> None:
+    """Where a socket unit passes listeners, those of the store are dropped: the unit's path is the one that counts."""
+    with running(folder, "--store-listeners") as daemon:
+        stored = _stored(daemon, 1)
+        daemon.signal(signal.SIGKILL)
+        daemon.wait()
+    (name,) = stored
+    with socket.socket(socket.AF_UNIX) as unit:
+        daemon.path.unlink()
+        unit.bind(str(daemon.path))
+        unit.listen(10)
+        passed = activated(folder, [unit, stored[name]], names=f"upperd.socket:{name}")
+        with running(folder, **passed) as daemon:
+            assert daemon.ask(b"x") == b"X"
+            assert f"FDNAME={name}" in daemon.manager.messages
+            assert daemon.board.listeners == [f"unix:{daemon.path} (activated as upperd.socket)"]
+    stored[name].close()

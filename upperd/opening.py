@@ -1,0 +1,95 @@
+"""On which sockets to listen: those that are passed, else the path, else (or beside it) TCP.
+
+The law: policy only. How one listens is in listeners.py and tcp.py.
+"""
+
+from __future__ import annotations
+
+import os
+
+from upperd import listeners, log
+from upperd.tcp import bind_tcp
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from upperd.listeners import Listener
+    from upperd.log import Log
+    from upperd.notify import Notifier
+    from upperd.settings import Settings
+
+
+class Opening:
+    """The listeners of one daemon while they are opened. Whatever happens, `opened` is what there is to close."""
+
+    def __init__(self, settings: Settings, log: Log, notifier: Notifier) -> None:
+        self._settings = settings
+        self._log = log
+        self._notifier = notifier
+        self._stored: dict[str, Listener] = {}
+        self.opened: list[Listener] = []
+
+    def open_all(self) -> None:
+        """Open every listener. Raises ListenerError."""
+        settings = self._settings
+        for descriptor, name in settings.passed():
+            listener = listeners.adopt(descriptor, name)
+            if listener.activated:
+                self.opened.append(listener)
+            else:
+                self._stored[name] = listener
+        if not (settings.no_socket or self.opened):
+            self._open_path()
+        if settings.tcp:
+            self._open_tcp(settings.tcp)
+        if settings.max_children < len(self.opened):
+            raise listeners.ListenerError(too_few_children(settings.max_children, len(self.opened)))
+        self._drop_stored()
+        if settings.store_listeners:
+            self._store()
+
+    def _open_path(self) -> None:
+        settings = self._settings
+        folder_of = os.geteuid() if settings.default_socket else None
+        try:
+            opened = listeners.bind_unix(settings.socket, default_folder_of=folder_of, stored=self._stored)
+            self.opened.append(opened)
+        except listeners.ListenerError as error:
+            if not (error.may_fall_back and settings.fallback):
+                raise
+            self._log.write(log.WARNING, "starting", f"{error}; listening on TCP instead")
+            if not settings.tcp:
+                self._open_tcp(settings.fallback)
+
+    def _open_tcp(self, host_port: str) -> None:
+        self.opened += bind_tcp(host_port, self._stored)
+
+    def _drop_stored(self) -> None:
+        """What an earlier daemon left in the store and we have no use for: another path, another address."""
+        for name, listener in self._stored.items():
+            self._notifier.send("FDSTOREREMOVE=1", f"FDNAME={name}")
+            listener.close()
+        self._stored.clear()
+
+    def _store(self) -> None:
+        for listener in self.opened:
+            if not listener.activated:
+                try:
+                    name = listener.store_name()
+                except OSError:
+                    continue  # its path is gone already: nobody would find it there
+                sent = self._notifier.send("FDSTORE=1", f"FDNAME={name}", descriptors=[listener.socket.fileno()])
+                listener.is_stored = sent and self._notifier.is_connected
+
+    def close(self) -> None:
+        """Remove the paths that are ours, and close everything."""
+        for listener in [*self.opened, *self._stored.values()]:
+            listener.unlink()
+            listener.close()
+
+
+def too_few_children(max_children: int, count: int) -> str:
+    """What is wrong with fewer children than listeners."""
+    return (
+        f"max-children is {max_children}, but there are {count} listeners: each needs a child of its own; "
+        "raise --max-children"
+    )

@@ -1,0 +1,101 @@
+"""SIGHUP: new settings for a daemon that runs.
+
+The check is done by a process of its own (recheck.py), so neither a bad file nor what it takes to read one comes near
+the parent, which goes on serving meanwhile. One check at a time: a SIGHUP that comes during it asks for one more after
+it, since the file may have been changed after it was read.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from upperd import settings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from upperd.parent import Parent
+    from upperd.settings import Settings
+
+CHANGEABLE = ("max_children", "spare_children", "connections_per_child", "drain_timeout", "idle_exit", "log_level")
+"""The settings that a reload changes."""
+FIXED = ("socket", "no_socket", "tcp", "fallback", "scoreboard", "store_listeners")
+"""Those that take a restart."""
+
+_ANSWER = 65536
+"""Bytes: what a pipe holds (pipe(7))."""
+
+
+class ReloadError(Exception):
+    """There are no new settings. The text says why."""
+
+
+class Reload:
+    """The reloads of one daemon."""
+
+    def __init__(self, parent: Parent, arguments: str, done: Callable[[Settings | ReloadError], object]) -> None:
+        """`arguments`: the launcher's command line. `done` is called at the end of each reload."""
+        self._parent = parent
+        self._arguments = arguments
+        self._done = done
+        self._is_under_way = False
+        self._is_wanted_again = False
+
+    def begin(self) -> None:
+        """Begin a check, or have one follow the one that is under way."""
+        if self._is_under_way:
+            self._is_wanted_again = True
+            return
+        try:
+            self._start()
+        except OSError as error:
+            self._done(ReloadError(f"the check cannot be started: {error.strerror}"))
+
+    def _start(self) -> None:
+        folder = os.path.dirname(os.path.abspath(__file__))
+        # The import path is what lean.py was given as its first argument.
+        command = [sys.executable, "-I", "-S", f"{folder}/recheck.py", sys.argv[1], self._arguments]
+        reading, writing = os.pipe2(os.O_CLOEXEC)
+        try:
+            # posix_spawn(3) and not fork(): it copies nothing of us.
+            pid = os.posix_spawn(command[0], command, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, writing, 1)])
+            pidfd = os.pidfd_open(pid)
+        except OSError:
+            os.close(reading)
+            raise
+        finally:
+            os.close(writing)
+        self._is_under_way = True
+        self._parent.watch(pidfd, lambda: self._ended(pid, pidfd, reading))
+
+    def _ended(self, pid: int, pidfd: int, reading: int) -> None:
+        self._parent.unwatch(pidfd)
+        os.close(pidfd)
+        _, status = os.waitpid(pid, 0)
+        answer = os.read(reading, _ANSWER).decode("utf-8", "surrogateescape")
+        os.close(reading)
+        self._is_under_way = False
+        self._done(_outcome(status, answer))
+        if self._is_wanted_again:
+            self._is_wanted_again = False
+            self.begin()
+
+
+def _outcome(status: int, answer: str) -> Settings | ReloadError:
+    if status == 0:
+        return settings.parse(answer.splitlines())
+    if os.WIFSIGNALED(status):
+        return ReloadError(f"the check was ended by signal {os.WTERMSIG(status)}: can the file be read?")
+    return ReloadError(answer.strip() or f"the check ended with exit status {os.WEXITSTATUS(status)}")
+
+
+def changes(old: Settings, new: Settings, names: tuple[str, ...]) -> str:
+    """Which of these settings differ, for people: "max-children 64 -> 32, ..."."""
+    pairs = [(name, getattr(old, name), getattr(new, name)) for name in names]
+    return ", ".join(
+        f"{name.replace('_', '-')} {before or 'none'} -> {after or 'none'}"
+        for name, before, after in pairs
+        if before != after
+    )

@@ -1,0 +1,91 @@
+"""Reading a scoreboard from outside: what `upperctl` and others make of the file.
+
+What a child wrote may be nonsense, and so may be the whole file: everything is clamped, or an error that says what is
+wrong. The layout is scoreboard.py's.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from upperd.scoreboard import (
+    FREE,
+    HEADER,
+    HEADER_FIELDS,
+    MAGIC,
+    NONE,
+    OUTCOMES,
+    SIZE,
+    SLOT_FIELDS,
+    SLOTS,
+    STATES,
+    STOPPED,
+    SUMMED,
+    TABLE,
+    TEXT,
+    UNKNOWN,
+    WAITING,
+    WORDS_A_SLOT,
+)
+
+
+class ScoreboardError(Exception):
+    """The file is not a scoreboard that this version can read. The text says what is wrong."""
+
+
+class Snapshot:
+    """An immutable reading of a scoreboard: `header` and `children` by field name.
+
+    The totals in `header` include those of the living. Everything is clamped: what a child wrote may be nonsense.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        if len(data) < SIZE:
+            raise ScoreboardError(f"it has {len(data)} bytes, not {SIZE}: truncated, or not a scoreboard")
+        words = memoryview(data).cast("Q")
+        self.header = {name: int(words[index]) for name, index in HEADER.items()}
+        if self.header["magic"] != MAGIC:
+            raise ScoreboardError("it does not begin with the mark of a scoreboard of version 1")
+        self.header["phase"] = min(self.header["phase"], STOPPED)
+        text = data[TEXT:STATES].partition(b"\0")[0].decode("utf-8", "replace").removesuffix("\n").split("\n")
+        self.version = text[0] or "?"
+        self.listeners = text[1:]
+        self.children = list(self._living(data, words))
+        for child in self.children:
+            for field, total in SUMMED:
+                name = HEADER_FIELDS[total]
+                self.header[name] = (self.header[name] + int(child[SLOT_FIELDS[field]])) & UNKNOWN
+
+    def _living(self, data: bytes, words: memoryview) -> Iterator[dict[str, int]]:
+        for index in range(SLOTS):
+            state = data[STATES + index]
+            if state == FREE:
+                continue
+            start = TABLE // 8 + index * WORDS_A_SLOT
+            child = dict(zip(SLOT_FIELDS, map(int, words[start : start + WORDS_A_SLOT]), strict=True))
+            child["slot"] = index
+            child["waiting"] = int(state >= WAITING)
+            child["listener"] = min(child["listener"], max(len(self.listeners) - 1, 0))
+            child["outcome"] = child["outcome"] if child["outcome"] < len(OUTCOMES) else NONE
+            yield child
+
+    @property
+    def busy(self) -> int:
+        """Children that serve a connection."""
+        return sum(not child["waiting"] for child in self.children)
+
+    @property
+    def spare(self) -> int:
+        """Children that wait for one."""
+        return sum(child["waiting"] for child in self.children)
+
+
+def read(path: str) -> Snapshot:
+    """Read the scoreboard at `path`. Raises OSError, or ScoreboardError where it is something else."""
+    with open(path, "rb", buffering=0, opener=_open_plainly) as file:
+        return Snapshot(file.read(SIZE) or b"")
+
+
+def _open_plainly(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
