@@ -1,7 +1,10 @@
 # A thin menu; the work is done by the programs that it calls.
 PYTHON  ?= python3
 PREFIX  ?= /usr/local
+SYSCONFDIR ?= /etc
 DESTDIR ?=
+# Extras of the package to install, too: EXTRAS=titles
+EXTRAS  ?=
 TEXT    ?= hello, straße
 VENV    := .venv
 STAMP   := $(VENV)/.installed
@@ -25,14 +28,21 @@ run: $(STAMP)
 test check: $(STAMP)
 	@$(VENV)/bin/python -m pytest $(ARGS)
 
+lint: $(STAMP)
+	@$(VENV)/bin/ruff check upperd tests bench
+	@$(VENV)/bin/mypy
+
+faults: $(STAMP)
+	@$(VENV)/bin/python bench/faults.py
+
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # systemd looks for units below the prefixes /usr and /usr/local only.
 install: $(STAMP)
-	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' PYTHON='$(PYTHON)' PIP='$(VENV)/bin/pip' \
-	  sh systemd/install.sh install
+	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' SYSCONFDIR='$(SYSCONFDIR)' PYTHON='$(PYTHON)' PIP='$(VENV)/bin/pip' \
+	  EXTRAS='$(EXTRAS)' sh systemd/install.sh install
 
 uninstall:
-	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' sh systemd/install.sh uninstall
+	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' SYSCONFDIR='$(SYSCONFDIR)' sh systemd/install.sh uninstall

@@ -1,11 +1,14 @@
 #!/bin/sh
 # Puts upperd into place and takes it away again. Called by make as: install.sh install|uninstall,
-# with DESTDIR (where to stage, empty for this machine), PREFIX, PYTHON and PIP in the environment.
+# with DESTDIR (where to stage, empty for this machine), PREFIX, SYSCONFDIR, PYTHON, PIP and EXTRAS (of the package,
+# such as "titles") in the environment.
 set -eu
 
 LIBDIR=$PREFIX/lib/upperd
 BINDIR=$PREFIX/bin
 UNITDIR=$PREFIX/lib/systemd/system
+USERUNITDIR=$PREFIX/lib/systemd/user
+CONFIG=$SYSCONFDIR/upperd/upperd.toml
 SYSUSERS=$PREFIX/lib/sysusers.d/upperd.conf
 MANDIR=$PREFIX/share/man
 
@@ -33,7 +36,7 @@ install_package() {
     new=$DESTDIR$LIBDIR.new
     rm -rf "$new"
     "$PIP" --python "$python" install --quiet --disable-pip-version-check --no-compile \
-        --root-user-action=ignore --target "$new" "$here/.."
+        --root-user-action=ignore --target "$new" "$here/..${EXTRAS:+[$EXTRAS]}"
     # Not wanted: scripts that need the environment of pip, a note of where this checkout lies.
     rm -rf "$new/bin" "$new"/upperd-*.dist-info/direct_url.json
     "$python" -I -m compileall -q -s "$new" -p "$LIBDIR" "$new"
@@ -62,14 +65,23 @@ install_file() { # source, destination
     install -D -m 644 "$here/$1" "$DESTDIR$2"
 }
 
+install_service() { # source, destination
+    install_file "$1" "$2"
+    sed -i "s,@BINDIR@,$BINDIR,; s,@SYSCONFDIR@,$SYSCONFDIR," "$DESTDIR$2"
+}
+
 install_all() {
     resolve_python
     install_package
     install_command upperd upperd.cli
     install_command upperctl upperd.ctl
     install_file upperd.socket "$UNITDIR/upperd.socket"
-    install_file upperd.service "$UNITDIR/upperd.service"
-    sed -i "s,@BINDIR@,$BINDIR," "$DESTDIR$UNITDIR/upperd.service"
+    install_file upperd-tcp.socket "$UNITDIR/upperd-tcp.socket"
+    install_file user/upperd.socket "$USERUNITDIR/upperd.socket"
+    install_service upperd.service "$UNITDIR/upperd.service"
+    install_service user/upperd.service "$USERUNITDIR/upperd.service"
+    # What the operator has changed stays.
+    test -e "$DESTDIR$CONFIG" || install_file upperd.toml "$CONFIG"
     install_file upperd.sysusers "$SYSUSERS"
     install_file ../man/upperd.8 "$MANDIR/man8/upperd.8"
     install_file ../man/upperctl.1 "$MANDIR/man1/upperctl.1"
@@ -80,9 +92,10 @@ install_all() {
 }
 
 stop_everything() {
-    systemctl unmask --quiet upperd.socket upperd.service
-    systemctl disable --quiet --now upperd.socket upperd.service
-    systemctl reset-failed upperd.socket upperd.service 2>/dev/null || true # none had failed
+    units="upperd.socket upperd-tcp.socket upperd.service"
+    systemctl unmask --quiet $units
+    systemctl disable --quiet --now $units
+    systemctl reset-failed $units 2>/dev/null || true # none had failed
 }
 
 remove_user() {
@@ -91,9 +104,19 @@ remove_user() {
     if getent group upperd >/dev/null; then groupdel upperd; fi
 }
 
-# Those that a fresh Debian does not have below /usr/local, so they may be ours.
+# A file that was changed is the operator's.
+remove_config() {
+    if cmp -s "$here/upperd.toml" "$DESTDIR$CONFIG"; then
+        rm "$DESTDIR$CONFIG"
+    elif test -e "$DESTDIR$CONFIG"; then
+        echo "uninstall: $DESTDIR$CONFIG was changed and is kept" >&2
+    fi
+}
+
+# Those that a fresh Debian does not have, so they may be ours.
 remove_empty_folders() {
-    for folder in "$UNITDIR" "${UNITDIR%/*}" "${SYSUSERS%/*}" "$MANDIR/man8" "$MANDIR/man1"; do
+    for folder in "$UNITDIR" "$USERUNITDIR" "${UNITDIR%/*}" "${SYSUSERS%/*}" "$MANDIR/man8" "$MANDIR/man1" \
+        "${CONFIG%/*}"; do
         if test -d "$DESTDIR$folder"; then
             rmdir --ignore-fail-on-non-empty "$DESTDIR$folder"
         fi
@@ -104,8 +127,10 @@ uninstall_all() {
     if on_this_machine && test -e "$UNITDIR/upperd.service"; then stop_everything; fi
     rm -rf "$DESTDIR$LIBDIR"
     rm -f "$DESTDIR$BINDIR/upperd" "$DESTDIR$BINDIR/upperctl" "$DESTDIR$SYSUSERS" \
-        "$DESTDIR$UNITDIR/upperd.socket" "$DESTDIR$UNITDIR/upperd.service" \
+        "$DESTDIR$UNITDIR/upperd.socket" "$DESTDIR$UNITDIR/upperd-tcp.socket" "$DESTDIR$UNITDIR/upperd.service" \
+        "$DESTDIR$USERUNITDIR/upperd.socket" "$DESTDIR$USERUNITDIR/upperd.service" \
         "$DESTDIR$MANDIR/man8/upperd.8" "$DESTDIR$MANDIR/man1/upperctl.1"
+    remove_config
     remove_empty_folders
     if test -z "$DESTDIR"; then
         rm -rf /run/upperd

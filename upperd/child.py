@@ -27,6 +27,7 @@ import sys
 from os import closerange, getpid
 from signal import set_wakeup_fd
 
+from upperd import titles
 from upperd.scoreboard import (
     DONE,
     FAILED,
@@ -36,6 +37,7 @@ from upperd.scoreboard import (
     PID,
     REFUSED,
     REFUSED_OUTCOME,
+    UNKNOWN,
     WAITING,
     Scoreboard,
     Slot,
@@ -100,12 +102,17 @@ _TRY_AGAIN = frozenset(
 class Child:
     """One child to be. The parent makes it once for each server, and forks it again and again."""
 
-    __slots__ = ("_board", "_ending", "_link", "_listener", "_request", "_server", "_uid", "draining", "leaving")
+    __slots__ = (
+        "_board", "_ending", "_link", "_listener", "_request", "_server", "_set_title", "_uid", "draining", "leaving",
+    )  # fmt: skip
 
-    def __init__(self, server: Server, board: Scoreboard, link: Link) -> None:
+    def __init__(
+        self, server: Server, board: Scoreboard, link: Link, set_title: Callable[[str], object] | None = None
+    ) -> None:
         self._server = server
         self._board = board
         self._link = link
+        self._set_title = set_title
         self._listener = server.listener
         self._request: Any = None
         self._uid: int | None = None
@@ -134,6 +141,8 @@ class Child:
             signals.settle(self)
             for low, high in close:
                 closerange(low, high)
+            if self._set_title is not None:
+                self._set_title(titles.SPARE)
             if self._link.watch_parent():
                 return self._serve(index, slot, passed)
         except BaseException:
@@ -183,6 +192,8 @@ class Child:
         uid, gid, pid = self._server.peer_credentials(request)
         if self._uid is None:
             self._uid = uid
+            if self._set_title is not None:
+                self._set_title(titles.serving(uid, UNKNOWN))
         elif self._uid != uid:
             slot.words[OUTCOME] = PASSED
             return False

@@ -44,6 +44,7 @@ def main() -> int:
         print(f"upperd: {error}\nTry 'upperd --help' or man 8 upperd.", file=sys.stderr)
         return status_of(error)
     settings.arguments = shlex.join(words)
+    settings.titles = _folder_of("setproctitle")
     _become_parent(settings)
 
 
@@ -110,12 +111,15 @@ def _is_journal(descriptor: int) -> bool:
     return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
 
+def _folder_of(package: str) -> str:
+    """Where a package lies; empty: it is not installed."""
+    spec = find_spec(package)
+    return os.path.dirname(os.path.abspath(spec.origin)) if spec and spec.origin else ""
+
+
 def _become_parent(settings: Settings) -> NoReturn:
     own = os.path.dirname(os.path.abspath(__file__))
-    spec = find_spec("sdnotify")
-    assert spec is not None
-    assert spec.origin is not None
-    path = dict.fromkeys((os.path.dirname(own), os.path.dirname(os.path.dirname(os.path.abspath(spec.origin)))))
+    path = dict.fromkeys((os.path.dirname(own), os.path.dirname(_folder_of("sdnotify"))))
     lean = [sys.executable, "-I", "-S", os.path.join(own, "lean.py"), os.pathsep.join(path)]
     # Every function of C is looked up now, in the parent, not by each child when it calls it first (ld.so(8)).
     os.environ["LD_BIND_NOW"] = "1"

@@ -22,7 +22,7 @@ import socket
 import sys
 import time
 
-from upperd import __version__, listeners, locks, log, paths, scoreboard, settings
+from upperd import __version__, listeners, locks, log, paths, scoreboard, settings, titles
 from upperd.child import SharedSignals
 from upperd.drain import CUT_SECONDS
 from upperd.handler import UpperHandler
@@ -76,7 +76,11 @@ class Daemon:
         # Whoever stops us before the loop turns is obeyed when it does.
         self._parent: Parent | None = None
         self._signals = SharedSignals(self._on_signal)
+        self._set_title = titles.load(self._settings.titles)
         self._warm_up()
+        if self._set_title is not None:
+            self._set_title(titles.MAIN)
+            _set_name()  # which it has changed, too
         self._parent = parent = self._make_parent()
         if not self._stop_requests:
             parent.top_up()
@@ -116,7 +120,7 @@ class Daemon:
         gc.collect()
         gc.disable()
         try:
-            rehearse(self._make_server, self._signals)
+            rehearse(self._make_server, self._signals, self._set_title)
         except OSError as error:
             self._log.write(log.DEBUG, "starting", f"not warmed up: {error}")
         gc.freeze()
@@ -129,6 +133,7 @@ class Daemon:
             max_children=settings.max_children,
             spare_children=settings.spare_children,
             observer=self._reporter,
+            set_title=self._set_title,
         )
         parent.keep_descriptors = False
         parent.signals = self._signals

@@ -38,8 +38,11 @@ class Observer:
     at_rest = False
     """Whether nothing needs a turn before something happens; then every connection taken wakes the parent."""
 
-    def turn(self, now: float) -> float | None:
-        """At every turn of the loop. Returns when the next one is wanted at the latest (`time.monotonic`)."""
+    def turn(self, now: float, happened: bool = True) -> float | None:
+        """At every turn of the loop; `happened`: something woke it, not only the time.
+
+        Returns when the next turn is wanted at the latest (`time.monotonic`).
+        """
         return None
 
     def child_ended(self, end: End) -> None:

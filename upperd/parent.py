@@ -49,11 +49,13 @@ class Parent:
         max_children: int,
         spare_children: int,
         observer: Observer | None = None,
+        set_title: Callable[[str], object] | None = None,
     ) -> None:
         self.board = board or scoreboard.Scoreboard(slots=max_children)
         self.max_children = max_children
         self.spare_children = spare_children
         self.observer = observer or Observer()
+        self._set_title = set_title
         self.keep_descriptors = True
         """Whether children keep what else the program has open, as under the stock ForkingMixIn."""
         self.signals = Signals()
@@ -70,7 +72,9 @@ class Parent:
         self._stop = False
         self._poke_below = -1
         self._is_calm = False
-        """Whether nothing happened in the last turn."""
+        """Whether nothing happened in the last turn that waited."""
+        self._happened = True
+        """Whether anything happened in the last turn."""
         self._link = Link()
         self._table_end = os.sysconf("SC_OPEN_MAX")
         self._epoll = select.epoll()
@@ -85,7 +89,7 @@ class Parent:
         """Serve this server's listener, too. Its number is `server.listener` from now on."""
         server.listener = len(self.servers)
         self.servers.append(server)
-        self._cast.append(Child(server, self.board, self._link))
+        self._cast.append(Child(server, self.board, self._link, self._set_title))
         self._held[server.listener] = 0
         self.limit(self.max_children, self.spare_children)
 
@@ -209,6 +213,7 @@ class Parent:
         if self._set_poke_below():
             wait = 0  # a child may have taken a connection by the old rule: look once more before sleeping
         events = self._epoll.poll(wait, EVENTS_A_TURN)
+        self._happened = bool(events)
         if wait != 0:  # a mere look tells nothing
             self._is_calm = not events
         for descriptor, _ in events:
@@ -221,7 +226,7 @@ class Parent:
     def _seconds_to_wait(self, timeout: float | None) -> float:
         """Until the nearest deadline; -1: there is none."""
         now = time.monotonic()
-        nearest = self.observer.turn(now)
+        nearest = self.observer.turn(now, self._happened)
         for timer in self.timers:
             deadline = timer(now)
             if deadline is not None and (nearest is None or deadline < nearest):

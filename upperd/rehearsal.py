@@ -23,7 +23,11 @@ ROUNDS = 20
 """PEP 659 specialises after some eight calls; more than this changed nothing."""
 
 
-def rehearse(make_server: Callable[[socket.socket], Server], signals: SharedSignals) -> None:
+def rehearse(
+    make_server: Callable[[socket.socket], Server],
+    signals: SharedSignals,
+    set_title: Callable[[str], object] | None = None,
+) -> None:
     """Serve ROUNDS short connections in this process. Raises OSError where no socket can be had."""
     board = scoreboard.Scoreboard(slots=1)
     board["poke_below"] = 2
@@ -41,7 +45,7 @@ def rehearse(make_server: Callable[[socket.socket], Server], signals: SharedSign
                 client.sendall(b"rehearsal\n")
                 client.shutdown(socket.SHUT_WR)
                 index, slot = board.claim(0, scoreboard.WAITING)
-                Child(server, board, link).live(index, slot, signals, [nothing, nothing], None)
+                Child(server, board, link, set_title).live(index, slot, signals, [nothing, nothing], None)
                 board.release(index)
     signals.forget_child()
     link.close()

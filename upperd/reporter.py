@@ -48,11 +48,11 @@ class Reporter(Observer):
 
     # Turns
 
-    def turn(self, now: float) -> float | None:
+    def turn(self, now: float, happened: bool = True) -> float | None:
         """Report what is due; return when to be asked again."""
         if self._unrecorded is not None and now >= self._window:
             self._write_sum()
-        deadline = self._report_status(now)
+        deadline = self._report_status(now, happened)
         if self._unrecorded is not None and (deadline is None or self._window < deadline):
             deadline = self._window
         self.at_rest = deadline is None
@@ -60,12 +60,12 @@ class Reporter(Observer):
             deadline = self._feed_watchdog(now, deadline)
         return deadline
 
-    def _report_status(self, now: float) -> float | None:
+    def _report_status(self, now: float, happened: bool) -> float | None:
         """Send the status if one is due. Returns when the next may be; None: nothing moves."""
         busy = self._board.busy()
         seen = self._board["forked"] + self._board["ended"]
         # At rest it is a child that wakes us: one that is reused may have served and be idle again by now.
-        was_woken = self.at_rest
+        was_woken = self.at_rest and happened
         if busy == 0 and seen == self._seen and not (was_woken or self._was_busy):
             return None
         if now < self._next_status:

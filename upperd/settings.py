@@ -42,6 +42,8 @@ class Settings:
     """Sockets passed by the manager: "3=name:4=name", names without ":" by their definition."""
     arguments: str = ""
     """The launcher's command line, for a reload."""
+    titles: str = ""
+    """The folder of the package setproctitle."""
     warning: str = ""
     """What the launcher found and could not log."""
     notify_socket: str = ""

@@ -1,11 +1,14 @@
 """What the service manager is told."""
 
 import re
+import select
 import signal
 import socket
+import time
 from pathlib import Path
 
-from running import Daemon, read_exactly, running, wait_until
+import pytest
+from running import DEADLINE, Daemon, read_exactly, running, wait_until
 
 
 def test_ready_means_ready(folder: Path) -> None:
@@ -23,6 +26,33 @@ def test_status_follows_what_happens(daemon: Daemon) -> None:
             line = daemon.manager.wait_for("STATUS=1 busy")
     assert re.search(r"of 64 children; 1 connections, 4 B in, 4 B out; busiest \d+ \(uid \d+\) 4 B in", line)
     daemon.manager.wait_for("STATUS=0 busy, 4 spare")
+
+
+@pytest.mark.parametrize("options", [(), ("--connections-per-child", "100"), ("--max-children", "4")])
+def test_idle_daemon_sleeps(folder: Path, options: tuple[str, ...]) -> None:
+    """With nobody to serve the daemon sleeps: after a while it is not once on a processor in two seconds."""
+    with running(folder, *options) as daemon:
+        for _ in range(3):
+            assert daemon.ask(b"x") == b"X"
+        end = time.monotonic() + DEADLINE
+        while (before := _switches(daemon.pid)) != _switches_after_two_seconds(daemon.pid):
+            assert time.monotonic() < end, f"it still turned after {before} switches"
+
+
+def _switches(pid: int) -> int:
+    """How often a process has left the processor (proc(5), status), which one that spins is made to, too."""
+    found = re.findall(r"^(?:non)?voluntary_ctxt_switches:\s*(\d+)$", _status(pid), re.MULTILINE)
+    assert len(found) == 2
+    return sum(map(int, found))
+
+
+def _status(pid: int) -> str:
+    return Path(f"/proc/{pid}/status").read_text()
+
+
+def _switches_after_two_seconds(pid: int) -> int:
+    select.select([], [], [], 2.0)
+    return _switches(pid)
 
 
 def test_watchdog_is_fed_by_the_loop(folder: Path) -> None:

@@ -44,10 +44,15 @@ def test_child_holds_only_what_is_its_own(folder: Path) -> None:
     """A child holds its listener and its link to the parent: no lock, no other listener, no manager's socket."""
     with running(folder, "--tcp", "127.0.0.1:0", environ={"WATCHDOG_USEC": "5000000"}) as daemon, daemon.held():
         for child in daemon.children():
-            held = [os.readlink(f"/proc/{child}/fd/{name}") for name in os.listdir(f"/proc/{child}/fd")]
-            assert [name for name in held if ".lock" in name or "pidfd" in name or "eventpoll" in name] == []
-            assert len([name for name in held if name.startswith("socket:")]) <= 3  # listener, passing, connection
-            assert len(held) <= 9
+            # One that was forked at this moment may not have come to it yet.
+            wait_until(lambda: _holds_its_own(child), f"child {child} holds no more than its own")  # noqa: B023
+
+
+def _holds_its_own(pid: int) -> bool:
+    held = [os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")]
+    sockets = [name for name in held if name.startswith("socket:")]  # listener, passing, connection
+    foreign = [name for name in held if ".lock" in name or "pidfd" in name or "eventpoll" in name]
+    return not foreign and len(sockets) <= 3 and len(held) <= 9
 
 
 @pytest.mark.parametrize("name", ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID"])

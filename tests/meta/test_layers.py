@@ -13,8 +13,8 @@ import upperd
 
 PACKAGE = Path(upperd.__file__).parent
 RANKS = [
-    *("__init__", "transform", "scoreboard", "paths", "locks", "store", "listeners", "tcp", "notify", "settings"),
-    *("log", "options", "opening", "idle"),
+    *("__init__", "transform", "scoreboard", "paths", "locks", "store", "listeners", "tcp", "notify"),
+    *("settings", "log", "options", "opening", "idle", "titles"),
     *("throttle", "link", "child", "children", "drain", "observer", "passing", "parent", "reload", "handler"),
     *("server", "rehearsal", "reporter", "daemon", "lean", "cli", "recheck", "snapshot", "client", "view"),
     *("ctl", "demo"),

@@ -62,6 +62,7 @@ class Upperd:
         self.systemctl("daemon-reload")
         self.machine.run("systemctl", "reset-failed", *UNITS, check=False)
         self.machine.run("rm", "-rf", "/run/upperd")
+        self.machine.run("cp", str(CHECKOUT / "systemd/upperd.toml"), "/etc/upperd/upperd.toml")
         self._since = time.time()
 
     def without_socket_unit(self) -> None:

@@ -4,8 +4,12 @@ import signal
 import socket
 from contextlib import ExitStack
 
+import pytest
 from installed import DEADLINE, Upperd, read_to_end
 from machine import wait_until
+from questions import asking, wait_for_progress
+
+KILLS = 5
 
 
 def queue(upperd: Upperd, stack: ExitStack, text: str) -> socket.socket:
@@ -55,3 +59,21 @@ def test_no_child_outlives_the_main_process(upperd: Upperd) -> None:
     upperd.wait_for_another_main(pid)
 
     assert upperd.ask("new") == "NEW"
+
+
+@pytest.mark.parametrize("kind", ["socket unit", "own socket"])
+def test_clients_without_pause(upperd: Upperd, kind: str) -> None:
+    """Eight clients that come and go while the main process is killed five times all get their answers.
+
+    A question that was cut by the kill itself may be asked a second time.
+    """
+    if kind == "own socket":
+        upperd.without_socket_unit()
+    upperd.systemctl("start", "upperd")
+    with asking(upperd, may_retry=True) as clients:
+        for _ in range(KILLS):
+            pid = upperd.kill_main(signal.SIGKILL)
+            upperd.wait_for_another_main(pid)
+            wait_for_progress(clients)
+    # A lost client would have waited for its deadline; one that was cut knows at once.
+    assert sum(client.retried for client in clients) <= KILLS * len(clients)

@@ -6,10 +6,14 @@ from installed import Upperd
 
 STAGE = "/var/tmp/stage"
 STAGED = {
+    "/etc/upperd/upperd.toml",
     "/usr/bin/upperctl",
     "/usr/bin/upperd",
     "/usr/lib/systemd/system/upperd.service",
+    "/usr/lib/systemd/system/upperd-tcp.socket",
     "/usr/lib/systemd/system/upperd.socket",
+    "/usr/lib/systemd/user/upperd.service",
+    "/usr/lib/systemd/user/upperd.socket",
     "/usr/lib/sysusers.d/upperd.conf",
     "/usr/share/man/man1/upperctl.1",
     "/usr/share/man/man8/upperd.8",

@@ -1,63 +1,15 @@
 """`systemctl restart` under clients."""
 
+import hashlib
 import socket
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from threading import Event
+from pathlib import Path
 
-from installed import DEADLINE, Upperd, read_to_end
+import pytest
+from installed import DEADLINE, SOCKET, Upperd, read_to_end
 from machine import wait_until
+from questions import asking, wait_for_progress
 
-CLIENTS = 4
-RESTARTS = 5
-
-
-class Questions:
-    """A client that connects, asks and leaves, again and again."""
-
-    def __init__(self, upperd: Upperd, number: int) -> None:
-        self._upperd = upperd
-        self._number = number
-        self.asked = 0
-
-    def ask_until(self, end: Event) -> list[str]:
-        """Ask until `end`; give what went wrong."""
-        failures = []
-        while not end.is_set():
-            question = f"client {self._number}, question {self.asked}"
-            try:
-                answer = self._upperd.ask(question)
-            except OSError as error:
-                answer = repr(error)
-            if answer != question.upper():
-                failures.append(f"{question}: {answer!r}")
-            self.asked += 1
-        return failures
-
-
-@contextmanager
-def asking(upperd: Upperd) -> Iterator[list[Questions]]:
-    """Have clients ask meanwhile; at the end every question must have had its answer."""
-    clients = [Questions(upperd, number) for number in range(CLIENTS)]
-    end = Event()
-    with ThreadPoolExecutor(CLIENTS) as pool:
-        runs = [pool.submit(client.ask_until, end) for client in clients]
-        try:
-            yield clients
-        finally:
-            end.set()
-        assert [failure for run in runs for failure in run.result()] == []
-
-
-def wait_for_progress(clients: list[Questions]) -> None:
-    """Wait until each client had another answer."""
-    before = [client.asked for client in clients]
-
-    def have_all_asked() -> bool:
-        return all(client.asked > asked for client, asked in zip(clients, before, strict=True))
-
-    wait_until(have_all_asked, DEADLINE, "each client had another answer")
+RESTARTS = 20
 
 
 class Upload:
@@ -100,8 +52,14 @@ class Upload:
         return self._answer.decode() + read_to_end(self._connection)
 
 
-def test_clients_lose_nothing(upperd: Upperd) -> None:
-    """Clients that come and go while the service is restarted five times all get their answers."""
+@pytest.mark.parametrize("kind", ["socket unit", "own socket"])
+def test_clients_lose_nothing(upperd: Upperd, kind: str) -> None:
+    """Eight clients that come and go while the service is restarted twenty times all get their answers.
+
+    Without a socket unit, too: the listener is in the manager's store meanwhile.
+    """
+    if kind == "own socket":
+        upperd.without_socket_unit()
     upperd.systemctl("start", "upperd")
     with asking(upperd) as clients:
         for _ in range(RESTARTS):
@@ -122,3 +80,28 @@ def test_upload_under_way_is_finished(upperd: Upperd) -> None:
     assert answer == Upload.TEXT.upper()
     assert restart.returncode == 0
     assert upperd.main_pid() not in ("0", old_main)
+
+
+BYTES = 50_000_000
+UPLOADS = {
+    "nc": f"nc -N -U {SOCKET} </var/tmp/upload >/var/tmp/answer",
+    "socat": f"socat -t 30 STDIO UNIX-CONNECT:{SOCKET} </var/tmp/upload >/var/tmp/answer",
+}
+
+
+@pytest.mark.parametrize("client", UPLOADS)
+def test_upload_by_other_clients(upperd: Upperd, client: str) -> None:
+    """50 MB sent by nc or socat across a restart arrive whole and come back whole."""
+    line = b"The quick brown fox jumps over the lazy dog.\n"
+    text = line * (BYTES // len(line))
+    Path(upperd.machine.path("/var/tmp/upload")).write_bytes(text)
+    answer = Path(upperd.machine.path("/var/tmp/answer"))
+    answer.write_bytes(b"")
+    upperd.systemctl("start", "upperd")
+    with upperd.machine.start("sh", "-c", UPLOADS[client]) as upload:
+        wait_until(lambda: answer.stat().st_size > 0, DEADLINE, "the answer begins to come")
+        upperd.systemctl("restart", "upperd")
+        upload.wait(DEADLINE)
+
+    assert upload.returncode == 0
+    assert hashlib.sha256(answer.read_bytes()).digest() == hashlib.sha256(text.upper()).digest()

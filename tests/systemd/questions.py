@@ -1,0 +1,71 @@
+"""Clients that connect, ask and leave without pause, for as long as something is done to the service."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Event
+
+from installed import DEADLINE, Upperd
+from machine import wait_until
+
+CLIENTS = 8
+
+
+class Questions:
+    """A client that connects anew for each question."""
+
+    def __init__(self, upperd: Upperd, number: int, *, may_retry: bool) -> None:
+        self._upperd = upperd
+        self._number = number
+        self._may_retry = may_retry
+        self.asked = 0
+        self.retried = 0
+
+    def ask_until(self, end: Event) -> list[str]:
+        """Ask until `end`; give what went wrong."""
+        failures = []
+        while not end.is_set():
+            question = f"client {self._number}, question {self.asked}"
+            answer = self._ask(question)
+            if answer != question.upper() and self._may_retry:
+                self.retried += 1
+                answer = self._ask(question)
+            if answer != question.upper():
+                failures.append(f"{question}: {answer!r}")
+            self.asked += 1
+        return failures
+
+    def _ask(self, question: str) -> str:
+        try:
+            return self._upperd.ask(question)
+        except OSError as error:
+            return repr(error)
+
+
+@contextmanager
+def asking(upperd: Upperd, *, may_retry: bool = False) -> Iterator[list[Questions]]:
+    """Have clients ask meanwhile; at the end every question must have had its answer.
+
+    `may_retry`: a question that was cut may be asked a second time.
+    """
+    clients = [Questions(upperd, number, may_retry=may_retry) for number in range(CLIENTS)]
+    end = Event()
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        runs = [pool.submit(client.ask_until, end) for client in clients]
+        try:
+            yield clients
+        finally:
+            end.set()
+        assert [failure for run in runs for failure in run.result()] == []
+    asked, retried = sum(client.asked for client in clients), sum(client.retried for client in clients)
+    print(f"{asked} questions, {retried} asked a second time")  # pytest -rP shows it
+
+
+def wait_for_progress(clients: list[Questions]) -> None:
+    """Wait until each client had another answer."""
+    before = [client.asked for client in clients]
+
+    def have_all_asked() -> bool:
+        return all(client.asked > asked for client, asked in zip(clients, before, strict=True))
+
+    wait_until(have_all_asked, DEADLINE, "each client had another answer")
