@@ -145,6 +145,8 @@ class _Boot:
     def wait_for_leader(self) -> int:
         """Wait until the machine has booted; give the pid of its process 1."""
         wait_until(self._is_ready, BOOT_DEADLINE, "the machine has booted")
+        # Later systemds notify at every daemon-reload too; once nobody read them, process 1 would hang.
+        self._notify.close()
         return int(self._notified["X_NSPAWN_LEADER_PID"])
 
     def _is_ready(self) -> bool:
@@ -168,4 +170,4 @@ class _Boot:
         except subprocess.TimeoutExpired:
             self._nspawn.kill()
             self._nspawn.wait()
-        self._notify.close()
+        self._notify.close()  # for a machine that never became ready
