@@ -1,13 +1,19 @@
-"""One machine for all tests of this folder; the service is as good as new for each of them."""
+"""All tests of this folder run in one machine after the other, each with another release of systemd;
+the service is as good as new for each of them."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import debian13
 import pytest
-from installed import CHECKOUT, Upperd, collect_wheels
-from machine import Machine, booted, missing_requirement
+from installed import CHECKOUT, PYTHON, VENV, Upperd, collect_wheels
+from machine import Machine, UnavailableError, booted, check_requirements
 
+SYSTEMS: dict[str, Callable[[], Path]] = {
+    "host": lambda: Path("/"),  # Debian 12 in CI: systemd 252, Python 3.11
+    "debian13": debian13.tree,  # systemd 257, Python 3.13
+}
 MEMBERS = ("alice", "bob")
 STRANGER = "carol"
 
@@ -27,17 +33,21 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+# pytest runs all tests of one parameter before those of the next, so each machine is booted once.
+@pytest.fixture(scope="session", params=SYSTEMS)
 def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
     """A booted machine with the users alice, bob and carol."""
-    missing = missing_requirement()
-    if missing is not None:
+    try:
+        check_requirements()
+        system = SYSTEMS[request.param]()
+        wheels: Path = request.getfixturevalue("wheels")
+    except UnavailableError as reason:
         # Where all tests are to run, a skipped one would go unnoticed.
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)
-    wheels: Path = request.getfixturevalue("wheels")
-    with booted(visible=[CHECKOUT, wheels]) as machine:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(str(reason))
+    with booted(request.param, system, visible=[CHECKOUT, wheels]) as machine:
         for user in (*MEMBERS, STRANGER):
             machine.run("useradd", "--no-create-home", "--user-group", user)
+        machine.run(PYTHON, "-m", "venv", VENV)
         yield machine
 
 

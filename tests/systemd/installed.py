@@ -11,19 +11,25 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from machine import Machine, wait_until
+from machine import Machine, UnavailableError, wait_until
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-STAMP = ".venv/.installed"
 # Debian's: the service cannot see an interpreter in a home folder.
 PYTHON = "/usr/bin/python3"
+# The machine's own: it may not have the interpreter that the checkout's was made with.
+VENV = "/root/upperd-venv"
 UNITS = ("upperd.socket", "upperd.service")
 SOCKET = "/run/upperd/upperd.sock"
 DEADLINE = 30.0
 
 
 def collect_wheels(folder: Path) -> None:
-    """Put what pip needs for an installation into `folder`: the machine has no network."""
+    """Put what pip needs for an installation into `folder`: the machine has no network.
+
+    Collected for the host's Python, good for later ones too: pure Python, or the stable ABI (psutil).
+    """
+    if subprocess.run([PYTHON, "-c", "import ensurepip, venv"], stderr=subprocess.DEVNULL).returncode != 0:
+        raise UnavailableError(f"no {PYTHON} with venv to install for: apt-get install python3-venv")
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
     wanted = [*project["build-system"]["requires"], *project["project"]["dependencies"]]
     pip = [sys.executable, "-m", "pip", "--python", PYTHON, "--quiet"]
@@ -41,8 +47,8 @@ class Upperd:
     # As the administrator
 
     def make(self, *arguments: str, python: str = PYTHON, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Call make in the checkout, whose environment stays as it is: it is not writable here."""
-        argv = ("make", "-C", str(CHECKOUT), "-o", STAMP, f"PYTHON={python}", *arguments)
+        """Call make in the checkout, with an environment outside of it that has pip and no more."""
+        argv = ("make", "-C", str(CHECKOUT), f"VENV={VENV}", "-o", f"{VENV}/.installed", f"PYTHON={python}", *arguments)
         return self.machine.run(*argv, environment=self._pip, check=check)
 
     def is_installed(self) -> bool:

@@ -5,8 +5,8 @@
        |<-- READY=1, leader's pid ----+                 +-- journald, upperd, ...
        +--- nsenter --target LEADER --all COMMAND ------^
 
-The machine sees the host's own root file system through an overlay; what it writes goes to memory.
-It has no network. Its files, sockets among them, can be reached from the tests by `path()`.
+The machine sees a root file system, such as the host's own, through an overlay; what it writes goes
+to memory. It has no network. Its files, sockets among them, can be reached from the tests by `path()`.
 """
 
 import os
@@ -45,17 +45,18 @@ def wait_until(predicate: Callable[[], T], deadline: float, message: str) -> T:
     return value
 
 
-def missing_requirement() -> str | None:
-    """Say why no machine can be booted here, if so."""
+class UnavailableError(Exception):
+    """No machine can be booted here; the message says why, and what helps."""
+
+
+def check_requirements() -> None:
+    """Raise UnavailableError if no machine at all can be booted here."""
     if os.geteuid() != 0:
-        return "booting a systemd takes root"
+        raise UnavailableError("booting a systemd takes root")
     if shutil.which("systemd-nspawn") is None:
-        return "no systemd-nspawn: apt-get install systemd-container"
+        raise UnavailableError("no systemd-nspawn: apt-get install systemd-container")
     if subprocess.run(["unshare", "--mount", "true"], stderr=subprocess.DEVNULL).returncode != 0:
-        return "this root may not mount: is it that of a container without privileges?"
-    if not Path("/usr/bin/python3").exists():
-        return "no /usr/bin/python3 to install for: apt-get install python3"
-    return None
+        raise UnavailableError("this root may not mount: is it that of a container without privileges?")
 
 
 class Machine:
@@ -110,11 +111,11 @@ class Machine:
 
 
 @contextmanager
-def booted(visible: Sequence[Path]) -> Iterator[Machine]:
-    """Boot a machine that can read the folders `visible`, which the overlay may not show."""
+def booted(name: str, system: Path, visible: Sequence[Path]) -> Iterator[Machine]:
+    """Boot the root file system `system`; it can read the folders `visible`, which may lie elsewhere."""
     with (
         tempfile.TemporaryDirectory(prefix="upperd-machine-", dir="/var/tmp") as base,
-        _Boot(Path(base), visible) as boot,
+        _Boot(Path(base), name, system, visible) as boot,
     ):
         yield Machine(boot.wait_for_leader())
 
@@ -122,7 +123,7 @@ def booted(visible: Sequence[Path]) -> Iterator[Machine]:
 class _Boot:
     """One run of boot.sh: what it prints and what it notifies, until it is told to end."""
 
-    def __init__(self, base: Path, visible: Sequence[Path]) -> None:
+    def __init__(self, base: Path, name: str, system: Path, visible: Sequence[Path]) -> None:
         room = base / "room"
         room.mkdir()
         self._console = base / "console"
@@ -131,11 +132,11 @@ class _Boot:
         self._notify.bind(f"{base}/notify")
         self._notified: dict[str, str] = {}
         # Should the tests be killed, the machine goes too, and its mounts with it.
-        name = f"upperd-test-{os.getpid()}"
         in_namespace = ["setpriv", "--pdeathsig=TERM", "unshare", "--mount", "sh", str(BOOT)]
+        arguments = [str(room), f"upperd-{name}-{os.getpid()}", str(system)]
         with self._console.open("wb") as console:
             self._nspawn = subprocess.Popen(
-                [*in_namespace, str(room), name, *(f"--bind-ro={path}" for path in visible)],
+                [*in_namespace, *arguments, *(f"--bind-ro={path}" for path in visible)],
                 env=ENVIRONMENT | {"NOTIFY_SOCKET": f"{base}/notify"},
                 stdin=subprocess.DEVNULL,
                 stdout=console,

@@ -1,0 +1,85 @@
+"""A root file system of Debian 13, for a newer systemd than the host's; made once, then kept.
+
+It comes from the host's own mirror. What it holds beyond the minimum stands in PACKAGES; a change
+of the list makes another folder.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from machine import UnavailableError
+
+CACHE = Path("/var/cache/upperd-tests")
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+SUITE = "trixie"
+PACKAGES = (
+    "dbus",
+    "iproute2",
+    "libpam-systemd",
+    "libseccomp2",
+    "make",
+    "netcat-openbsd",
+    "passwd",
+    "procps",
+    "python3",
+    "python3-venv",
+    "socat",
+    "systemd",
+    "systemd-sysv",
+    "util-linux",
+)
+# Below the limit of pytest for one test, which would end all of them. 16 s were measured, 70 s under load.
+DEADLINE = 150.0
+# However it ends, no process and no mount of it is left.
+IN_NAMESPACE = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+
+
+def tree() -> Path:
+    """Give the folder, made now if it is not there; UnavailableError tells why it cannot be made."""
+    recipe = hashlib.sha256(" ".join([SUITE, *PACKAGES]).encode()).hexdigest()
+    folder = CACHE / f"debian13-{recipe[:12]}"
+    if not folder.exists():
+        if shutil.which("mmdebstrap") is None:
+            raise UnavailableError("no mmdebstrap to make a Debian 13: apt-get install mmdebstrap")
+        if not KEYRING.exists():
+            raise UnavailableError("no keys to check a Debian 13 with: apt-get install debian-archive-keyring")
+        _make(folder, _mirror())
+    return folder
+
+
+def _mirror() -> str:
+    """Look up where the host's own Debian comes from, in what apt has read there."""
+    targets = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Identifier: Packages", "Label: Debian"]
+    done = subprocess.run(targets, capture_output=True, text=True)
+    if not done.stdout:
+        raise UnavailableError("apt knows no mirror of Debian: is this Debian, and was apt-get update called?")
+    return done.stdout.split()[0]
+
+
+def _make(folder: Path, mirror: str) -> None:
+    """Make it under another name: who finds `folder` finds all of it."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="making-", dir=CACHE) as base:
+        unfinished = Path(base, "tree")
+        try:
+            done = subprocess.run(
+                [
+                    *(*IN_NAMESPACE, "mmdebstrap", "--quiet", "--variant=apt", f"--include={','.join(PACKAGES)}"),
+                    *(f"--keyring={KEYRING}", SUITE, str(unfinished), mirror),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=DEADLINE,
+            )
+        except subprocess.TimeoutExpired:
+            raise UnavailableError(f"Debian 13 could not be made in {DEADLINE:g} s") from None
+        if done.returncode != 0:
+            raise UnavailableError(f"Debian 13 could not be made:\n{done.stderr}")
+        if not folder.exists():  # another run may have been faster
+            os.rename(unfinished, folder)
