@@ -51,12 +51,23 @@ def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
         yield machine
 
 
+@pytest.fixture(scope="session")
+def install(machine: Machine, wheels: Path) -> Callable[[], Upperd]:
+    """Install the service, if an earlier test did not leave it installed."""
+
+    def installed() -> Upperd:
+        upperd = Upperd(machine, wheels)
+        if not upperd.is_installed():
+            upperd.make("install")
+        return upperd
+
+    return installed
+
+
 @pytest.fixture
-def upperd(machine: Machine, wheels: Path) -> Iterator[Upperd]:
+def upperd(machine: Machine, install: Callable[[], Upperd]) -> Iterator[Upperd]:
     """The service, installed and stopped; alice and bob are members of its group, carol is not."""
-    upperd = Upperd(machine, wheels)
-    if not upperd.is_installed():
-        upperd.make("install")
+    upperd = install()
     upperd.reset()
     for user in MEMBERS:
         machine.run("usermod", "--append", "--groups", "upperd", user)

@@ -34,6 +34,9 @@ ENVIRONMENT = {
     "LANG": "C.UTF-8",
 }
 
+# Also where the host has the old ones: later systemds support no others, and IPAddressDeny= needs them.
+CONTROL_GROUPS = {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}
+
 
 def wait_until(predicate: Callable[[], T], deadline: float, message: str) -> T:
     """Return the first true value of `predicate`; fail with `message` after `deadline` seconds."""
@@ -137,7 +140,7 @@ class _Boot:
         with self._console.open("wb") as console:
             self._nspawn = subprocess.Popen(
                 [*in_namespace, *arguments, *(f"--bind-ro={path}" for path in visible)],
-                env=ENVIRONMENT | {"NOTIFY_SOCKET": f"{base}/notify"},
+                env=ENVIRONMENT | CONTROL_GROUPS | {"NOTIFY_SOCKET": f"{base}/notify"},
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
