@@ -1,25 +1,59 @@
 """The units as systemd reads them."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from upperd.options import Options
+
 ROOT = Path(__file__).parents[2]
+KIB_A_CHILD = 600
+"""More than bench/faults.py measures for a connection that is held."""
 NEWER = "Failed to parse boolean value, ignoring: identity"
 """What systemd before 257 says of PrivateUsers=identity."""
 
 
-def test_units_are_valid(tmp_path: Path) -> None:
+UNITS = ("upperd.service", "upperd.socket", "upperd-tcp.socket", "user/upperd.service", "user/upperd.socket")
+
+
+@pytest.mark.parametrize("manager", ["system", "user"])
+def test_units_are_valid(tmp_path: Path, manager: str) -> None:
     """systemd-analyze verify has no complaint about the units but for the one value that is newer than it."""
     if shutil.which("systemd-analyze") is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)("no systemd-analyze: apt-get install systemd")
-    for name in ("upperd.service", "upperd.socket"):
-        text = (ROOT / "systemd" / name).read_text().replace("@BINDIR@/upperd", "/bin/true")
-        (tmp_path / name).write_text(text)
-    units = [str(tmp_path / "upperd.service"), str(tmp_path / "upperd.socket")]
-    done = subprocess.run(["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True)
+    for name in UNITS:
+        if name.startswith("user/") == (manager == "user"):
+            text = (ROOT / "systemd" / name).read_text().replace("@BINDIR@/upperd", "/bin/true")
+            (tmp_path / Path(name).name).write_text(text)
+    units = sorted(str(path) for path in tmp_path.iterdir())
+    environ = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}
+    command = ["systemd-analyze", "verify", f"--{manager}", "--man=no", *units]
+    done = subprocess.run(command, capture_output=True, text=True, env=environ)
     complaints = [line for line in done.stderr.splitlines() if str(tmp_path) in line or "upperd" in line]
     assert [line for line in complaints if NEWER not in line] == []
+
+
+def _value(name: str, unit: str) -> str:
+    found = re.findall(rf"^{name}=(\S+)$", (ROOT / "systemd" / unit).read_text(), re.MULTILINE)
+    assert len(found) == 1
+    return str(found[0])
+
+
+@pytest.mark.parametrize("unit", ["upperd.service", "user/upperd.service"])
+def test_limits_follow_from_max_children(unit: str) -> None:
+    """The unit has room for as many children as the default allows: processes, descriptors of the parent."""
+    most = Options().max_children
+    assert int(_value("TasksMax", unit)) >= most + 2  # the parent, and the check of a reload
+    assert int(_value("LimitNOFILE", unit)) >= most + 64  # a descriptor for each, listeners, and the parent's own
+
+
+def test_memory_limit_follows_from_max_children() -> None:
+    """The unit has memory for as many busy children as the default allows, full buffers included, and half as much."""
+    most = Options().max_children
+    buffers = 2 * 208  # KiB: net.core.wmem_default, at either end of a connection
+    needed = most * (KIB_A_CHILD + buffers) / 1024
+    assert int(_value("MemoryMax", "upperd.service").removesuffix("M")) >= 1.5 * needed

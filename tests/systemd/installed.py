@@ -16,9 +16,13 @@ from machine import Machine, UnavailableError, wait_until
 CHECKOUT = Path(__file__).resolve().parents[2]
 # Debian's: the service cannot see an interpreter in a home folder.
 PYTHON = "/usr/bin/python3"
+# Of Debian 12 and 13.
+PYTHONS = ("3.11", "3.13")
 # The machine's own: it may not have the interpreter that the checkout's was made with.
 VENV = "/root/upperd-venv"
 UNITS = ("upperd.socket", "upperd.service")
+TCP_UNIT = "upperd-tcp.socket"
+CONFIG = "/etc/upperd/upperd.toml"
 SOCKET = "/run/upperd/upperd.sock"
 DEADLINE = 30.0
 
@@ -26,7 +30,8 @@ DEADLINE = 30.0
 def collect_wheels(folder: Path) -> None:
     """Put what pip needs for an installation into `folder`: the machine has no network.
 
-    Collected for the host's Python, good for later ones too: pure Python, or the stable ABI (psutil).
+    Collected for the host's Python, good for later ones too: pure Python, or the stable ABI (psutil). What the extra
+    "titles" brings is neither.
     """
     if subprocess.run([PYTHON, "-c", "import ensurepip, venv"], stderr=subprocess.DEVNULL).returncode != 0:
         raise UnavailableError(f"no {PYTHON} with venv to install for: apt-get install python3-venv")
@@ -34,6 +39,9 @@ def collect_wheels(folder: Path) -> None:
     wanted = [*project["build-system"]["requires"], *project["project"]["dependencies"]]
     pip = [sys.executable, "-m", "pip", "--python", PYTHON, "--quiet"]
     subprocess.run([*pip, "wheel", "--wheel-dir", str(folder), *wanted], check=True)
+    binary = ["--only-binary=:all:", "--no-deps", *project["project"]["optional-dependencies"]["titles"]]
+    for version in PYTHONS:
+        subprocess.run([*pip, "download", "--dest", str(folder), "--python-version", version, *binary], check=True)
 
 
 class Upperd:
@@ -61,19 +69,23 @@ class Upperd:
 
     def reset(self) -> None:
         """Have both units stopped, without a past and without changes by an earlier test."""
-        self.systemctl("stop", *UNITS)
+        self.systemctl("stop", *UNITS, TCP_UNIT)
         self.systemctl("unmask", "--runtime", "upperd.socket")
         for unit in UNITS:
             self.machine.run("rm", "-rf", f"/run/systemd/system/{unit}.d")
         self.systemctl("daemon-reload")
-        self.machine.run("systemctl", "reset-failed", *UNITS, check=False)
+        self.machine.run("systemctl", "reset-failed", *UNITS, TCP_UNIT, check=False)
         self.machine.run("rm", "-rf", "/run/upperd")
-        self.machine.run("cp", str(CHECKOUT / "systemd/upperd.toml"), "/etc/upperd/upperd.toml")
+        self.machine.run("cp", str(CHECKOUT / "systemd/upperd.toml"), CONFIG)
         self._since = time.time()
 
     def without_socket_unit(self) -> None:
         """From now on the daemon binds its path itself."""
         self.systemctl("mask", "--runtime", "upperd.socket")
+
+    def configure(self, text: str) -> None:
+        """Write the operator's file."""
+        Path(self.machine.path(CONFIG)).write_text(text)
 
     def change_service(self, *settings: str) -> None:
         """Change the unit as `systemctl edit` does."""

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
-from installed import Upperd
+from installed import CONFIG, Upperd
+from questions import asking, wait_for_progress
+
+from upperd import __version__
 
 STAGE = "/var/tmp/stage"
 STAGED = {
@@ -39,6 +42,51 @@ def test_second_installation_replaces_the_first(upperd: Upperd) -> None:
     upperd.systemctl("restart", "upperd")
 
     assert upperd.ask("new") == "NEW"
+
+
+def test_upgrade_with_clients_connected(upperd: Upperd) -> None:
+    """`make install` over an older version, and the restart into the new one, lose no client."""
+    version = Path(upperd.machine.path("/usr/local/lib/upperd/upperd/__init__.py"))
+    version.write_text(version.read_text().replace(f'"{__version__}"', '"0.0.1"'))
+    upperd.systemctl("start", "upperd")
+    assert "upperd 0.0.1: running" in upperd.machine.output("upperctl", "status")
+    with upperd.connect() as connection, asking(upperd) as clients:
+        connection.sendall(b"before\n")
+        assert connection.recv(64) == b"BEFORE\n"
+        upperd.make("install")
+        wait_for_progress(clients)
+        connection.sendall(b"after\n")
+        assert connection.recv(64) == b"AFTER\n"
+        upperd.systemctl("restart", "upperd")
+        wait_for_progress(clients)
+    assert f"upperd {__version__}: running" in upperd.machine.output("upperctl", "status")
+
+
+def test_changed_configuration_stays(upperd: Upperd) -> None:
+    """The operator's file survives another installation, and `make uninstall`, which says so."""
+    upperd.configure("max-children = 7\n")
+    upperd.make("install")
+    done = upperd.make("uninstall")
+    assert f"{CONFIG} was changed and is kept" in done.stderr
+    upperd.make("install")
+    upperd.systemctl("start", "upperd")
+
+    assert upperd.stats()["max_children"] == 7
+
+
+def test_titles(upperd: Upperd) -> None:
+    """With EXTRAS=titles the process tree of `systemctl status` says what each process does."""
+    upperd.make("install", "EXTRAS=titles")
+    upperd.systemctl("start", "upperd")
+    with upperd.connect() as connection:
+        connection.sendall(b"hello\n")
+        assert connection.recv(64) == b"HELLO\n"
+        shown = upperd.systemctl("status", "--no-pager", "--full", "upperd")
+    upperd.make("install")
+
+    assert '"upperd: main process"' in shown
+    assert '"upperd: serves uid 0"' in shown
+    assert '"upperd: waits for a connection"' in shown
 
 
 def test_staged_installation_does_not_know_its_stage(upperd: Upperd) -> None:

@@ -1,18 +1,10 @@
 """`systemctl reload`: new limits without a dropped connection, or a failure that says why."""
 
-from pathlib import Path
-
 from installed import DEADLINE, Upperd
 from machine import wait_until
 from questions import asking, wait_for_progress
 
-CONFIG = "/etc/upperd/upperd.toml"
 RELOADS = 20
-
-
-def configure(upperd: Upperd, text: str) -> None:
-    """Write the operator's file."""
-    Path(upperd.machine.path(CONFIG)).write_text(text)
 
 
 def is_settled(upperd: Upperd) -> bool:
@@ -27,7 +19,7 @@ def test_new_limits_are_taken(upperd: Upperd) -> None:
     with upperd.connect() as connection:
         connection.sendall(b"before\n")
         assert connection.recv(64) == b"BEFORE\n"
-        configure(upperd, "max-children = 32\n")
+        upperd.configure("max-children = 32\n")
         upperd.systemctl("reload", "upperd")
         wait_until(lambda: upperd.stats()["max_children"] == 32, DEADLINE, "the limit is taken")
         connection.sendall(b"after\n")
@@ -41,7 +33,7 @@ def test_new_limits_are_taken(upperd: Upperd) -> None:
 def test_bad_file_fails_visibly(upperd: Upperd) -> None:
     """With a bad file `systemctl reload` fails, status and journal have the reason, the old settings stay."""
     upperd.systemctl("start", "upperd")
-    configure(upperd, "max-childre = 3\n")
+    upperd.configure("max-childre = 3\n")
     done = upperd.machine.run("systemctl", "reload", "upperd", check=False)
 
     assert done.returncode != 0
@@ -51,7 +43,7 @@ def test_bad_file_fails_visibly(upperd: Upperd) -> None:
     assert upperd.stats()["max_children"] == 64
     assert upperd.ask("still here") == "STILL HERE"
 
-    configure(upperd, "max-children = 48\n")
+    upperd.configure("max-children = 48\n")
     upperd.systemctl("reload", "upperd")
     wait_until(lambda: upperd.stats()["max_children"] == 48, DEADLINE, "the good file is taken")
 
@@ -59,14 +51,14 @@ def test_bad_file_fails_visibly(upperd: Upperd) -> None:
 def test_signal_alone_with_a_bad_file(upperd: Upperd) -> None:
     """SIGHUP without the check of the unit, and a bad file: the reason is in the status line until a good reload."""
     upperd.systemctl("start", "upperd")
-    configure(upperd, "max-children = 0\n")
+    upperd.configure("max-children = 0\n")
     upperd.systemctl("kill", "--kill-whom=main", "--signal=HUP", "upperd")
 
     wait_until(lambda: upperd.property("StatusText").startswith("reload failed: "), DEADLINE, "the status says so")
     assert "max-children is 0" in upperd.property("StatusText")
     assert is_settled(upperd)
 
-    configure(upperd, "")
+    upperd.configure("")
     upperd.systemctl("reload", "upperd")
     wait_until(lambda: upperd.property("StatusText").startswith("0 busy"), DEADLINE, "it is forgotten")
 
@@ -77,10 +69,10 @@ def test_many_in_a_row_and_two_at_once(upperd: Upperd) -> None:
     pid = upperd.main_pid()
     with asking(upperd) as clients:
         for number in range(RELOADS):
-            configure(upperd, f"max-children = {40 + number}\n")
+            upperd.configure(f"max-children = {40 + number}\n")
             upperd.systemctl("reload", "upperd")
         wait_for_progress(clients)
-        configure(upperd, "max-children = 20\n")
+        upperd.configure("max-children = 20\n")
         both = [upperd.machine.start("systemctl", "reload", "upperd") for _ in range(2)]
         for reload in both:
             with reload:

@@ -1,0 +1,44 @@
+"""A service that cannot start: it says why, tries again at its pace, and comes back by itself."""
+
+import errno
+import socket
+from contextlib import closing
+
+import pytest
+from installed import DEADLINE, Upperd, read_to_end
+from machine import wait_until
+
+FAILURES = {
+    "bad file": ("max-children = 0\n", "78", errno.EINVAL, "max-children is 0"),
+    "no such folder": ('socket = "/nowhere/upperd.sock"\n', "73", errno.ENOENT, "cannot listen on /nowhere"),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_reason_is_shown(upperd: Upperd, failure: str) -> None:
+    """A start that fails shows its reason in status and journal, with errno and the fixed exit code."""
+    config, status, number, text = FAILURES[failure]
+    upperd.without_socket_unit()
+    upperd.configure(config)
+    done = upperd.machine.run("systemctl", "start", "upperd", check=False)
+
+    assert done.returncode != 0
+    assert upperd.property("ExecMainStatus") == status
+    assert upperd.property("StatusErrno") == str(number)
+    assert text in upperd.property("StatusText")
+    assert text in upperd.journal()
+
+
+def test_socket_unit_outlives_failing_starts(upperd: Upperd) -> None:
+    """However often the service fails to start, its socket unit stays up, and its client is served in the end."""
+    upperd.configure("max-children = 0\n")
+    upperd.systemctl("start", "upperd.socket")
+    with closing(upperd.connect()) as client:
+        client.sendall(b"patience")
+        client.shutdown(socket.SHUT_WR)
+        wait_until(lambda: int(upperd.property("NRestarts")) >= 8, DEADLINE, "it has failed eight times")
+        assert upperd.systemctl("is-active", "upperd.socket") == "active"
+        upperd.configure("")
+
+        assert read_to_end(client) == "PATIENCE"
+    assert upperd.property("ActiveState") == "active"

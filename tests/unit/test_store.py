@@ -1,0 +1,31 @@
+"""The promises of the descriptor store's names."""
+
+import re
+import socket
+from pathlib import Path
+
+import pytest
+
+from upperd import store
+
+
+def test_name_is_the_sockets(tmp_path: Path) -> None:
+    """A path's name tells its socket from another one that is bound there later; where nothing is there is none."""
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as first, socket.socket(socket.AF_UNIX) as second:
+        first.bind(str(path))
+        name = store.path_name(str(path))
+        path.rename(tmp_path / "kept")  # so that its inode is not given again
+        second.bind(str(path))
+        assert store.path_name(str(path)) != name == store.path_name(str(tmp_path / "kept"))
+    with pytest.raises(FileNotFoundError):
+        store.path_name(str(tmp_path / "nothing"))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_name_is_one_that_the_manager_takes(host: str) -> None:
+    """A name is ASCII without colon or control character, at most 255 long (sd_notify(3)), and known as ours."""
+    name = store.address_name(host, 9999)
+    assert re.fullmatch(r"[!-9;-~]{1,255}", name)
+    assert store.is_stored(name)
+    assert not store.is_stored("upperd.socket")
