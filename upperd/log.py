@@ -1,4 +1,4 @@
-"""The log: to the journal with fields, else to standard error in lines.
+"""The log: to the journal with fields, else in lines, to syslog after --daemonize, else to standard error.
 
 The law: saying something never blocks the daemon and never fails it. What could not be said is counted in `lost`.
 Under systemd an entry goes to the journal's own socket (systemd.journal-fields(7), "Native Journal Protocol"), so that
@@ -16,6 +16,9 @@ ERROR, WARNING, INFO, DEBUG = 3, 4, 6, 7
 LEVELS = {"error": ERROR, "warning": WARNING, "info": INFO, "debug": DEBUG}
 
 JOURNAL_SOCKET = "/run/systemd/journal/socket"
+SYSLOG_SOCKET = "/dev/log"
+_SYSLOG_DAEMON = 3 << 3
+"""The facility of system daemons (RFC 3164, 4.1.1)."""
 _LINE = 4000
 """Bytes of a line at most: below PIPE_BUF, so that a pipe that is ready takes it whole."""
 
@@ -23,12 +26,17 @@ _LINE = 4000
 class Log:
     """Writes entries: an event from the closed list in upperd(8), a sentence, and fields."""
 
-    def __init__(self, level: str = "info", *, journal: bool = False) -> None:
-        """Entries less important than `level` are left out. `journal`: standard error is the journal."""
+    def __init__(self, level: str = "info", *, journal: bool = False, syslog: str = "") -> None:
+        """Entries less important than `level` are left out. `journal`: standard error is the journal.
+
+        `syslog`: the path of a datagram socket that takes all entries.
+        """
         self._level = LEVELS[level]
         self._journal = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) if journal else None
         if self._journal is not None:
             self._journal.setblocking(False)
+        self._syslog_path = syslog
+        self._syslog = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) if syslog else None
         self.lost = 0
 
     def set_level(self, level: str) -> None:
@@ -43,8 +51,10 @@ class Log:
         """Log one entry."""
         if level > self._level:
             return
-        if not self._send_to_journal(level, event, text, fields):
-            self._write_line(level, event, text, fields)
+        if self._syslog is not None:
+            self._send_to_syslog(self._syslog, _SYSLOG_DAEMON | level, _line(event, text, fields))
+        elif not self._send_to_journal(level, event, text, fields):
+            self._write_line(level, _line(event, text, fields))
 
     def _send_to_journal(self, level: int, event: str, text: str, fields: dict[str, object]) -> bool:
         if self._journal is None:
@@ -58,11 +68,18 @@ class Log:
             return False  # the journal is full or gone: the line on standard error is the second way
         return True
 
-    def _write_line(self, level: int, event: str, text: str, fields: dict[str, object]) -> None:
+    def _send_to_syslog(self, syslog: socket.socket, priority: int, line: str) -> None:
+        # By its path each time: a new syslogd has a new socket there.
+        message = f"<{priority}>upperd[{os.getpid()}]: {line}".encode("utf-8", "replace")[:_LINE]
+        try:
+            syslog.sendto(message, self._syslog_path)
+        except OSError:
+            self.lost += 1
+
+    def _write_line(self, level: int, shown: str) -> None:
         # Under systemd: the prefix that standard error is read with (sd-daemon(3)).
         prefix = f"<{level}>" if self._journal is not None else f"upperd[{os.getpid()}] "
-        shown = "".join(f" {name}={_printable(str(value))}" for name, value in fields.items())
-        line = f"{prefix}{event}: {_printable(text)}{shown}".encode("utf-8", "replace")[:_LINE] + b"\n"
+        line = f"{prefix}{shown}".encode("utf-8", "replace")[:_LINE] + b"\n"
         try:
             if not _takes_a_line(2):
                 self.lost += 1
@@ -70,6 +87,11 @@ class Log:
                 os.write(2, line)
         except OSError:
             self.lost += 1
+
+
+def _line(event: str, text: str, fields: dict[str, object]) -> str:
+    shown = "".join(f" {name}={_printable(str(value))}" for name, value in fields.items())
+    return f"{event}: {_printable(text)}{shown}"
 
 
 def _takes_a_line(descriptor: int) -> bool:

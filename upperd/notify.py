@@ -24,7 +24,7 @@ _MOST_DESCRIPTORS = 1024
 
 
 class ManagerError(Exception):
-    """A variable of the manager's protocol is malformed. The text names it."""
+    """What the manager said or passed is wrong. The text names it."""
 
 
 class Manager:
@@ -93,6 +93,13 @@ class Notifier:
     def is_connected(self) -> bool:
         """Whether there is somebody to notify."""
         return bool(self._address)
+
+    def close(self) -> None:
+        """Whom we notified is gone: nothing is sent any more."""
+        self._address = ""
+        if self._transport is not None:
+            self._transport.socket.close()
+            self._transport = None
 
     def send(self, *assignments: str, descriptors: Sequence[int] = ()) -> bool:
         """Send assignments such as "READY=1" in one message, and copies of `descriptors`. False: it was lost."""

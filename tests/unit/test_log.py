@@ -233,3 +233,35 @@ def test_full_everywhere(stderr: Stderr, to_journal: Log) -> None:
     stderr.fill()
     to_journal.write(ERROR, "end", "x")
     assert to_journal.lost == 1
+
+
+@pytest.fixture
+def to_syslog(tmp_path: Path) -> Iterator[Log]:
+    """A log to the syslog at `tmp_path`/log."""
+    subject = Log(syslog=str(tmp_path / "log"))
+    yield subject
+    assert subject._syslog is not None
+    subject._syslog.close()
+
+
+def test_syslog(stderr: Stderr, tmp_path: Path, to_syslog: Log) -> None:
+    """To syslog an entry is one datagram with facility daemon, level, name and pid; standard error has nothing."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslog:
+        syslog.bind(str(tmp_path / "log"))
+        to_syslog.write(ERROR, "end", "a\nb", peer_uid=1000)
+        assert syslog.recv(4096).decode() == f"<27>upperd[{os.getpid()}]: end: a\\nb peer_uid=1000"
+        to_syslog.write(INFO, "end", "x" * 10_000)
+        assert len(syslog.recv(65536)) == 4000
+    assert (stderr.read(), to_syslog.lost) == ("", 0)
+
+
+def test_syslog_made_anew(tmp_path: Path, to_syslog: Log) -> None:
+    """Entries while there is no syslog, or a full one, are counted; a new one gets the next entry."""
+    to_syslog.write(INFO, "end", "nobody")
+    assert to_syslog.lost == 1
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslog:
+        syslog.bind(str(tmp_path / "log"))
+        for _ in range(3000):
+            to_syslog.write(INFO, "end", "x")
+        assert syslog.recv(4096).endswith(b"end: x")
+    assert to_syslog.lost > 1

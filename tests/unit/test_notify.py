@@ -203,3 +203,14 @@ def test_environment_is_untouched(receiver: socket.socket, path: str) -> None:
     Notifier(f"{path}.none").send("READY=1")
     assert dict(os.environ) == before
     assert len(drain(receiver)) == 1
+
+
+@pytest.mark.parametrize("has_sent", [False, True])
+def test_closed(receiver: socket.socket, path: str, has_sent: bool) -> None:
+    """Once closed a notifier sends nothing, is connected to nobody, and nothing counts as lost."""
+    notifier = Notifier(path)
+    if has_sent:
+        notifier.send("READY=1")
+    notifier.close()
+    assert notifier.send("STATUS=x")
+    assert (notifier.is_connected, notifier.lost, len(drain(receiver))) == (False, 0, int(has_sent))
