@@ -13,12 +13,15 @@ import os
 import shlex
 import sys
 from importlib.util import find_spec
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from upperd import paths
 from upperd.notify import Manager, ManagerError, Notifier, take_environment
 from upperd.options import ConfigError, OptionError, Options, make_parser, read_config
 from upperd.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 EX_USAGE = 64
 EX_CONFIG = 78
@@ -27,25 +30,41 @@ EX_CONFIG = 78
 def main() -> int:
     """`upperd`: returns only where there is no daemon to become. Exit status 64: the command line, 78: the file."""
     words, check_only = sys.argv[1:], False
+    if "--inetd" in words:  # before anything is said
+        from upperd.inetd import keep_stream_clean
+
+        keep_stream_clean()
     notifier = Notifier(os.environ.get("NOTIFY_SOCKET", ""))
     try:
         flags = parse(words)
         check_only = flags.pop("check_config", False)
         config = flags.get("config", "")
+        live = _take_mode(flags)
         options = read_options(flags)
         if check_only:
             print(f"upperd: {config or 'the command line'} is valid")
             return 0
         settings = make_settings(options, take_environment(os.environ, os.getpid()))
+        settings.arguments = shlex.join(words)
+        settings.titles = _folder_of("setproctitle")
+        return live(settings)
     except (OptionError, ManagerError) as error:
         if not check_only:
             number = error.errno if isinstance(error, OptionError) else errno.EINVAL
             notifier.send(f"STATUS={error}", f"ERRNO={number}")
         print(f"upperd: {error}\nTry 'upperd --help' or man 8 upperd.", file=sys.stderr)
         return status_of(error)
-    settings.arguments = shlex.join(words)
-    settings.titles = _folder_of("setproctitle")
-    _become_parent(settings)
+
+
+def _take_mode(flags: dict[str, Any]) -> Callable[[Settings], int]:
+    """What to be: the daemon's parent, or who serves one connection."""
+    # Imported by who wants it: it is not little.
+    if flags.pop("inetd", False):
+        from upperd import inetd
+
+        inetd.refuse_options(flags)
+        return inetd.serve
+    return _become_parent
 
 
 def status_of(error: OptionError | ManagerError) -> int:

@@ -145,7 +145,7 @@ def _complaint(sock: socket.socket) -> str:
     if sock.type != socket.SOCK_STREAM:
         return f"is not a stream socket (ListenStream=) but {sock.type.name}"
     if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-        return "does not listen: upperd takes listening sockets (Accept=no), not connections"
+        return "does not listen: upperd takes listening sockets (Accept=no); for a connection, start it with --inetd"
     return ""
 
 

@@ -114,6 +114,7 @@ def make_parser() -> argparse.ArgumentParser:
         _add_flag(parser, option.name, option.default, dict(option.metadata))
     parser.add_argument("--config", metavar="FILE", help="read options from this TOML file; flags win")
     parser.add_argument("--check-config", action="store_true", help="check flags and file, and exit")
+    parser.add_argument("--inetd", action="store_true", help="serve the one connection on standard input, and exit")
     parser.add_argument("--version", action="version", version=f"upperd {__version__}")
     return parser
 
