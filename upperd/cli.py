@@ -57,13 +57,18 @@ def main() -> int:
 
 
 def _take_mode(flags: dict[str, Any]) -> Callable[[Settings], int]:
-    """What to be: the daemon's parent, or who serves one connection."""
-    # Imported by who wants it: it is not little.
+    """What to be: the daemon's parent here, or in the background, or who serves one connection."""
+    # Imported by who wants it: neither is little.
     if flags.pop("inetd", False):
         from upperd import inetd
 
         inetd.refuse_options(flags)
         return inetd.serve
+    if flags.pop("daemonize", False):
+        from upperd import daemonize
+
+        daemonize.refuse_supervised(os.environ)
+        return lambda settings: daemonize.start(settings, flags, _lean_command)
     return _become_parent
 
 
@@ -106,6 +111,7 @@ def make_settings(options: Options, manager: Manager | None = None) -> Settings:
     settings.tcp = options.tcp
     settings.fallback = "" if options.no_fallback else paths.FALLBACK_TCP
     settings.scoreboard = options.scoreboard
+    settings.pid_file = options.pid_file
     settings.max_children = options.max_children
     settings.spare_children = options.spare_children
     settings.connections_per_child = options.connections_per_child
@@ -137,12 +143,18 @@ def _folder_of(package: str) -> str:
 
 
 def _become_parent(settings: Settings) -> NoReturn:
+    command = _lean_command(settings)
+    os.execv(command[0], command)
+
+
+def _lean_command(settings: Settings) -> list[str]:
+    """The words to exec; what the parent is to find in its environment is put there."""
     own = os.path.dirname(os.path.abspath(__file__))
     path = dict.fromkeys((os.path.dirname(own), os.path.dirname(_folder_of("sdnotify"))))
     lean = [sys.executable, "-I", "-S", os.path.join(own, "lean.py"), os.pathsep.join(path)]
     # Every function of C is looked up now, in the parent, not by each child when it calls it first (ld.so(8)).
     os.environ["LD_BIND_NOW"] = "1"
-    os.execv(sys.executable, lean + settings.words())
+    return lean + settings.words()
 
 
 if __name__ == "__main__":

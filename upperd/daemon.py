@@ -7,7 +7,7 @@
             server.py      UnixServer, TCPServer ── handler.py ── transform.py
             parent.py      forks, reaps, tops up, drains ── child.py, children.py, link.py, drain.py, throttle.py,
                            observer.py
-            reporter.py    what to say ── notify.py, log.py
+            reporter.py    what to say ── notify.py, log.py, pidfile.py
 
 The life, as `run` has it: listen, first spare children, READY=1, the loop, SIGTERM, STOPPING=1, drain, end.
 """
@@ -31,6 +31,7 @@ from upperd.log import Log
 from upperd.notify import Notifier
 from upperd.opening import Opening, too_few_children
 from upperd.parent import Parent
+from upperd.pidfile import PidFile, PidFileError
 from upperd.rehearsal import rehearse
 from upperd.reload import CHANGEABLE, FIXED, Reload, ReloadError, changes
 from upperd.reporter import Reporter
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 EX_OK = 0
 EX_SOFTWARE = 70
 EX_CANTCREAT = 73
-"""Nothing to listen on can be had."""
+"""Nothing to listen on can be had, or no pid file."""
 EX_TEMPFAIL = 75
 """Another daemon is running."""
 EX_CONFIG = 78
@@ -55,7 +56,8 @@ class Daemon:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._log = Log(settings.log_level, journal=settings.journal)
+        self._log = Log(settings.log_level, journal=settings.journal, syslog=settings.syslog)
+        self._pid_file = PidFile(settings.pid_file)
         self._notifier = Notifier(settings.notify_socket)
         self._opening = Opening(settings, self._log, self._notifier)
         self._listeners = self._opening.opened
@@ -76,6 +78,10 @@ class Daemon:
         # Whoever stops us before the loop turns is obeyed when it does.
         self._parent: Parent | None = None
         self._signals = SharedSignals(self._on_signal)
+        try:
+            self._pid_file.write()
+        except PidFileError as error:
+            return self._fail(error)
         self._set_title = titles.load(self._settings.titles)
         self._warm_up()
         if self._set_title is not None:
@@ -87,6 +93,7 @@ class Daemon:
             self._announce()
             self._serve(parent)
         self._drain(parent)
+        self._pid_file.remove()
         return EX_OK
 
     # Beginning
@@ -161,6 +168,8 @@ class Daemon:
         where = ", ".join(listener.describe() for listener in self._listeners)
         self._log.write(log.INFO, "ready", f"upperd {__version__} on {where}", pid=os.getpid())
         self._notifier.send("READY=1", f"STATUS={self._reporter.status()}")
+        if self._settings.starter:
+            self._notifier.close()
 
     # Serving
 
@@ -274,14 +283,19 @@ class Daemon:
         )
         self._opening.close()
 
-    def _fail(self, error: listeners.ListenerError) -> int:
+    def _fail(self, error: listeners.ListenerError | PidFileError) -> int:
         """Say why there is no daemon: to the manager, and in the log."""
-        self._notifier.send(f"STATUS={error}", f"ERRNO={error.errno}")
+        status = _exit_status(error)
+        self._notifier.send(f"STATUS={error}", f"ERRNO={error.errno}", f"EXIT_STATUS={status}")
         self._log.write(log.ERROR, "exiting", str(error))
         self._opening.close()
-        if isinstance(error, listeners.AlreadyRunningError):
-            return EX_TEMPFAIL
-        return EX_CONFIG if isinstance(error, listeners.ActivationError) else EX_CANTCREAT
+        return status
+
+
+def _exit_status(error: Exception) -> int:
+    if isinstance(error, listeners.AlreadyRunningError):
+        return EX_TEMPFAIL
+    return EX_CONFIG if isinstance(error, listeners.ActivationError) else EX_CANTCREAT
 
 
 def main(words: list[str]) -> int:

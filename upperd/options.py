@@ -60,6 +60,7 @@ class Options:
         False, "", "keep the listeners that are bound in the manager's descriptor store across a restart"
     )
     scoreboard: str = _option("", "FILE", "keep the statistics in this file (default: beside the socket)")
+    pid_file: str = _option("", "FILE", "write the daemon's pid to this file")
     log_level: str = _option("info", "LEVEL", "log what is as important as this", choices=tuple(log.LEVELS))
 
     def __post_init__(self) -> None:
@@ -114,7 +115,9 @@ def make_parser() -> argparse.ArgumentParser:
         _add_flag(parser, option.name, option.default, dict(option.metadata))
     parser.add_argument("--config", metavar="FILE", help="read options from this TOML file; flags win")
     parser.add_argument("--check-config", action="store_true", help="check flags and file, and exit")
-    parser.add_argument("--inetd", action="store_true", help="serve the one connection on standard input, and exit")
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--inetd", action="store_true", help="serve the one connection on standard input, and exit")
+    mode.add_argument("--daemonize", action="store_true", help="go into the background (not under systemd)")
     parser.add_argument("--version", action="version", version=f"upperd {__version__}")
     return parser
 

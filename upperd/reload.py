@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 CHANGEABLE = ("max_children", "spare_children", "connections_per_child", "drain_timeout", "idle_exit", "log_level")
 """The settings that a reload changes."""
-FIXED = ("socket", "no_socket", "tcp", "fallback", "scoreboard", "store_listeners")
+FIXED = ("socket", "no_socket", "tcp", "fallback", "scoreboard", "pid_file", "store_listeners")
 """Those that take a restart."""
 
 _ANSWER = 65536

@@ -26,6 +26,7 @@ class Settings:
     """HOST:PORT to bind where the path cannot be had; empty: fail then."""
     scoreboard: str = ""
     """The file; empty: beside the first Unix socket."""
+    pid_file: str = ""
     max_children: int = 0
     spare_children: int = 0
     connections_per_child: int = 0
@@ -38,6 +39,8 @@ class Settings:
     log_level: str = "info"
     journal: bool = False
     """Whether standard error is the journal."""
+    syslog: str = ""
+    """The datagram socket of syslog, to log to in its stead; empty: none."""
     listeners: str = ""
     """Sockets passed by the manager: "3=name:4=name", names without ":" by their definition."""
     arguments: str = ""
@@ -47,6 +50,8 @@ class Settings:
     warning: str = ""
     """What the launcher found and could not log."""
     notify_socket: str = ""
+    starter: bool = False
+    """Whether that is the socket of who started us with --daemonize: it waits for READY=1, and is gone then."""
     watchdog_usec: int = 0
 
     def words(self) -> list[str]:

@@ -275,7 +275,7 @@ def test_standard_input_is_closed() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["--socket", "x"], ["--tcp", "localhost:1"], ["--max-children", "2"]]
+    "words", [["--socket", "x"], ["--tcp", "localhost:1"], ["--max-children", "2"], ["--pid-file", "x"]]
 )
 def test_options_without_meaning_are_refused(words: list[str]) -> None:
     """An option about listening or children is refused by its name, with the reason and status 64."""

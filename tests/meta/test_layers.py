@@ -13,10 +13,10 @@ import upperd
 
 PACKAGE = Path(upperd.__file__).parent
 RANKS = [
-    *("__init__", "transform", "scoreboard", "paths", "locks", "store", "listeners", "tcp", "notify"),
+    *("__init__", "transform", "scoreboard", "paths", "locks", "pidfile", "store", "listeners", "tcp", "notify"),
     *("settings", "log", "options", "opening", "idle", "titles"),
     *("throttle", "link", "child", "children", "drain", "observer", "passing", "parent", "reload", "handler"),
-    *("server", "rehearsal", "reporter", "inetd", "daemon", "lean", "cli", "recheck", "snapshot"),
+    *("server", "rehearsal", "reporter", "inetd", "daemonize", "daemon", "lean", "cli", "recheck", "snapshot"),
     *("client", "view", "ctl", "demo"),
 ]
 """From the lowest to the highest: a module imports only what stands before it."""
@@ -64,6 +64,6 @@ def test_parent_is_lean() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     modules, hooks, threads = json.loads(done.stdout)
     heavy = {"argparse", "logging", "json", "dataclasses", "typing", "re", "tomllib", "psutil", "inspect", "asyncio"}
-    heavy |= {"upperd.inetd"}
+    heavy |= {"daemon", "upperd.inetd", "upperd.daemonize"}
     assert heavy & set(modules) == set()
     assert (hooks, threads) == (0, 1)

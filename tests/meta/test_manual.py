@@ -13,10 +13,12 @@ from upperd.observer import End
 ROOT = Path(__file__).parents[2]
 MANUAL = (ROOT / "man/upperd.8").read_text()
 CTL_MANUAL = (ROOT / "man/upperctl.1").read_text()
+OTHERS = ["config", "check_config", "inetd", "daemonize"]
+"""Options of the command line that are no keys of the file."""
 PLAIN = re.sub(r"[^A-Za-z0-9_]+", " ", MANUAL).split()
 
 
-@pytest.mark.parametrize("option", [option.name for option in fields(options.Options)] + ["config", "check_config"])
+@pytest.mark.parametrize("option", [option.name for option in fields(options.Options)] + OTHERS)
 def test_option_is_documented(option: str) -> None:
     """Every option of the program stands in the manual, in its synopsis and with a text, and with its default."""
     assert len(re.findall(rf"Fl -{options.flag(option)}\b", MANUAL)) >= 2
@@ -29,7 +31,7 @@ def test_option_is_documented(option: str) -> None:
 def test_no_option_is_invented() -> None:
     """The manual names no option that the program has not."""
     known = {options.flag(option.name) for option in fields(options.Options)}
-    known |= {"config", "check-config", "version", "help"}
+    known |= {options.flag(name) for name in OTHERS} | {"version", "help"}
     assert set(re.findall(r"Fl -([a-z-]+)", MANUAL)) <= known
 
 
@@ -90,7 +92,7 @@ def _exit_statuses(*modules: str) -> set[int]:
 def test_exit_statuses_are_documented() -> None:
     """Every exit status of both programs stands in its manual."""
     documented = {int(number) for number in re.findall(r"^\.It (\d+)$", MANUAL, re.MULTILINE)}
-    assert _exit_statuses("cli", "daemon", "child") <= documented
+    assert _exit_statuses("cli", "daemon", "child", "inetd", "daemonize") <= documented
     documented = {int(number) for number in re.findall(r"^\.It (\d+)$", CTL_MANUAL, re.MULTILINE)}
     assert _exit_statuses("ctl", "client") <= documented
 

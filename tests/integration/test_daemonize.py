@@ -1,0 +1,318 @@
+"""`upperd --daemonize --pid-file FILE`: into the background, the SysV way."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import resource
+import select
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from running import DEADLINE, ask_on, run_to_end, running, wait_until
+
+from upperd import daemonize, locks, scoreboard, snapshot
+
+CTL = [sys.executable, "-m", "upperd.ctl"]
+LAUNCHER = """
+import sys
+from upperd import cli, log
+log.SYSLOG_SOCKET, cli.sys.argv = sys.argv[1], ["upperd", *sys.argv[2:]]
+{patch}
+sys.exit(cli.main())
+"""
+"""The command, but for where syslog is: a test has a socket of its own there."""
+ENVIRON = {name: value for name, value in os.environ.items() if name not in daemonize._SUPERVISED}
+
+
+class Host:
+    """A host without systemd: a folder for everything, a syslog, and the daemons that were started on it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = folder / "upperd.sock"
+        self.pid_file = folder / "upperd.pid"
+        self.syslog = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.syslog.bind(str(folder / "log.sock"))
+        self.syslog.settimeout(DEADLINE)
+
+    def start(self, *options: str, patch: str = "", **more: Any) -> subprocess.CompletedProcess[str]:
+        """What an init script does; returns when the starter does."""
+        words = ["--daemonize", "--socket", str(self.path), "--no-fallback", "--pid-file", str(self.pid_file), *options]
+        command = [sys.executable, "-c", LAUNCHER.format(patch=patch), str(self.folder / "log.sock"), *words]
+        more = {"env": ENVIRON, "stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, **more}
+        return subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=DEADLINE, **more)
+
+    @property
+    def pid(self) -> int:
+        return int(self.pid_file.read_text())
+
+    @property
+    def board(self) -> snapshot.Snapshot:
+        return snapshot.read(str(self.folder / "scoreboard"))
+
+    def log(self) -> str:
+        """All that has reached syslog."""
+        self.syslog.setblocking(False)
+        entries = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                entries.append(self.syslog.recv(4096).decode())
+        return "\n".join(entries)
+
+    def ask(self, data: bytes) -> bytes:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(DEADLINE)
+            client.connect(str(self.path))
+            return ask_on(client, data)
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """Signal the daemon that the pid file names, and wait for its end."""
+        self._end(self.pid, number)
+
+    def _end(self, pid: int, number: signal.Signals) -> None:
+        process = os.pidfd_open(pid)
+        try:
+            signal.pidfd_send_signal(process, number)
+            assert select.select([process], [], [], DEADLINE)[0], "it ends"
+        finally:
+            os.close(process)
+
+    def status(self) -> int:
+        """The exit status of `upperctl status`."""
+        return subprocess.run([*CTL, "status", "--socket", str(self.path)], stdout=subprocess.DEVNULL).returncode
+
+    def close(self) -> None:
+        """Leave no daemon behind, whatever its pid file says."""
+        with contextlib.suppress(OSError):
+            pid = locks.holder(f"{self.path}.lock")
+            if pid:
+                self._end(pid, signal.SIGKILL)
+        self.syslog.close()
+
+
+@pytest.fixture
+def host(folder: Path) -> Iterator[Host]:
+    host = Host(folder)
+    yield host
+    host.close()
+
+
+def test_life_of_a_sysv_service(host: Host) -> None:
+    """Start, status 0, an answer, a second start that fails with 75 and changes nothing, stop, status 3."""
+    assert host.start().returncode == 0
+    assert (host.status(), host.ask(b"x")) == (0, b"X")
+    before = (host.pid_file.stat().st_ino, host.pid_file.stat().st_mtime_ns)
+    again = host.start()
+    assert (again.returncode, again.stderr) == (75, f"upperd: already running (pid {host.pid}) on {host.path}\n")
+    assert (host.pid_file.stat().st_ino, host.pid_file.stat().st_mtime_ns) == before
+    assert (host.status(), host.ask(b"x")) == (0, b"X")
+    host.end()
+    assert (host.pid_file.exists(), host.path.exists(), host.status()) == (False, False, 3)
+
+
+def test_start_returns_when_the_daemon_is_ready(host: Host) -> None:
+    """When the starter has returned the pid file stands and every spare child waits, each time."""
+    for _ in range(5):
+        done = host.start("--spare-children", "3")
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        board = host.board
+        assert (board.spare, board.header["phase"], board.header["pid"]) == (3, scoreboard.READY, host.pid)
+        host.end()
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "reason"),
+    [
+        (["--socket", "/nowhere/s"], 73, "cannot listen on /nowhere/s: No such file or directory: make the folder"),
+        (["--tcp", "192.0.2.1:1"], 73, "not a loopback address"),
+        (["--pid-file", "/nowhere/p"], 73, "cannot write the pid file /nowhere/p: No such file or directory"),
+        (["--max-children", "0"], 64, "max-children is 0"),
+    ],
+)
+def test_failure_is_shown(host: Host, options: list[str], status: int, reason: str) -> None:
+    """A start that fails exits with the daemon's own status and says its own reason; nothing is left."""
+    done = host.start(*options)
+    assert done.returncode == status
+    assert done.stderr.startswith("upperd: ")
+    assert reason in done.stderr
+    assert (host.path.exists(), host.pid_file.exists()) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [(["/bin/false"], "ended before it was ready"), (["/nowhere/python"], "background: [Errno 2] No such file")],
+)
+def test_end_without_a_word(host: Host, command: list[str], reason: str) -> None:
+    """A daemon that dies before it could say anything does not keep the starter waiting: status 70, and a hint."""
+    done = host.start(patch=f"cli._lean_command = lambda settings: {command}")
+    assert done.returncode == 70
+    assert reason in done.stderr
+
+
+@pytest.mark.parametrize(("umask", "shown", "mode"), [(0, 0o022, 0o640), (0o077, 0o077, 0o600), (0o007, 0o007, 0o660)])
+def test_umask(host: Host, umask: int, shown: int, mode: int) -> None:
+    """The umask is the starter's, but never 0, so that not everybody may write to the socket; core limits stay."""
+    limit = resource.getrlimit(resource.RLIMIT_CORE)
+    assert host.start(umask=umask).returncode == 0
+    words = Path(f"/proc/{host.pid}/status").read_text()
+    assert re.findall(r"Umask:\s*(\d+)", words) == [f"{shown:04o}"]
+    assert stat.S_IMODE(host.path.stat().st_mode) == mode
+    assert stat.S_IMODE(host.pid_file.stat().st_mode) == 0o644
+    assert resource.prlimit(host.pid, resource.RLIMIT_CORE) == limit
+
+
+def test_folder_of_the_starter_does_not_matter(host: Host) -> None:
+    """Relative paths, on the command line and in the file, are the starter's, at a reload too; the daemon is in /."""
+    words = ["--pid-file", "upperd.pid", "--socket", "upperd.sock", "--config", "c.toml"]
+    (host.folder / "c.toml").write_text('max-children = 7\nscoreboard = "board"\n')
+    assert host.start(*words, cwd=host.folder).returncode == 0
+    assert os.readlink(f"/proc/{host.pid}/cwd") == "/"
+    assert host.ask(b"x") == b"X"
+    board = str(host.folder / "board")
+    assert snapshot.read(board).header["max_children"] == 7
+    (host.folder / "c.toml").write_text('max-children = 9\nscoreboard = "board"\n')
+    os.kill(host.pid, signal.SIGHUP)
+    wait_until(lambda: snapshot.read(board).header["max_children"] == 9, "a reload finds the file")
+    host.end()
+    said = host.log()
+    assert "reload: max-children 7 -> 9" in said
+    assert "takes a restart" not in said
+    assert (host.pid_file.exists(), host.path.exists()) == (False, False)
+
+
+def test_session_of_its_own(host: Host) -> None:
+    """The daemon has left the starter's session, and leads none, so no terminal can become its own."""
+    assert host.start().returncode == 0
+    assert os.getsid(host.pid) not in (os.getsid(0), host.pid)
+
+
+@pytest.mark.parametrize("closed", ["", "<&-", ">&-", "<&- >&-"])
+def test_descriptors(host: Host, closed: str) -> None:
+    """Standard streams are /dev/null, however the starter had them; nothing is inherited, and children are as ever."""
+    reading, writing = os.pipe()
+    command = [sys.executable, "-c", LAUNCHER.format(patch=""), str(host.folder / "log.sock"), "--daemonize"]
+    command += ["--socket", str(host.path), "--pid-file", str(host.pid_file)]
+    script = ["sh", "-c", f'exec "$@" {closed}', "sh", *command]
+    subprocess.run(script, env=ENVIRON, pass_fds=[writing], check=True, timeout=DEADLINE)
+    os.close(writing)
+    # Its end of file: nobody holds the other end any more.
+    assert (select.select([reading], [], [], DEADLINE)[0], os.read(reading, 1)) == ([reading], b"")
+    os.close(reading)
+    spare = next(child["pid"] for child in host.board.children if child["waiting"])
+    for pid in (host.pid, spare):
+        assert [os.readlink(f"/proc/{pid}/fd/{number}") for number in (0, 1, 2)] == ["/dev/null"] * 3
+    wait_until(lambda: len(os.listdir(f"/proc/{spare}/fd")) == 8, "a child has what any child has (test_inheritance)")
+
+
+def test_stale_pid_file(host: Host) -> None:
+    """After SIGKILL the pid file that is left does not keep the next daemon from starting, or from writing its own."""
+    assert host.start().returncode == 0
+    first = host.pid
+    host.end(signal.SIGKILL)
+    assert (host.pid, host.path.exists()) == (first, True)
+    assert host.start().returncode == 0
+    assert (host.pid != first, host.ask(b"x")) == (True, b"X")
+
+
+def test_link_as_pid_file_is_not_followed(host: Host) -> None:
+    """A link that somebody planted is replaced; what it points to stays as it was."""
+    (host.folder / "precious").write_text("1\n")
+    host.pid_file.symlink_to(host.folder / "precious")
+    assert host.start().returncode == 0
+    assert (host.pid_file.is_symlink(), (host.folder / "precious").read_text()) == (False, "1\n")
+    host.end()
+    assert (host.folder / "precious").exists()
+
+
+def test_no_other_file_is_overwritten(host: Host) -> None:
+    """A file that holds no pid is left alone: the start fails with 73 and names it."""
+    host.pid_file.write_text("root:x:0:0\n")
+    done = host.start()
+    assert (done.returncode, "is there and is not a pid file" in done.stderr) == (73, True)
+    assert host.pid_file.read_text() == "root:x:0:0\n"
+    assert not host.path.exists()
+
+
+@pytest.mark.parametrize("left", ["ours", "another's"])
+def test_pid_file_in_the_foreground(folder: Path, left: str) -> None:
+    """Without --daemonize it is written, too; at the end it is removed if it still tells that pid, else left."""
+    pid_file = folder / "p"
+    with running(folder, "--pid-file", str(pid_file)) as daemon:
+        assert pid_file.read_text() == f"{daemon.pid}\n"
+        assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
+        if left == "another's":
+            pid_file.write_text("1\n")
+        assert daemon.stop() == 0
+    assert pid_file.exists() == (left == "another's")
+
+
+def test_log_goes_to_syslog(host: Host) -> None:
+    """Entries are datagrams of RFC 3164 with facility daemon, the level, and our name and pid."""
+    assert host.start().returncode == 0
+    pid = host.pid
+    assert host.syslog.recv(4096).startswith(f"<30>upperd[{pid}]: ready: upperd ".encode())
+    assert host.ask(b"x") == b"X"
+    assert re.match(rb"<30>upperd\[%d\]: end: child \d+ served 1 of uid .* bytes_in=1 " % pid, host.syslog.recv(4096))
+    assert host.start().returncode == 75
+    assert re.match(rb"<27>upperd\[\d+\]: exiting: already running", host.syslog.recv(4096))
+
+
+@pytest.mark.parametrize("trouble", ["missing", "never read"])
+def test_syslog_in_trouble(host: Host, trouble: str) -> None:
+    """A syslog that is missing, or that nobody reads, neither stops nor slows the daemon; lost entries are counted."""
+    if trouble == "missing":
+        (host.folder / "log.sock").unlink()
+    assert host.start().returncode == 0
+    assert [host.ask(b"x") for _ in range(50)] == [b"X"] * 50
+    assert host.ask(b"y") == b"Y"
+    wait_until(lambda: host.board.header["records_lost"] > 0 or host.ask(b"x") != b"X", "lost entries are counted")
+
+
+@pytest.mark.parametrize("variable", ["NOTIFY_SOCKET", "LISTEN_FDS", "INVOCATION_ID"])
+def test_refused_under_systemd(folder: Path, variable: str) -> None:
+    """Where systemd supervises, the start is refused with status 64, the variable, and what to do."""
+    status, said = run_to_end(folder, "--daemonize", "--socket", str(folder / "s"), **{**ENVIRON, variable: "1"})
+    assert status == 64
+    assert "systemd supervises this process: use Type=notify without --daemonize" in said
+    assert list(folder.iterdir()) == []
+
+
+def test_starter_is_forgotten(host: Host) -> None:
+    """After READY=1 nothing is sent to the starter's address, whoever has it by then."""
+    patch = (
+        "from upperd import daemonize\n"
+        "await_, name = daemonize._await, lambda notices: notices.getsockname()[1:].decode()\n"
+        "daemonize._await = lambda line, notices: print(name(notices)) or await_(line, notices)"
+    )
+    done = host.start(patch=patch)
+    assert done.returncode == 0
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heir:
+        heir.bind(f"\0{done.stdout.strip()}")
+        for _ in range(3):
+            assert host.ask(b"x") == b"X"
+        host.end()
+        heir.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            heir.recv(4096)
+
+
+def test_stranger_is_not_believed() -> None:
+    """A notice from another process than the daemon says nothing."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notices:
+        notices.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        notices.bind("")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stranger:
+            for _ in range(2):
+                stranger.sendto(b"READY=1", notices.getsockname())
+        assert daemonize._receive(notices, os.getpid() + 1) == b""
+        assert daemonize._receive(notices, os.getpid()) == b"READY=1"
+        assert daemonize._receive(notices, os.getpid()) is None

@@ -1,0 +1,68 @@
+"""The units of the manual that start a process for each connection (Accept=yes)."""
+
+import json
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from installed import CHECKOUT, DEADLINE, Upperd, read_to_end
+from machine import wait_until
+
+MANUAL = (CHECKOUT / "man/upperd.8").read_text()
+SOCKET = "/run/upper.sock"
+SOCKET_UNIT = f"[Socket]\nListenStream={SOCKET}\nAccept=yes\n"
+
+
+@pytest.fixture(params=["socket", "null"])
+def accepting(upperd: Upperd, request: pytest.FixtureRequest) -> Iterator[Upperd]:
+    """The example of the manual, started: with StandardInput=socket as it is there, and without."""
+    [service] = re.findall(r"\n(\[Service\]\nExecStart=\S+ --inetd\n.*?)\.Ed\n", MANUAL, re.DOTALL)
+    folder = Path(upperd.machine.path("/run/systemd/system"))
+    folder.joinpath("upper.socket").write_text(SOCKET_UNIT)
+    folder.joinpath("upper@.service").write_text(service.replace("Input=socket", f"Input={request.param}"))
+    upperd.systemctl("daemon-reload")
+    upperd.systemctl("start", "upper.socket")
+    yield upperd
+    upperd.systemctl("stop", "upper.socket", "upper@*.service")
+
+
+def connect(upperd: Upperd) -> socket.socket:
+    """A client's connection, served from now on."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(DEADLINE)
+    connection.connect(upperd.machine.path(SOCKET))
+    connection.sendall(b"x")
+    assert connection.recv(2) == b"X"
+    return connection
+
+
+def records(upperd: Upperd) -> list[dict[str, str]]:
+    """What the journal has about the ends of all connections, of this invocation of the socket."""
+    upperd.machine.run("journalctl", "--sync")
+    lines = upperd.machine.output("journalctl", "--output=json", "--all", "UPPERD_EVENT=end", "UPPERD_LISTENER=0")
+    found = [json.loads(line) for line in lines.splitlines()]
+    return [record for record in found if record["_SYSTEMD_UNIT"].startswith("upper@")]
+
+
+def test_each_connection_has_a_process(accepting: Upperd) -> None:
+    """Clients are answered, and the end of each is a record with fields in the journal of its own unit."""
+    before = len(records(accepting))
+    with closing(connect(accepting)) as one, closing(connect(accepting)) as two:
+        for connection in (one, two):
+            connection.shutdown(socket.SHUT_WR)
+            assert read_to_end(connection) == ""
+    wait_until(lambda: len(records(accepting)) == before + 2, DEADLINE, "there are two records more")
+    assert len({record["_SYSTEMD_UNIT"] for record in records(accepting)[before:]}) == 2
+    assert {record["UPPERD_OUTCOME"] for record in records(accepting)[before:]} == {"done"}
+
+
+def test_stop_ends_a_quiet_connection(accepting: Upperd) -> None:
+    """When the manager stops the service a quiet connection is ended in order, and the unit has not failed."""
+    with closing(connect(accepting)) as connection:
+        accepting.systemctl("stop", "upper@*.service")
+        assert read_to_end(connection) == ""
+    assert records(accepting)[-1]["UPPERD_OUTCOME"] == "quiet"
+    assert accepting.systemctl("list-units", "--failed", "--no-legend", "upper@*.service") == ""

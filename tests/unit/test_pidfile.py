@@ -1,0 +1,98 @@
+"""The promises of the pid file: whole or not there, never through a link, and never anybody else's."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from upperd.pidfile import PidFile, PidFileError
+
+OURS = f"{os.getpid()}\n"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the pid file is to be."""
+    return tmp_path / "upperd.pid"
+
+
+def test_life(path: Path) -> None:
+    """It holds the pid and a newline, with mode 0644 under any umask; nothing else is left, and at the end nothing."""
+    mask = os.umask(0o777)
+    try:
+        subject = PidFile(str(path))
+        subject.write()
+    finally:
+        os.umask(mask)
+    assert (path.read_text(), path.stat().st_mode & 0o7777) == (OURS, 0o644)
+    assert list(path.parent.iterdir()) == [path]
+    subject.remove()
+    assert list(path.parent.iterdir()) == []
+
+
+def test_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a path nothing is written or removed."""
+    monkeypatch.chdir(tmp_path)
+    subject = PidFile("")
+    subject.write()
+    subject.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("before", ["", "1\n", "4194304", " 7 \n"])
+def test_stale_one_is_replaced(path: Path, before: str) -> None:
+    """A file that holds a pid, or nothing, is replaced; whoever has it open still reads what he opened."""
+    path.write_text(before)
+    with path.open() as reader:
+        PidFile(str(path)).write()
+        assert reader.read() == before
+    assert path.read_text() == OURS
+
+
+@pytest.mark.parametrize("target", ["precious", "missing", "."])
+def test_link_is_replaced(path: Path, target: str) -> None:
+    """A link to whatever it may be is replaced, not followed."""
+    (path.parent / "precious").write_text("1\n")
+    path.symlink_to(target)
+    PidFile(str(path)).write()
+    assert (path.is_symlink(), path.read_text()) == (False, OURS)
+    assert (path.parent / "precious").read_text() == "1\n"
+    assert not (path.parent / "missing").exists()
+
+
+def test_link_in_the_place_of_the_temporary_file(path: Path) -> None:
+    """A link that waits where the file is first written is removed, not followed."""
+    (path.parent / f".{path.name}.{os.getpid()}").symlink_to("precious")
+    PidFile(str(path)).write()
+    assert [found.name for found in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("kind", ["text", "folder", "fifo"])
+def test_anything_else_is_refused(path: Path, kind: str) -> None:
+    """What is there and holds no pid is left alone, and named; nothing waits for it, nothing is left beside it."""
+    {"text": lambda: path.write_text("12 monkeys"), "folder": path.mkdir, "fifo": lambda: os.mkfifo(path)}[kind]()
+    with pytest.raises(PidFileError, match="upperd.pid is there and is not a pid file: remove it, or choose another"):
+        PidFile(str(path)).write()
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_folder_is_missing(tmp_path: Path) -> None:
+    """Without its folder the error names the file and the reason, and carries the number."""
+    with pytest.raises(PidFileError, match="cannot write the pid file .*/x/p: No such file") as raised:
+        PidFile(str(tmp_path / "x/p")).write()
+    assert raised.value.errno == 2
+
+
+@pytest.mark.parametrize("after", ["1\n", "", "link", "gone"])
+def test_not_ours_any_more(path: Path, after: str) -> None:
+    """At the end a file that tells another pid, or none, or is a link by now, is left; one that is gone is no error."""
+    subject = PidFile(str(path))
+    subject.write()
+    path.unlink()
+    if after == "link":
+        (path.parent / "other").write_text(OURS)
+        path.symlink_to("other")
+    elif after != "gone":
+        path.write_text(after)
+    subject.remove()
+    assert (path.exists() or path.is_symlink()) == (after != "gone")
