@@ -22,7 +22,7 @@ def settings(**changed: object) -> Settings:
 def test_every_option_is_changeable_or_fixed() -> None:
     """Each setting that comes from an option is either taken over by a reload or named as one that takes a restart."""
     from_the_manager = {"default_socket", "journal", "listeners", "arguments", "titles", "warning", "notify_socket"}
-    from_the_manager |= {"watchdog_usec"}
+    from_the_manager |= {"watchdog_usec", "starter", "syslog"}
     assert set(CHANGEABLE) | set(FIXED) == set(Settings.__annotations__) - from_the_manager
 
 
