@@ -13,6 +13,10 @@ from socketserver import BaseRequestHandler
 from upperd.scoreboard import RESET
 from upperd.transform import UpperCaser
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 FIRST_READ = 448
 """Bytes: what Python's allocator of small objects still holds. A short message touches no page of malloc's."""
 LARGE_READ = 65536
@@ -32,7 +36,12 @@ class UpperHandler(BaseRequestHandler):
     """Sends every byte back in upper case, as soon as it can be known."""
 
     def setup(self) -> None:
-        self.slot = getattr(self.server, "slot", None) or _NoSlot()
+        server: Any = self.server
+        # Not getattr(): the text of the name is a page that each child would write to.
+        try:
+            self.slot = server.slot or _NoSlot()
+        except AttributeError:
+            self.slot = _NoSlot()
 
     def handle(self) -> None:
         """Serve the connection to its end. A peer that goes away is no error."""

@@ -66,6 +66,8 @@ class Parent:
         self._cast: list[Child] = []
         """The child of each server that is forked for it."""
         self._held: dict[int, int] = {}
+        self._closed: dict[int, list[tuple[int, int]]] = {}
+        """What a child of each server closes: made once, in one place, because a child writes to all of it."""
         self._throttle = Throttle()
         self._drain: Drain | None = None
         self._retirement: Repeat | None = None
@@ -340,12 +342,17 @@ class Parent:
             own = [*self._link.parent_descriptors(), self._epoll.fileno(), *self._children.pidfds()]
             own += [other.socket.fileno() for other in self.servers if other is not server]
             return [(descriptor, descriptor + 1) for descriptor in own if descriptor >= 0]
+        if passed is None and server.listener in self._closed:
+            return self._closed[server.listener]
         keep = [0, 1, 2, server.socket.fileno(), *self._link.child_descriptors()]
         if passed is not None:
             keep.append(passed[0].fileno())
         keep.sort()
         gaps = [(low + 1, high) for low, high in pairwise(keep) if high - low > 1]
-        return [*gaps, (keep[-1] + 1, self._table_end)]
+        gaps.append((keep[-1] + 1, self._table_end))
+        if passed is None:
+            self._closed[server.listener] = gaps
+        return gaps
 
     # Connections that were accepted already
 

@@ -233,6 +233,8 @@ class Scoreboard:
             self._free[:0] = range(slots - 1, before - 1, -1)
             self["slots"] = slots
             self._states = memoryview(self._map)[STATES : STATES + slots]
+            # Bound once, by the parent: the method of the class is a page that each child would write to.
+            self._states_now = self._states.tobytes
 
     def __getitem__(self, field: str) -> int:
         return int(self._words[HEADER[field]])
@@ -296,9 +298,8 @@ class Scoreboard:
 
     def take(self, index: int, listener: int) -> bool:
         """The child of the slot has taken a connection from `listener`. Returns whether to wake the parent for it."""
-        states = self._states
-        states[index] = BUSY
-        return states.tobytes().count(WAITING + listener) < self._words[_POKE_BELOW]
+        self._states[index] = BUSY
+        return self._states_now().count(WAITING + listener) < self._words[_POKE_BELOW]
 
     def set_state(self, index: int, state: int) -> None:
         """FREE, BUSY, or WAITING + the number of the listener."""

@@ -70,8 +70,8 @@ class PreforkingMixIn(socketserver.ForkingMixIn, _Base):
 
     listener = 0
     """The number of our listener in the scoreboard."""
-    slot: scoreboard.Slot | None = None
-    """In a child: its row of the scoreboard."""
+    slot: scoreboard.Slot | None
+    """In a child: its row of the scoreboard. Elsewhere None."""
     parent: Parent | None = None
     """Who keeps our children. Made when it is needed first, unless several servers share one."""
 
@@ -80,6 +80,10 @@ class PreforkingMixIn(socketserver.ForkingMixIn, _Base):
         self._prepare_shutdown()
 
     def _prepare_shutdown(self) -> None:
+        # No attribute of the class stands behind what a child asks for: PEP 659 would not know what to do then, and
+        # the look-up would write to the name and to the default.
+        self.slot = None
+        self._family = int(self.address_family)
         self._stopping = False
         self._stopped = threading.Event()
         self._stopped.set()
@@ -140,7 +144,7 @@ class PreforkingMixIn(socketserver.ForkingMixIn, _Base):
 
     def peer_credentials(self, request: Any) -> tuple[int, int, int]:
         """The peer's uid, gid and pid when it connected (unix(7), SO_PEERCRED); UNKNOWN each where none can be had."""
-        if self.address_family != _AF_UNIX:
+        if self._family != _AF_UNIX:
             return UNKNOWN, UNKNOWN, UNKNOWN
         pid, uid, gid = _unpack_credentials(request.getsockopt(_SOL_SOCKET, _SO_PEERCRED, 12))
         return uid, gid, pid
@@ -168,22 +172,24 @@ class PreforkingMixIn(socketserver.ForkingMixIn, _Base):
 class _UpperServer(PreforkingMixIn):
     """What the Unix and the TCP server of upperd share: an adopted listener, and the way they drain."""
 
-    input_ended = False
+    input_ended: bool
     """In a child: the handler is to read no more from its connection."""
 
     def __init__(self, listener: socket.socket, handler: Callable[..., Any]) -> None:
         """Serve the listening socket `listener`, whoever made it."""
         # Not TCPServer's constructor, which makes a socket of its own and binds it.
         socketserver.BaseServer.__init__(self, listener.getsockname(), handler)
+        self.address_family = int(listener.family)
         self._prepare_shutdown()
         self.socket = listener
-        self.address_family = self._family = int(listener.family)
-        self.slot = None
+        # Bound once, by the parent: the method of the class is a page that each child would write to.
+        self._accept = listener._accept  # type: ignore[attr-defined]
+        self.input_ended = False
         self.listener = 0
 
     def get_request(self) -> tuple[Any, Any]:
         """Accept a connection, as the bare socket of C: socket.accept() turns numbers into enums, some sixty pages."""
-        descriptor, address = self.socket._accept()  # type: ignore[attr-defined]
+        descriptor, address = self._accept()
         return BareSocket(self._family, _SOCK_STREAM, 0, descriptor), address
 
     def shutdown_request(self, request: Any) -> None:
