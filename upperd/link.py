@@ -86,6 +86,9 @@ class Link:
         """
         try:
             setpgid(0, self._group)
+            if not self._group:
+                # We found it. The parent does the same, but may be killed before it comes to that.
+                fcntl.fcntl(self.lifeline, fcntl.F_SETOWN, -os.getpid())
         except OSError:
             self._watch_parent_alone()  # the group's last member ended at this moment
         return getppid() == self.parent
@@ -118,15 +121,18 @@ class Link:
                 self._group = 0
         return self._group != 0
 
-    def own_signals(self, pid: int) -> None:
-        """In the parent: child `pid` founds the group to which SIGIO goes (so does it, too: whoever is first)."""
+    def own_signals(self, pid: int) -> bool:
+        """In the parent: child `pid` founds the group to which SIGIO goes (so does it, too: whoever is first).
+
+        False: it has ended already, and the next one is to found another.
+        """
         try:
             os.setpgid(pid, pid)
             fcntl.fcntl(self.lifeline, fcntl.F_SETOWN, -pid)
         except OSError:
-            return  # it has ended already; the next one founds another
+            return False
         self._group = pid
-
+        return True
 
     def take_passed(self) -> tuple[int, int] | None:
         """In the parent: the next connection passed up, as (listener, descriptor); None where there is none.

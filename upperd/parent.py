@@ -302,8 +302,7 @@ class Parent:
                     leave(live(index, slot, signals, close, passed))
                 pids.append(pid)
                 if not founded:
-                    self._link.own_signals(pid)
-                    founded = True
+                    founded = self._link.own_signals(pid)
         for (index, _), pid in zip(rows, pids, strict=False):
             self.board.born(index, pid)
             self._held[server.listener] += 1

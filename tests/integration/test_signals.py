@@ -1,5 +1,6 @@
 """Whose signal is whose, and what a child inherits."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -31,6 +32,29 @@ def test_children_end_when_the_parent_is_killed(daemon: Daemon) -> None:
         wait_until(lambda: not any(_lives(pid) for pid in children), "all children end")
     with socket.socket(socket.AF_UNIX) as client, pytest.raises(ConnectionRefusedError):
         client.connect(str(daemon.path))
+
+
+@pytest.mark.parametrize("spare", [1, 8])
+def test_parent_killed_while_it_forks(folder: Path, spare: int) -> None:
+    """At whatever moment the parent is killed, its first forks included, none of its children outlives it."""
+    for round in range(12):
+        with running(folder, "--spare-children", str(spare), ready=False) as daemon:
+            while len(daemon.children()) <= round % min(spare, 3) and daemon.process.poll() is None:
+                os.sched_yield()  # as soon as there is one: what could go wrong is over in a moment
+            daemon.signal(signal.SIGKILL)
+            daemon.wait()
+            mark = f"socket={daemon.path}\0".encode()
+            wait_until(lambda: not _processes_with(mark), f"all children end (round {round})")  # noqa: B023
+
+
+def _processes_with(mark: bytes) -> list[Path]:
+    """The processes whose command line has this word; nobody else's has."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if mark in path.read_bytes():
+                found.append(path)
+    return found
 
 
 def _lives(pid: int) -> bool:
