@@ -151,7 +151,11 @@ def _lean_command(settings: Settings) -> list[str]:
     """The words to exec; what the parent is to find in its environment is put there."""
     own = os.path.dirname(os.path.abspath(__file__))
     path = dict.fromkeys((os.path.dirname(own), os.path.dirname(_folder_of("sdnotify"))))
-    lean = [sys.executable, "-I", "-S", os.path.join(own, "lean.py"), os.pathsep.join(path)]
+    lean = [sys.executable, "-s", "-P", "-S", os.path.join(own, "lean.py"), os.pathsep.join(path)]
+    # What `-I` would do, but for the allocator: see packing.py.
+    for name in [name for name in os.environ if name.startswith("PYTHON")]:
+        del os.environ[name]
+    os.environ["PYTHONMALLOC"] = "malloc"
     # Every function of C is looked up now, in the parent, not by each child when it calls it first (ld.so(8)).
     os.environ["LD_BIND_NOW"] = "1"
     return lean + settings.words()

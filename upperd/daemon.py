@@ -14,7 +14,6 @@ The life, as `run` has it: listen, first spare children, READY=1, the loop, SIGT
 
 from __future__ import annotations
 
-import gc
 import os
 import select
 import signal
@@ -32,10 +31,10 @@ from upperd.notify import Notifier
 from upperd.opening import Opening, too_few_children
 from upperd.parent import Parent
 from upperd.pidfile import PidFile, PidFileError
-from upperd.rehearsal import rehearse
 from upperd.reload import CHANGEABLE, FIXED, Reload, ReloadError, changes
 from upperd.reporter import Reporter
 from upperd.server import LINGER_SECONDS, TCPServer, UnixServer
+from upperd.warmup import warm_up
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,8 +72,6 @@ class Daemon:
             self._opening.open_all()
         except listeners.ListenerError as error:
             return self._fail(error)
-        self._board = self._make_scoreboard()
-        self._describe()
         # Whoever stops us before the loop turns is obeyed when it does.
         self._parent: Parent | None = None
         self._signals = SharedSignals(self._on_signal)
@@ -83,10 +80,15 @@ class Daemon:
         except PidFileError as error:
             return self._fail(error)
         self._set_title = titles.load(self._settings.titles)
-        self._warm_up()
+        try:
+            warm_up(self._make_server, self._signals, self._set_title)
+        except OSError as error:
+            self._log.write(log.DEBUG, "starting", f"not warmed up: {error}")
         if self._set_title is not None:
             self._set_title(titles.MAIN)
             _set_name()  # which it has changed, too
+        self._board = self._make_scoreboard()
+        self._describe()
         self._parent = parent = self._make_parent()
         if not self._stop_requests:
             parent.top_up()
@@ -122,16 +124,6 @@ class Daemon:
             board[name] = getattr(settings, name)
         board["drain_timeout_usec"] = int(settings.drain_timeout * 1e6)
 
-    def _warm_up(self) -> None:
-        """Do once what every child would do for the first time; then keep the collector from touching it."""
-        gc.collect()
-        gc.disable()
-        try:
-            rehearse(self._make_server, self._signals, self._set_title)
-        except OSError as error:
-            self._log.write(log.DEBUG, "starting", f"not warmed up: {error}")
-        gc.freeze()
-
     def _make_parent(self) -> Parent:
         settings = self._settings
         self._reporter = Reporter(self._board, self._log, self._notifier, settings.watchdog_usec)
@@ -142,7 +134,7 @@ class Daemon:
             observer=self._reporter,
             set_title=self._set_title,
         )
-        parent.keep_descriptors = False
+        parent.inheritance.keeps_the_rest = False
         parent.signals = self._signals
         reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)

@@ -1,9 +1,10 @@
 """The front door of the lean parent. The launcher (cli.py) execs this very file:
 
-    python3 -I -S .../upperd/lean.py PATH NAME=VALUE ...
+    python3 -s -P -S .../upperd/lean.py PATH NAME=VALUE ...
 
-`-I -S`: no environment variable, no user's site, no `.pth` file decides what is in the process, and nothing is imported
-but what is named. Two things are done here before the daemon is imported, and nowhere else:
+No user's site, no `.pth` file decides what is in the process, and nothing is imported but what is named. Nor does an
+environment variable: it is `-I` in all but PYTHONMALLOC, which the launcher sets when it has removed every variable of
+Python's (packing.py says what for). Two things are done here before the daemon is imported, and nowhere else:
 
 - the import path is what the launcher says in PATH (our package, and where sdnotify is);
 - `threading` registers no hook to be run after a fork. socketserver imports it, its hook puts right the locks and the

@@ -12,13 +12,13 @@ import os
 import select
 import socket
 import time
-from itertools import pairwise
 from signal import SIGKILL
 
 from upperd import scoreboard
 from upperd.child import DRAIN, EX_OSERR, RETIRE, Child, Signals
 from upperd.children import Children, Living, send
 from upperd.drain import FIRST_REPEAT, Drain, Repeat
+from upperd.inheritance import Inheritance
 from upperd.link import Link
 from upperd.observer import End, Observer
 from upperd.passing import Passing
@@ -56,8 +56,6 @@ class Parent:
         self.spare_children = spare_children
         self.observer = observer or Observer()
         self._set_title = set_title
-        self.keep_descriptors = True
-        """Whether children keep what else the program has open, as under the stock ForkingMixIn."""
         self.signals = Signals()
         self.timers: list[Callable[[float], float | None]] = []
         """Called at every turn with the time; each returns when the next turn is wanted at the latest."""
@@ -66,8 +64,6 @@ class Parent:
         self._cast: list[Child] = []
         """The child of each server that is forked for it."""
         self._held: dict[int, int] = {}
-        self._closed: dict[int, list[tuple[int, int]]] = {}
-        """What a child of each server closes: made once, in one place, because a child writes to all of it."""
         self._throttle = Throttle()
         self._drain: Drain | None = None
         self._retirement: Repeat | None = None
@@ -78,9 +74,9 @@ class Parent:
         self._happened = True
         """Whether anything happened in the last turn."""
         self._link = Link()
-        self._table_end = os.sysconf("SC_OPEN_MAX")
         self._epoll = select.epoll()
         self._children = Children(self._epoll)
+        self.inheritance = Inheritance(self._link, self._epoll, self._children, self.servers)
         self._passing = Passing(self._link, self._epoll)
         self._watched: dict[int, Callable[[], object]] = {self._link.passing_descriptor(): self._passing.take}
         self.watch(self._link.poke_descriptor, self._link.poked)
@@ -283,7 +279,7 @@ class Parent:
 
     def _fork(self, server: Server, count: int, passed: tuple[socket.socket, object] | None = None) -> bool:
         """Fork `count` children for `server`. False: it failed, and forking is throttled."""
-        child, signals, close = self._cast[server.listener], self.signals, self._not_the_childs(server, passed)
+        child, signals, close = self._cast[server.listener], self.signals, self.inheritance.not_for(server, passed)
         state = scoreboard.BUSY if passed else scoreboard.WAITING + server.listener
         live, leave = child.live, os._exit
         rows = [self.board.claim(server.listener, state) for _ in range(count)]
@@ -332,26 +328,6 @@ class Parent:
         pause = self._throttle.failed(time.monotonic())
         if pause is not None:
             self.observer.throttled(reason, pause)
-
-    def _not_the_childs(
-        self, server: Server, passed: tuple[socket.socket, object] | None
-    ) -> list[tuple[int, int]]:
-        """The ranges of descriptors that a child of `server` closes first thing."""
-        if self.keep_descriptors:
-            own = [*self._link.parent_descriptors(), self._epoll.fileno(), *self._children.pidfds()]
-            own += [other.socket.fileno() for other in self.servers if other is not server]
-            return [(descriptor, descriptor + 1) for descriptor in own if descriptor >= 0]
-        if passed is None and server.listener in self._closed:
-            return self._closed[server.listener]
-        keep = [0, 1, 2, server.socket.fileno(), *self._link.child_descriptors()]
-        if passed is not None:
-            keep.append(passed[0].fileno())
-        keep.sort()
-        gaps = [(low + 1, high) for low, high in pairwise(keep) if high - low > 1]
-        gaps.append((keep[-1] + 1, self._table_end))
-        if passed is None:
-            self._closed[server.listener] = gaps
-        return gaps
 
     # Connections that were accepted already
 

@@ -27,8 +27,9 @@ def rehearse(
     make_server: Callable[[socket.socket], Server],
     signals: SharedSignals,
     set_title: Callable[[str], object] | None = None,
+    rounds: int = ROUNDS,
 ) -> None:
-    """Serve ROUNDS short connections in this process. Raises OSError where no socket can be had."""
+    """Serve `rounds` short connections in this process. Raises OSError where no socket can be had."""
     board = scoreboard.Scoreboard(slots=1)
     board["poke_below"] = 2
     link = Link(is_rehearsal=True)
@@ -39,7 +40,7 @@ def rehearse(
         server = make_server(listener)
         server.connections_per_child = 1  # or it would wait for a second one
         nothing = (listener.fileno(), listener.fileno())
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
                 client.connect(listener.getsockname())
                 client.sendall(b"rehearsal\n")
