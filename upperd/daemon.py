@@ -2,12 +2,13 @@
 
     cli.py ── exec ──> lean.py ──> daemon.py
                                       │
-            listeners.py   what to listen on, and what of it is ours
-            scoreboard.py  the table in shared memory
+            opening.py     what to open: listeners.py, tcp.py (store.py), scoreboard.py
+            warmup.py      what is done once before the first fork ── rehearsal.py, packing.py, titles.py
             server.py      UnixServer, TCPServer ── handler.py ── transform.py
-            parent.py      forks, reaps, tops up, drains ── child.py, children.py, link.py, drain.py, throttle.py,
-                           observer.py
-            reporter.py    what to say ── notify.py, log.py, pidfile.py
+            parent.py      forks, reaps, tops up, drains ── child.py, children.py, link.py, passing.py, inheritance.py,
+                           drain.py, throttle.py, observer.py
+            reload.py      SIGHUP ── recheck.py, a process of its own;  idle.py  when to leave
+            reporter.py    what to say ── notify.py, log.py
 
 The life, as `run` has it: listen, first spare children, READY=1, the loop, SIGTERM, STOPPING=1, drain, end.
 """
@@ -15,23 +16,22 @@ The life, as `run` has it: listen, first spare children, READY=1, the loop, SIGT
 from __future__ import annotations
 
 import os
-import select
 import signal
 import socket
 import sys
 import time
 
-from upperd import __version__, listeners, locks, log, paths, scoreboard, settings, titles
+from upperd import __version__, listeners, log, scoreboard, settings, titles
 from upperd.child import SharedSignals
 from upperd.drain import CUT_SECONDS
 from upperd.handler import UpperHandler
-from upperd.idle import Idle
+from upperd.idle import Idle, may_leave
 from upperd.log import Log
 from upperd.notify import Notifier
-from upperd.opening import Opening, too_few_children
+from upperd.opening import Opening, open_scoreboard
 from upperd.parent import Parent
 from upperd.pidfile import PidFile, PidFileError
-from upperd.reload import CHANGEABLE, FIXED, Reload, ReloadError, changes
+from upperd.reload import Reload
 from upperd.reporter import Reporter
 from upperd.server import LINGER_SECONDS, TCPServer, UnixServer
 from upperd.warmup import warm_up
@@ -60,7 +60,6 @@ class Daemon:
         self._notifier = Notifier(settings.notify_socket)
         self._opening = Opening(settings, self._log, self._notifier)
         self._listeners = self._opening.opened
-        self._scoreboard_lock = -1
         self._stop_requests = 0
         self._reload_requests = 0
 
@@ -87,7 +86,7 @@ class Daemon:
         if self._set_title is not None:
             self._set_title(titles.MAIN)
             _set_name()  # which it has changed, too
-        self._board = self._make_scoreboard()
+        self._board, self._scoreboard_lock = open_scoreboard(self._settings, self._listeners, self._log)
         self._describe()
         self._parent = parent = self._make_parent()
         if not self._stop_requests:
@@ -99,23 +98,6 @@ class Daemon:
         return EX_OK
 
     # Beginning
-
-    def _make_scoreboard(self) -> scoreboard.Scoreboard:
-        """The file, else anonymous memory: no statistics from outside are better than no service."""
-        settings = self._settings
-        unix = [listener.path for listener in self._listeners if listener.path]
-        path = settings.scoreboard or paths.scoreboard_of(unix[0] if unix else settings.socket)
-        try:
-            if not settings.scoreboard and not unix:
-                paths.make_default_folder(settings.socket, os.geteuid())
-            self._scoreboard_lock = locks.take(paths.lock_of(path))
-            board = scoreboard.Scoreboard(path, settings.max_children)
-        except (OSError, paths.FolderError, locks.LockedError) as error:
-            reason = f"no scoreboard at {path}: {error}; upperctl will have no statistics"
-            self._log.write(log.WARNING, "starting", reason)
-            board = scoreboard.Scoreboard(None, settings.max_children)
-        board.describe(__version__, [listener.describe() for listener in self._listeners])
-        return board
 
     def _describe(self) -> None:
         """Write the settings that stand in the scoreboard."""
@@ -142,7 +124,7 @@ class Daemon:
         parent.watch(reading, lambda: self._woken(os.read(reading, 512)))
         for listener in self._listeners:
             parent.add(self._make_server(listener.socket))
-        self._reload = Reload(parent, self._settings.arguments, self._reloaded)
+        self._reload = Reload(parent, self._settings, self._log, self._follow, self._reloaded)
         self._idle = Idle(self._board, 0.0, parent.stop, time.monotonic())
         self._set_idle_exit(parent)
         return parent
@@ -168,23 +150,10 @@ class Daemon:
     def _serve(self, parent: Parent) -> None:
         """Serve until we are told to end, or nobody needs us."""
         parent.run()
-        while not self._stop_requests and not self._leave_idle(parent):
+        while not self._stop_requests and not may_leave(parent, [listener.socket for listener in self._listeners]):
             parent.run()
-
-    def _leave_idle(self, parent: Parent) -> bool:
-        """Leave, unless somebody came at this very moment: who is in a queue starts us again, who was taken is served.
-
-        Returns whether we may.
-        """
-        if not parent.withdraw():
-            return False
-        queue = select.poll()
-        for listener in self._listeners:
-            queue.register(listener.socket, select.POLLIN)
-        if queue.poll(0):
-            return False
-        self._log.write(log.INFO, "idle", f"nothing to do for {self._settings.idle_exit:g} s")
-        return True
+        if not self._stop_requests:
+            self._log.write(log.INFO, "idle", f"nothing to do for {self._settings.idle_exit:g} s")
 
     def _set_idle_exit(self, parent: Parent) -> None:
         """Take the setting, where somebody would start us again."""
@@ -203,32 +172,18 @@ class Daemon:
             self._notifier.send("RELOADING=1", f"MONOTONIC_USEC={now_usec}", "STATUS=reloading")
             self._reload.begin()
 
-    def _reloaded(self, outcome: Settings | ReloadError) -> None:
-        """Take what a reload has found; tell the manager in any case that it is over."""
-        if isinstance(outcome, ReloadError):
-            problem = str(outcome)
-        elif outcome.max_children < len(self._listeners):
-            problem = too_few_children(outcome.max_children, len(self._listeners))
-        else:
-            problem = ""
-            self._apply(outcome)
-        if problem:
-            self._log.write(log.ERROR, "reload", f"{problem}; the old settings stay")
+    def _follow(self) -> None:
+        """Do as the settings say, which a reload has changed."""
+        assert self._parent is not None
+        self._log.set_level(self._settings.log_level)
+        self._set_idle_exit(self._parent)
+        self._set_limits(self._parent)
+
+    def _reloaded(self, problem: str) -> None:
+        """A reload is over: tell the manager in any case."""
         if not self._stop_requests:
             self._reporter.phase = f"reload failed: {problem}" if problem else ""
             self._notifier.send("READY=1", f"STATUS={self._reporter.status()}")
-
-    def _apply(self, new: Settings) -> None:
-        old = self._settings
-        self._log.write(log.INFO, "reload", changes(old, new, CHANGEABLE) or "nothing has changed")
-        if ignored := changes(old, new, FIXED):
-            self._log.write(log.WARNING, "reload", f"{ignored}: takes a restart, ignoring")
-        for name in CHANGEABLE:
-            setattr(old, name, getattr(new, name))
-        self._log.set_level(new.log_level)
-        assert self._parent is not None
-        self._set_idle_exit(self._parent)
-        self._set_limits(self._parent)
 
     def _set_limits(self, parent: Parent) -> None:
         """Have the parent, its servers and the scoreboard follow the settings."""

@@ -1,16 +1,20 @@
 """When nobody needs the daemon any more, and it may leave to be started again by its next client.
 
-The law: policy only. It is asked at every turn of the parent's loop. Times are seconds of `time.monotonic`, and those
-of the scoreboard the microseconds of the same clock.
+`Idle` is asked at every turn of the parent's loop. Times are seconds of `time.monotonic`, and those of the scoreboard
+the microseconds of the same clock.
 """
 
 from __future__ import annotations
 
+import select
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from upperd import scoreboard
+    from upperd.parent import Parent
 
 
 class Idle:
@@ -40,3 +44,16 @@ class Idle:
         else:
             # A child that is reused may have served meanwhile without waking anybody.
             self._since = max(self._since, self._board.last_active_usec() / 1e6)
+
+
+def may_leave(parent: Parent, listening: list[socket.socket]) -> bool:
+    """Withdraw every child that waits; whether nobody has come at this very moment.
+
+    Who was accepted is served; who is in a queue by now need not wait for a manager to start us again.
+    """
+    if not parent.withdraw():
+        return False
+    queue = select.poll()
+    for sock in listening:
+        queue.register(sock, select.POLLIN)
+    return not queue.poll(0)

@@ -1,13 +1,14 @@
-"""On which sockets to listen: those that are passed, else the path, else (or beside it) TCP.
+"""What a daemon opens when it starts: its listeners, and its scoreboard.
 
-The law: policy only. How one listens is in listeners.py and tcp.py.
+On which sockets to listen: those that are passed, else the path, else (or beside it) TCP. The law: policy only. How one
+listens is in listeners.py and tcp.py.
 """
 
 from __future__ import annotations
 
 import os
 
-from upperd import listeners, log
+from upperd import __version__, listeners, locks, log, paths, scoreboard
 from upperd.tcp import bind_tcp
 
 TYPE_CHECKING = False
@@ -85,6 +86,27 @@ class Opening:
         for listener in [*self.opened, *self._stored.values()]:
             listener.unlink()
             listener.close()
+
+
+def open_scoreboard(settings: Settings, opened: list[Listener], log_to: Log) -> tuple[scoreboard.Scoreboard, int]:
+    """The scoreboard, and the descriptor of its lock (-1: there is none).
+
+    A file, else anonymous memory: no statistics from outside are better than no service.
+    """
+    lock = -1
+    unix = [listener.path for listener in opened if listener.path]
+    path = settings.scoreboard or paths.scoreboard_of(unix[0] if unix else settings.socket)
+    try:
+        if not settings.scoreboard and not unix:
+            paths.make_default_folder(settings.socket, os.geteuid())
+        lock = locks.take(paths.lock_of(path))
+        board = scoreboard.Scoreboard(path, settings.max_children)
+    except (OSError, paths.FolderError, locks.LockedError) as error:
+        reason = f"no scoreboard at {path}: {error}; upperctl will have no statistics"
+        log_to.write(log.WARNING, "starting", reason)
+        board = scoreboard.Scoreboard(None, settings.max_children)
+    board.describe(__version__, [listener.describe() for listener in opened])
+    return board, lock
 
 
 def too_few_children(max_children: int, count: int) -> str:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import os
 import sys
 
-from upperd import settings
+from upperd import log, settings
+from upperd.opening import too_few_children
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from upperd.log import Log
     from upperd.parent import Parent
     from upperd.settings import Settings
 
@@ -33,12 +35,21 @@ class ReloadError(Exception):
 
 
 class Reload:
-    """The reloads of one daemon."""
+    """The reloads of one daemon: a check, and what follows from it."""
 
-    def __init__(self, parent: Parent, arguments: str, done: Callable[[Settings | ReloadError], object]) -> None:
-        """`arguments`: the launcher's command line. `done` is called at the end of each reload."""
+    def __init__(
+        self,
+        parent: Parent,
+        settings: Settings,
+        log_to: Log,
+        follow: Callable[[], object],
+        done: Callable[[str], object],
+    ) -> None:
+        """`follow` is called when `settings` have changed, `done` at the end in any case, with what was wrong or ""."""
         self._parent = parent
-        self._arguments = arguments
+        self._settings = settings
+        self._log = log_to
+        self._follow = follow
         self._done = done
         self._is_under_way = False
         self._is_wanted_again = False
@@ -51,12 +62,12 @@ class Reload:
         try:
             self._start()
         except OSError as error:
-            self._done(ReloadError(f"the check cannot be started: {error.strerror}"))
+            self._end(f"the check cannot be started: {error.strerror}")
 
     def _start(self) -> None:
         folder = os.path.dirname(os.path.abspath(__file__))
         # The import path is what lean.py was given as its first argument.
-        command = [sys.executable, "-I", "-S", f"{folder}/recheck.py", sys.argv[1], self._arguments]
+        command = [sys.executable, "-I", "-S", f"{folder}/recheck.py", sys.argv[1], self._settings.arguments]
         reading, writing = os.pipe2(os.O_CLOEXEC)
         try:
             # posix_spawn(3) and not fork(): it copies nothing of us.
@@ -77,18 +88,41 @@ class Reload:
         answer = os.read(reading, _ANSWER).decode("utf-8", "surrogateescape")
         os.close(reading)
         self._is_under_way = False
-        self._done(_outcome(status, answer))
+        self._end(self._take(status, answer))
         if self._is_wanted_again:
             self._is_wanted_again = False
             self.begin()
 
+    def _take(self, status: int, answer: str) -> str:
+        """Take the new settings over; or say what is wrong with them."""
+        try:
+            new = _outcome(status, answer)
+        except ReloadError as error:
+            return str(error)
+        listeners = len(self._parent.servers)
+        if new.max_children < listeners:
+            return too_few_children(new.max_children, listeners)
+        self._log.write(log.INFO, "reload", changes(self._settings, new, CHANGEABLE) or "nothing has changed")
+        if ignored := changes(self._settings, new, FIXED):
+            self._log.write(log.WARNING, "reload", f"{ignored}: takes a restart, ignoring")
+        for name in CHANGEABLE:
+            setattr(self._settings, name, getattr(new, name))
+        self._follow()
+        return ""
 
-def _outcome(status: int, answer: str) -> Settings | ReloadError:
+    def _end(self, problem: str) -> None:
+        if problem:
+            self._log.write(log.ERROR, "reload", f"{problem}; the old settings stay")
+        self._done(problem)
+
+
+def _outcome(status: int, answer: str) -> Settings:
+    """The settings that a check has found. Raises ReloadError."""
     if status == 0:
         return settings.parse(answer.splitlines())
     if os.WIFSIGNALED(status):
-        return ReloadError(f"the check was ended by signal {os.WTERMSIG(status)}: can the file be read?")
-    return ReloadError(answer.strip() or f"the check ended with exit status {os.WEXITSTATUS(status)}")
+        raise ReloadError(f"the check was ended by signal {os.WTERMSIG(status)}: can the file be read?")
+    raise ReloadError(answer.strip() or f"the check ended with exit status {os.WEXITSTATUS(status)}")
 
 
 def changes(old: Settings, new: Settings, names: tuple[str, ...]) -> str:
