@@ -139,10 +139,25 @@ class Daemon:
         """Wait for its end; return the exit status."""
         return self.process.wait(DEADLINE)
 
+    def kill(self) -> None:
+        """SIGKILL, and wait until the children have ended, too: one may still take a connection on its way out."""
+        children = self.children()
+        self.signal(signal.SIGKILL)
+        self.wait()
+        wait_until(lambda: not any(map(lives, children)), "all children end")
+
     def stop(self) -> int:
         """SIGTERM, and wait."""
         self.signal(signal.SIGTERM)
         return self.wait()
+
+
+def lives(pid: int) -> bool:
+    """Whether the process is there, and not a zombie (proc(5), stat)."""
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def ask_on(connection: socket.socket, data: bytes) -> bytes:

@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from running import Daemon, running, wait_until
+from running import Daemon, lives, running, wait_until
 
 
 def test_sigterm_to_a_child_ends_that_child_only(daemon: Daemon) -> None:
@@ -29,7 +29,7 @@ def test_children_end_when_the_parent_is_killed(daemon: Daemon) -> None:
         daemon.signal(signal.SIGKILL)
         daemon.wait()
         assert busy.recv(1) == b""
-        wait_until(lambda: not any(_lives(pid) for pid in children), "all children end")
+        wait_until(lambda: not any(lives(pid) for pid in children), "all children end")
     with socket.socket(socket.AF_UNIX) as client, pytest.raises(ConnectionRefusedError):
         client.connect(str(daemon.path))
 
@@ -55,13 +55,6 @@ def _processes_with(mark: bytes) -> list[Path]:
             if mark in path.read_bytes():
                 found.append(path)
     return found
-
-
-def _lives(pid: int) -> bool:
-    try:
-        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def test_child_holds_only_what_is_its_own(folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import socket
 from pathlib import Path
 from typing import Any
@@ -38,8 +37,7 @@ def test_queue_outlives_the_daemon(folder: Path) -> None:
     with running(folder, "--store-listeners") as daemon:
         stored = _stored(daemon, 1)
         inode = daemon.path.stat().st_ino
-        daemon.signal(signal.SIGKILL)
-        daemon.wait()
+        daemon.kill()
         client = _queue(daemon.path)
     with client, running(folder, **_restart(folder, stored)) as daemon:
         assert read_to_end(client) == b"QUEUED"
@@ -66,8 +64,7 @@ def test_path_that_is_another_by_now(folder: Path) -> None:
     with running(folder, "--store-listeners") as daemon:
         stored = _stored(daemon, 1)
         name = next(iter(stored))
-        daemon.signal(signal.SIGKILL)
-        daemon.wait()
+        daemon.kill()
         daemon.path.unlink()
     with running(folder, **_restart(folder, stored)) as daemon:
         assert daemon.ask(b"x") == b"X"
@@ -84,8 +81,7 @@ def test_tcp_listener_is_stored_too(folder: Path) -> None:
     address = f"127.0.0.1:{port}"
     with running(folder, "--store-listeners", "--tcp", address) as daemon:
         stored = _stored(daemon, 2)
-        daemon.signal(signal.SIGKILL)
-        daemon.wait()
+        daemon.kill()
         client = socket.create_connection(("127.0.0.1", port), DEADLINE)
         client.sendall(b"queued")
         client.shutdown(socket.SHUT_WR)
@@ -107,8 +103,7 @@ def test_socket_unit_wins(folder: Path) -> None:
     """Where a socket unit passes listeners, those of the store are dropped: the unit's path is the one that counts."""
     with running(folder, "--store-listeners") as daemon:
         stored = _stored(daemon, 1)
-        daemon.signal(signal.SIGKILL)
-        daemon.wait()
+        daemon.kill()
     (name,) = stored
     with socket.socket(socket.AF_UNIX) as unit:
         daemon.path.unlink()
