@@ -1,5 +1,6 @@
 """What the journal has about each child that ended."""
 
+import pytest
 from installed import DEADLINE, Upperd
 from machine import wait_until
 
@@ -29,17 +30,22 @@ def test_ended_child_is_a_record(upperd: Upperd) -> None:
     assert record["_SYSTEMD_UNIT"] == "upperd.service"
 
 
-def test_killed_child_is_an_error(upperd: Upperd) -> None:
-    """A child that a signal kills is a record of level error or worse, and the rest go on."""
+@pytest.mark.parametrize("name", ["SEGV", "KILL"])
+def test_killed_child_is_an_error(upperd: Upperd, name: str) -> None:
+    """A child that a signal kills, as the kernel does without memory, is an error; the unit and the rest go on."""
     upperd.systemctl("start", "upperd")
+    pid = upperd.main_pid()
     with upperd.connect() as connection:
         connection.sendall(b"hello\n")
         assert connection.recv(64) == b"HELLO\n"
         [busy] = [child for child in upperd.stats()["children"] if child["connections"]]
-        upperd.machine.run("kill", "-SEGV", str(busy["pid"]))
+        upperd.machine.run("kill", f"-{name}", str(busy["pid"]))
         match = f"UPPERD_CHILD_PID={busy['pid']}"
         wait_until(lambda: upperd.records(match), DEADLINE, f"there is a record with {match}")
         [record] = upperd.records(match)
 
         assert int(record["PRIORITY"]) <= 3
+        assert record["UPPERD_EXIT"] == f"SIG{name}"
     assert upperd.ask("go on") == "GO ON"
+    assert upperd.main_pid() == pid
+    assert upperd.property("OOMPolicy") == "continue"
