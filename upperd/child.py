@@ -291,6 +291,12 @@ class SharedSignals(Signals):
         elif self._child is not None:
             self._child.on_signal(signum)
 
+    @staticmethod
+    def ignore() -> None:
+        """The end has come: the interpreter takes the handlers away, and what came then would be its cause of death."""
+        for number in _HANDLED:
+            signal.signal(number, signal.SIG_IGN)
+
     def forget_child(self) -> None:
         """After a rehearsal in the parent: there is no child. (A real one would have it to free: twenty pages.)"""
         self._child = None

@@ -95,6 +95,7 @@ class Daemon:
             self._serve(parent)
         self._drain(parent)
         self._pid_file.remove()
+        self._signals.ignore()
         return EX_OK
 
     # Beginning

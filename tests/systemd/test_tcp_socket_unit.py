@@ -27,6 +27,16 @@ def test_both_units_are_served_at_once(upperd: Upperd) -> None:
     assert [line.split()[0] for line in upperd.machine.output("cat", links).splitlines()[2:]] == ["lo:"]
 
 
+def test_added_to_a_running_service(upperd: Upperd) -> None:
+    """As the README has it: stop the service, start both units; who connects to the path meanwhile only waits."""
+    upperd.systemctl("start", "upperd")
+    upperd.systemctl("stop", "upperd.service")
+    upperd.systemctl("start", TCP_UNIT, "upperd")
+
+    assert send(upperd, "by tcp") == "BY TCP\n"
+    assert upperd.ask("by path") == "BY PATH"
+
+
 def test_first_client_starts_the_service(upperd: Upperd) -> None:
     """A client of the TCP unit starts the service as one of the path does."""
     upperd.systemctl("start", TCP_UNIT)
