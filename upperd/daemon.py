@@ -50,6 +50,10 @@ EX_CONFIG = 78
 """The manager passed something else than listening stream sockets."""
 
 
+NEWCOMERS_SECONDS = 1.0
+"""How long a drain serves the queue of a listener that newcomers still find, so that it may never be empty."""
+
+
 class Daemon:
     """One daemon: its listeners, its scoreboard, its parent of children."""
 
@@ -220,7 +224,7 @@ class Daemon:
         self._log.write(log.INFO, "drain", f"ending, within {timeout:g} s", busy=self._board.busy())
         for listener in self._listeners:
             listener.unlink()
-        parent.serve_backlog(end, [x.socket for x in self._listeners if not x.activated])
+        self._serve_backlog(parent, end)
         parent.drain(max(0.0, end - time.monotonic()) if self._stop_requests == 1 else 0.0)
         self._reporter.flush()
         self._board["phase"] = scoreboard.STOPPED
@@ -230,6 +234,13 @@ class Daemon:
             connections=board["connections"], cut=board["cut"], killed=board["killed"], crashed=board["crashed"],
         )
         self._opening.close()
+
+    def _serve_backlog(self, parent: Parent, end: float) -> None:
+        """Serve who is queued on what we have bound; who waits on an activated listener is its manager's to keep."""
+        bound = [listener for listener in self._listeners if not listener.activated]
+        parent.serve_backlog(min(end, time.monotonic() + NEWCOMERS_SECONDS), [x.socket for x in bound])
+        if self._stop_requests == 1:
+            parent.serve_backlog(end, [x.socket for x in bound if not x.can_be_found])
 
     def _fail(self, error: listeners.ListenerError | PidFileError) -> int:
         """Say why there is no daemon: to the manager, and in the log."""

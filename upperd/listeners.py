@@ -107,6 +107,11 @@ class Listener:
             pass  # it is gone, or its folder is: nothing of ours is left
         self._inode = None
 
+    @property
+    def can_be_found(self) -> bool:
+        """Whether clients still find it: its path was not removed, or it has none."""
+        return not self.is_unix or self.is_stored or self._inode is not None
+
     def close(self) -> None:
         """Close the socket and let go of the lock."""
         self.socket.close()

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import select
+import signal
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +61,36 @@ def test_path_stays_when_the_daemon_ends(folder: Path) -> None:
         assert read_to_end(client) == b"QUEUED"
     for listener in stored.values():
         listener.close()
+
+
+def test_drain_under_clients_without_pause(folder: Path) -> None:
+    """SIGTERM while the queue is never empty: the drain does not wait for it, and who is left has the next daemon."""
+    waiting: list[socket.socket] = []
+    began = math.inf
+    with running(folder, "--store-listeners", "--max-children", "2", "--drain-timeout", "60") as daemon:
+        stored = _stored(daemon, 1)
+        while daemon.process.poll() is None:
+            waiting.append(_queue(daemon.path))
+            if len(waiting) == 50:
+                daemon.signal(signal.SIGTERM)
+                began = time.monotonic()
+            if len(waiting) > 50:
+                _answer_one(waiting, daemon)
+    assert waiting
+    assert time.monotonic() - began < 50
+    with running(folder, **_restart(folder, stored)):
+        assert [read_to_end(client) for client in waiting] == [b"QUEUED"] * len(waiting)
+    for closable in (*waiting, *stored.values()):
+        closable.close()
+
+
+def _answer_one(waiting: list[socket.socket], daemon: Daemon) -> None:
+    """Let the client that waits longest have its answer, if the daemon still gives one."""
+    first = waiting[0]
+    wait_until(lambda: select.select([first], [], [], 0)[0] or daemon.process.poll() is not None, "an answer, or an end")
+    if select.select([first], [], [], 0)[0]:
+        assert read_to_end(first) == b"QUEUED"
+        waiting.pop(0).close()
 
 
 def test_path_that_is_another_by_now(folder: Path) -> None:
