@@ -22,8 +22,10 @@ $(STAMP): pyproject.toml upperd/__init__.py
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
+# By the environment: neither make nor the shell is to take a part of the text for its own.
+run: export TEXT := $(value TEXT)
 run: $(STAMP)
-	@$(VENV)/bin/python -m upperd.demo "$(TEXT)"
+	@$(VENV)/bin/python -m upperd.demo "$$TEXT"
 
 test check: $(STAMP)
 	@$(VENV)/bin/python -m pytest $(ARGS)

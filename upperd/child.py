@@ -80,6 +80,8 @@ DRAIN = signal.SIGTERM
 CUT = signal.SIGUSR1
 RETIRE = signal.SIGUSR2
 _HANDLED = (DRAIN, CUT, RETIRE, signal.SIGINT, signal.SIGHUP)
+_DEFAULT = (signal.SIGCHLD, signal.SIGIO)
+"""Where the first is ignored nobody can be reaped (wait(2)); the second is to end a child (link.py)."""
 
 # accept(2), "Error handling": pending network errors of the connection, to be treated like EAGAIN.
 _TRY_AGAIN = frozenset(
@@ -266,7 +268,8 @@ class Signals:
         set_wakeup_fd(-1)
         for number in _HANDLED:
             signal.signal(number, child.on_signal)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for number in _DEFAULT:
+            signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
 
 
@@ -284,6 +287,10 @@ class SharedSignals(Signals):
         self._child: Child | None = None
         for number in _HANDLED:
             signal.signal(number, self._on_signal)
+        # Whoever started us may have left them otherwise (exec(2) hands down what is ignored or blocked).
+        for number in _DEFAULT:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:
         if os.getpid() == self._parent:

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from upperd import paths
 from upperd.notify import Manager, ManagerError, Notifier, take_environment
-from upperd.options import ConfigError, OptionError, Options, make_parser, read_config
+from upperd.options import ConfigError, OptionError, Options, flag, make_parser, read_config
 from upperd.settings import Settings
+from upperd.streams import open_closed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +35,8 @@ def main() -> int:
         from upperd.inetd import keep_stream_clean
 
         keep_stream_clean()
+    else:
+        open_closed()
     notifier = Notifier(os.environ.get("NOTIFY_SOCKET", ""))
     try:
         flags = parse(words)
@@ -91,9 +94,13 @@ def parse(words: list[str]) -> dict[str, Any]:
     # argparse exits with 2 for a wrong line; a daemon's caller knows sysexits(3).
     parser.error = _raise_option_error  # type: ignore[method-assign]
     try:
-        return vars(parser.parse_args(words))
+        flags = vars(parser.parse_args(words))
     except argparse.ArgumentError as error:
         raise OptionError(str(error)) from None
+    for name, value in flags.items():
+        if value == "":
+            raise OptionError(f"--{flag(name)} is empty: leave it out for its default")
+    return flags
 
 
 def _raise_option_error(message: str) -> NoReturn:

@@ -135,6 +135,8 @@ def _connect_unix(path: str) -> socket.socket:
 def _explain(path: str, error: OSError) -> ClientError:
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return NoDaemonError(f"no socket at {path}: start upperd (systemctl start upperd), or name it with --socket")
+    if error.errno == errno.ECONNREFUSED and not _is_socket(path):
+        return NoDaemonError(f"{path} is not a socket: name upperd's with --socket")
     if error.errno == errno.ECONNREFUSED:
         return NoDaemonError(f"nobody listens on {path}: it is left of a daemon that ended; start it again")
     if error.errno in (errno.EACCES, errno.EPERM):
@@ -142,6 +144,13 @@ def _explain(path: str, error: OSError) -> ClientError:
     if error.errno == errno.EPROTOTYPE:
         return NoDaemonError(f"{path} is not a stream socket: name upperd's with --socket")
     return ClientError(f"{path}: {error.strerror}")
+
+
+def _is_socket(path: str) -> bool:
+    try:
+        return stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError:
+        return True  # it was one a moment ago
 
 
 def _obstacle(path: str) -> str:

@@ -11,6 +11,7 @@ import signal
 import sys
 
 from upperd import __version__
+from upperd.streams import open_closed
 
 EX_USAGE = 64
 EX_NOINPUT = 66
@@ -24,8 +25,12 @@ def main() -> int:
     """`upperctl`; returns its exit status (sysexits(3); of `status`, the LSB's)."""
     # As every filter: end quietly when the reader of our output has enough, or at Ctrl-C.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    closed = open_closed()
     try:
         arguments = _make_parser().parse_args()
+        if 1 in closed:
+            return _fail(EX_IOERR, "standard output is closed")
+        arguments.has_input = 0 not in closed
         return int(arguments.run(arguments))
     except KeyboardInterrupt:
         return EX_INTERRUPTED
@@ -73,6 +78,8 @@ def _send(arguments: argparse.Namespace) -> int:
 
     if arguments.text and arguments.file is not None:
         return _fail(EX_USAGE, "give either TEXT or --file, not both")
+    if not (arguments.text or arguments.file is not None or arguments.has_input):
+        return _fail(EX_NOINPUT, "standard input is closed, and there is neither TEXT nor --file")
     try:
         source = _source(arguments)
     except OSError as error:
@@ -101,6 +108,10 @@ def _source(arguments: argparse.Namespace) -> int:
     return descriptor
 
 
+def _show(text: str) -> None:
+    _write_out(f"{text}\n".encode("utf-8", "replace"))
+
+
 def _write_out(block: bytes) -> None:
     rest = memoryview(block)
     try:
@@ -114,7 +125,7 @@ def _status(arguments: argparse.Namespace) -> int:
     from upperd import view
 
     sight = view.find(getattr(arguments, "socket", None))
-    print(view.status_text(sight))
+    _show(view.status_text(sight))
     return sight.state
 
 
@@ -128,9 +139,11 @@ def _stats(arguments: argparse.Namespace) -> int:
     if arguments.json:
         import json
 
-        print(json.dumps(view.stats_data(sight, sight.snapshot), indent=2))
+        _show(json.dumps(view.stats_data(sight, sight.snapshot), indent=2))
     else:
-        print(view.stats_text(sight.snapshot))
+        if sight.state != view.RUNNING:
+            _show(view.status_text(sight).partition("\n")[0])
+        _show(view.stats_text(sight.snapshot))
     return 0
 
 

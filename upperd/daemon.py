@@ -229,6 +229,7 @@ class Daemon:
         self._reporter.flush()
         self._board["phase"] = scoreboard.STOPPED
         board = self._board
+        self._notifier.send(f"STATUS=stopped: served {board['connections']} connections")
         self._log.write(
             log.INFO, "exiting", f"served {board['connections']} connections",
             connections=board["connections"], cut=board["cut"], killed=board["killed"], crashed=board["crashed"],

@@ -57,7 +57,6 @@ def start(settings: Settings, flags: Mapping[str, Any], make_command: Callable[[
     `flags` is the command line that `settings` were made of, `make_command` gives the words to exec for them.
     """
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while we wait: end, without a traceback
-    _open_standard_streams()
     context = _make_context()
     _make_absolute(settings, dict(flags))
     settings.syslog, settings.journal = log.SYSLOG_SOCKET, False
@@ -104,16 +103,6 @@ def _make_context() -> Any:
         stdout=null,
         stderr=null,
     )
-
-
-def _open_standard_streams() -> None:
-    """An init script may have closed them: a socket of ours would get such a number, and be taken for one."""
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
-        pass
-    os.close(descriptor)
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        if getattr(sys, name) is None:
-            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
 
 
 # The daemon to be

@@ -16,6 +16,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from upperd.streams import open_closed
+
 START_SECONDS = 20
 """How long the daemon may take to be ready."""
 
@@ -23,7 +25,9 @@ START_SECONDS = 20
 def main() -> int:
     """Run the demonstration; returns its exit status."""
     # A terminal that goes away, or a supervisor, ends us as Ctrl-C does: the daemon is stopped on the way out.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    open_closed()
     text = " ".join(sys.argv[1:]) or "hello, straße"
     try:
         with tempfile.TemporaryDirectory(prefix="upperd-run-") as folder:

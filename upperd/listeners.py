@@ -41,7 +41,7 @@ class AlreadyRunningError(ListenerError):
     """A live daemon has the path."""
 
     def __init__(self, path: str, pid: int) -> None:
-        super().__init__(f"already running (pid {pid or 'unknown'}) on {path}", errno.EADDRINUSE)
+        super().__init__(f"already running (pid {pid if pid > 0 else 'unknown'}) on {path}", errno.EADDRINUSE)
 
 
 class ActivationError(ListenerError):
@@ -174,6 +174,7 @@ def bind_unix(
     try:
         if default_folder_of is not None:
             paths.make_default_folder(path, default_folder_of)
+        _refuse_other_file(path)  # before a lock is made beside it
         lock = locks.take(paths.lock_of(path))
     except paths.FolderError as error:
         raise ListenerError(str(error), errno.EACCES, may_fall_back=True) from None
@@ -217,18 +218,23 @@ def _bind(path: str) -> Listener:
     return Listener(sock)
 
 
-def _clear_stale(path: str) -> None:
-    """Remove a socket that nobody listens on; refuse anything else that is there."""
+def _refuse_other_file(path: str) -> bool:
+    """Whether a socket is at the path. Raises ListenerError: something else is."""
     try:
         status = os.lstat(path)
     except FileNotFoundError:
-        return
+        return False
     except OSError as error:
         raise _cannot_bind(path, error) from None
     if not stat.S_ISSOCK(status.st_mode):
-        raise ListenerError(
-            f"{path} is there and is not a socket: remove it, or choose another path with --socket", errno.EEXIST
-        )
+        raise ListenerError(f"{path} is there and is not a socket: choose another path with --socket", errno.EEXIST)
+    return True
+
+
+def _clear_stale(path: str) -> None:
+    """Remove a socket that nobody listens on; refuse anything else that is there."""
+    if not _refuse_other_file(path):
+        return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         failure = probe.connect_ex(path)

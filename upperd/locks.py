@@ -42,7 +42,10 @@ def take(path: str) -> int:
 
 
 def holder(path: str) -> int:
-    """The pid of the process that holds the lock of `path`; 0: nobody. Raises OSError (EACCES: not for us to see)."""
+    """The pid of the process that holds the lock of `path`; 0: nobody, -1: one that we cannot see (pid_namespaces(7)).
+
+    Raises OSError (EACCES: not for us to see).
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         return _holder(descriptor)
@@ -53,4 +56,6 @@ def holder(path: str) -> int:
 def _holder(descriptor: int) -> int:
     asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
     kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))
-    return 0 if kind == fcntl.F_UNLCK else int(pid)
+    if kind == fcntl.F_UNLCK:
+        return 0
+    return int(pid) or -1

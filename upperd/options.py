@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import errno
+import os
 import tomllib
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -72,6 +73,7 @@ class Options:
             raise OptionError("--no-socket needs --tcp HOST:PORT: there is nothing else to listen on")
         if self.tcp:
             _check_address(self.tcp)
+        _check_paths({name: getattr(self, name) for name in ("socket", "scoreboard", "pid_file")})
 
 
 def flag(name: str) -> str:
@@ -91,6 +93,16 @@ def _check(name: str, value: Any, kind: type, metadata: dict[str, Any]) -> None:
             raise OptionError(f"{flag(name)} is {value}: it must be from {low:.10g} to {high:.10g}")
     if isinstance(value, str) and ("\0" in value or "\n" in value):
         raise OptionError(f"{flag(name)} is {value!r}: it must be text of one line")
+
+
+def _check_paths(named: dict[str, str]) -> None:
+    """No two of the files that the daemon makes may be one."""
+    seen: dict[str, str] = {}
+    for name, path in named.items():
+        for made in (path, paths.lock_of(path)) if path else ():
+            other = seen.setdefault(os.path.abspath(made), name)
+            if other != name:
+                raise OptionError(f"{flag(name)} and {flag(other)} are one file, {made}: choose another")
 
 
 _KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
@@ -149,6 +161,8 @@ def read_config(path: str) -> dict[str, Any]:
         if key not in names:
             near = difflib.get_close_matches(key, names, 1)
             raise ConfigError(f"{path}: no option {key!r}" + (f"; is it {near[0]!r}?" if near else ""))
+        if value == "":
+            raise ConfigError(f"{path}: {key} is empty: leave it out for its default")
         whole = type(value) is int and names[key] in _FLOATS and abs(value) < 2**53
         values[names[key]] = float(value) if whole else value
     for option in fields(Options):

@@ -231,8 +231,11 @@ class Parent:
                 nearest = deadline
         if timeout is not None and (nearest is None or now + timeout < nearest):
             nearest = now + timeout
-        if self._throttle.until is not None and (nearest is None or self._throttle.until < nearest):
-            nearest = self._throttle.until
+        if self._throttle.until is not None:
+            # Once it is over, a turn without waiting: what was put off is done by whoever turns us.
+            pause_end = now if self._throttle.is_over(now) else self._throttle.until
+            if nearest is None or pause_end < nearest:
+                nearest = pause_end
         if self._drain is not None and (nearest is None or self._drain.next_deadline() < nearest):
             nearest = self._drain.next_deadline()
         if self._retirement is not None and (nearest is None or self._retirement.next < nearest):

@@ -24,6 +24,18 @@ class PidFileError(Exception):
         self.errno = number or errno.EEXIST
 
 
+def _is_upperd(pid: bytes) -> bool:
+    """Whether another process of this pid lives and has our name (proc(5), stat; Z is a zombie)."""
+    if not pid.isdigit() or int(pid) == os.getpid():
+        return False
+    try:
+        with open(f"/proc/{int(pid)}/stat", "rb") as file:
+            name, _, rest = file.read().rpartition(b")")
+        return name.endswith(b"(upperd") and not rest.startswith(b" Z")
+    except OSError:
+        return False
+
+
 class PidFile:
     """Our pid file at `path`; empty: there is none."""
 
@@ -64,7 +76,14 @@ class PidFile:
             return True
         if stat.S_ISLNK(mode):
             return True
-        return stat.S_ISREG(mode) and (self._read() or b"0").isdigit()
+        if not stat.S_ISREG(mode):
+            return False
+        pid = self._read() or b"0"
+        if _is_upperd(pid):
+            raise PidFileError(
+                f"{self._path} has the pid of a daemon that runs ({int(pid)}): choose another with --pid-file"
+            )
+        return pid.isdigit()
 
     def _read(self) -> bytes:
         descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

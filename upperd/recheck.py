@@ -3,9 +3,9 @@
     python3 -I -S .../upperd/recheck.py PATH ARGUMENTS
 
 PATH is the import path as lean.py gets it, ARGUMENTS the launcher's command line as one word. What it took to parse and
-check ends with this process, and so does whatever a bad file may do to it. Standard output has the settings, a line
-each, and the exit status is 0; else it has the reason, and the exit status is the launcher's for it. SIGALRM ends it
-where the file cannot be read in time.
+check ends with this process, and so does whatever a bad file may do to it. Standard output has our version and the
+settings, a line each, and the exit status is 0; else it has the reason, and the exit status is the launcher's for it.
+SIGALRM ends it where the file cannot be read in time.
 """
 
 from __future__ import annotations
@@ -26,15 +26,23 @@ def main() -> int:
     sys.path[:0] = sys.argv[1].split(os.pathsep)
     import shlex
 
-    from upperd import cli, options
+    from upperd import __version__, cli, options
 
     try:
         settings = cli.make_settings(cli.read_options(cli.parse(shlex.split(sys.argv[2]))))
     except options.OptionError as error:
-        print(str(error)[:LONGEST_REASON])
+        _say(str(error)[:LONGEST_REASON])
         return cli.status_of(error)
-    print(*settings.words(), sep="\n")
+    _say("\n".join((__version__, *settings.words())))
     return 0
+
+
+def _say(text: str) -> None:
+    """Say it in whatever bytes a path may have; where the daemon is gone, nobody wants to know."""
+    try:
+        os.write(1, text.encode("utf-8", "surrogateescape") + b"\n")
+    except BrokenPipeError:
+        pass
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-from upperd import log, settings
+from upperd import __version__, log, settings
 from upperd.opening import too_few_children
 
 TYPE_CHECKING = False
@@ -26,6 +26,7 @@ CHANGEABLE = ("max_children", "spare_children", "connections_per_child", "drain_
 FIXED = ("socket", "no_socket", "tcp", "fallback", "scoreboard", "pid_file", "store_listeners")
 """Those that take a restart."""
 
+EX_SOFTWARE = 70
 _ANSWER = 65536
 """Bytes: what a pipe holds (pipe(7))."""
 
@@ -84,7 +85,7 @@ class Reload:
     def _ended(self, pid: int, pidfd: int, reading: int) -> None:
         self._parent.unwatch(pidfd)
         os.close(pidfd)
-        _, status = os.waitpid(pid, 0)
+        status = _wait(pid)
         answer = os.read(reading, _ANSWER).decode("utf-8", "surrogateescape")
         os.close(reading)
         self._is_under_way = False
@@ -116,10 +117,23 @@ class Reload:
         self._done(problem)
 
 
+def _wait(pid: int) -> int:
+    try:
+        return os.waitpid(pid, 0)[1]
+    except ChildProcessError:
+        return EX_SOFTWARE << 8  # somebody else has reaped it, so nobody knows
+
+
 def _outcome(status: int, answer: str) -> Settings:
     """The settings that a check has found. Raises ReloadError."""
     if status == 0:
-        return settings.parse(answer.splitlines())
+        version, *words = answer.removesuffix("\n").split("\n")
+        try:
+            if version != __version__:
+                raise ValueError(version)
+            return settings.parse(words)
+        except ValueError:
+            raise ReloadError(f"upperd {__version__} was replaced by another version: restart it") from None
     if os.WIFSIGNALED(status):
         raise ReloadError(f"the check was ended by signal {os.WTERMSIG(status)}: can the file be read?")
     raise ReloadError(answer.strip() or f"the check ended with exit status {os.WEXITSTATUS(status)}")

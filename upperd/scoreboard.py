@@ -24,8 +24,10 @@ parent and for a child that has just taken a connection alike.
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
+import stat
 import sys
 import time
 from time import monotonic_ns
@@ -343,11 +345,29 @@ def pid_started(pid: int) -> int | None:
         return None
 
 
-def _create(path: str) -> mmap.mmap:
+def _clear(path: str) -> None:
+    """Remove an old scoreboard, or a link, which is not followed. Raises OSError: something else is there."""
     try:
+        if not stat.S_ISLNK(os.lstat(path).st_mode) and not _is_scoreboard(path):
+            raise FileExistsError(errno.EEXIST, "a file that is not a scoreboard is there", path)
         os.unlink(path)
     except FileNotFoundError:
         pass
+
+
+def _is_scoreboard(path: str) -> bool:
+    """Whether the file is one, whole or not, or was to become one."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return False
+        return os.read(descriptor, 8) in (b"", bytes(8), MAGIC.to_bytes(8, sys.byteorder))
+    finally:
+        os.close(descriptor)
+
+
+def _create(path: str) -> mmap.mmap:
+    _clear(path)
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(path, flags, 0o640)
     try:

@@ -44,6 +44,7 @@ def test_other_file_is_refused(folder: Path) -> None:
     (folder / "s").write_text("precious")
     status, said = run_to_end(folder, "--socket", "s")
     assert (status, "is not a socket" in said, (folder / "s").read_text()) == (73, True, "precious")
+    assert not (folder / "s.lock").exists()
 
 
 def test_long_path_fails_with_the_reason(folder: Path) -> None:

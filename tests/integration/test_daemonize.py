@@ -223,6 +223,16 @@ def test_stale_pid_file(host: Host) -> None:
     assert (host.pid != first, host.ask(b"x")) == (True, b"X")
 
 
+def test_pid_file_of_another_daemon(host: Host) -> None:
+    """A daemon on another path does not take the pid file of one that lives: nobody could stop that one any more."""
+    assert host.start().returncode == 0
+    first = host.pid
+    done = host.start("--socket", str(host.folder / "other.sock"))
+    assert done.returncode == 73
+    assert f"the pid of a daemon that runs ({first})" in done.stderr
+    assert host.pid == first
+
+
 def test_link_as_pid_file_is_not_followed(host: Host) -> None:
     """A link that somebody planted is replaced; what it points to stays as it was."""
     (host.folder / "precious").write_text("1\n")

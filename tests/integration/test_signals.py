@@ -34,6 +34,25 @@ def test_children_end_when_the_parent_is_killed(daemon: Daemon) -> None:
         client.connect(str(daemon.path))
 
 
+@pytest.mark.parametrize("number", [signal.SIGCHLD, signal.SIGIO, signal.SIGTERM])
+def test_signal_that_was_ignored(folder: Path, number: signal.Signals) -> None:
+    """A signal that whoever started the daemon has ignored, or blocked, does its work in it all the same."""
+
+    def ignore() -> None:
+        signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, [number])
+
+    with running(folder, preexec_fn=ignore) as daemon:
+        daemon.signal(signal.SIGHUP)
+        daemon.manager.wait_for("RELOADING=1")
+        daemon.manager.wait_for("READY=1")
+        assert "nothing has changed" in daemon.log
+        assert daemon.ask(b"x") == b"X"
+        daemon.kill()
+    with running(folder, preexec_fn=ignore) as daemon:
+        assert daemon.stop() == 0
+
+
 @pytest.mark.parametrize("spare", [1, 8])
 def test_parent_killed_while_it_forks(folder: Path, spare: int) -> None:
     """At whatever moment the parent is killed, its first forks included, none of its children outlives it."""

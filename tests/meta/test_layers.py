@@ -13,8 +13,8 @@ import upperd
 
 PACKAGE = Path(upperd.__file__).parent
 RANKS = [
-    *("__init__", "transform", "scoreboard", "paths", "locks", "pidfile", "store", "listeners", "tcp", "notify"),
-    *("settings", "log", "options", "opening", "titles"),
+    *("__init__", "streams", "transform", "scoreboard", "paths", "locks", "pidfile", "store", "listeners", "tcp"),
+    *("notify", "settings", "log", "options", "opening", "titles"),
     *("throttle", "link", "child", "children", "inheritance", "drain", "observer", "passing", "parent", "idle"),
     *("reload", "handler", "server", "rehearsal", "packing", "reporter", "warmup", "inetd", "daemonize", "daemon"),
     *("lean", "cli", "recheck", "snapshot", "client", "view", "ctl", "demo"),

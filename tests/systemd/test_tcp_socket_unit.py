@@ -28,13 +28,14 @@ def test_both_units_are_served_at_once(upperd: Upperd) -> None:
 
 
 def test_added_to_a_running_service(upperd: Upperd) -> None:
-    """As the README has it: stop the service, start both units; who connects to the path meanwhile only waits."""
+    """As the README has it: enable the unit, restart the service."""
     upperd.systemctl("start", "upperd")
-    upperd.systemctl("stop", "upperd.service")
-    upperd.systemctl("start", TCP_UNIT, "upperd")
+    upperd.systemctl("enable", "--quiet", TCP_UNIT)
+    upperd.systemctl("restart", "upperd")
 
     assert send(upperd, "by tcp") == "BY TCP\n"
     assert upperd.ask("by path") == "BY PATH"
+    upperd.systemctl("disable", "--quiet", TCP_UNIT)
 
 
 def test_first_client_starts_the_service(upperd: Upperd) -> None:

@@ -103,6 +103,27 @@ def test_no_socket() -> None:
         Options(no_socket=True, socket="/x", tcp="localhost:0")
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("socket", "scoreboard"), ("socket", "pid_file"), ("scoreboard", "pid_file")],
+)
+def test_one_file_for_two_purposes(first: str, second: str) -> None:
+    """Two options may not name one file, nor one of them the lock of the other."""
+    both: dict[str, Any] = {first: "/run/x/y", second: "/run/x/../x/y"}
+    lock: dict[str, Any] = {first: "/run/x/y", second: "/run/x/y.lock"}
+    for chosen in (both, lock):
+        with pytest.raises(OptionError, match="are one file"):
+            Options(**chosen)
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_nothing_is_no_text(monkeypatch: pytest.MonkeyPatch, config: Path, name: str) -> None:
+    """An empty text, such as an unset variable of the shell, is refused and does not stand for the default."""
+    assert check(monkeypatch, f"--{flag(name)}", "") == 64
+    config.write_text(f'{flag(name)} = ""\n')
+    assert check(monkeypatch, "--config", str(config)) == 78
+
+
 def test_parser_gives_what_was_given() -> None:
     """A flag that is not given is absent, so that it cannot win over the file."""
     assert vars(make_parser().parse_args([])) == {}

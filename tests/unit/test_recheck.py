@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from upperd import recheck, reload
+from upperd import __version__, recheck, reload
 from upperd.reload import CHANGEABLE, FIXED, ReloadError, changes
 from upperd.settings import Settings
 
@@ -38,12 +38,14 @@ def test_changes_are_named() -> None:
 
 def test_outcome_of_a_check() -> None:
     """Status 0 gives settings; another one gives the reason, a signal a reason of its own."""
-    good = reload._outcome(0, "max_children=7\nlog_level=debug\n")
-    assert (good.max_children, good.log_level) == (7, "debug")
+    good = reload._outcome(0, f"{__version__}\nmax_children=7\nsocket=/a\vb\u2028c\n")
+    assert (good.max_children, good.socket) == (7, "/a\vb\u2028c")
     for status, answer, reason in (
         (78 << 8, "no option 'x'\n", "^no option 'x'$"),
         (signal.SIGALRM, "", "signal 14"),
         (1 << 8, "", "exit status 1"),
+        (0, "99.0\nmax_children=7\n", "was replaced by another version: restart it"),
+        (0, f"{__version__}\nbrand_new=7\n", "was replaced by another version: restart it"),
     ):
         with pytest.raises(ReloadError, match=reason):
             reload._outcome(status, answer)

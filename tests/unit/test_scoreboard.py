@@ -333,6 +333,28 @@ def test_folder_is_missing(tmp_path: Path) -> None:
         Scoreboard(str(tmp_path / "none" / "scoreboard"))
 
 
+@pytest.mark.parametrize("kept", [b"notes", b"\0" * 7 + b"x" + b"\0" * 100])
+def test_other_file_is_not_replaced(path: str, kept: bytes) -> None:
+    """A file that is not a scoreboard stays as it is."""
+    Path(path).write_bytes(kept)
+    with pytest.raises(FileExistsError, match="not a scoreboard"):
+        Scoreboard(path)
+    assert Path(path).read_bytes() == kept
+    Path(path).unlink()
+    Path(path).mkdir()
+    with pytest.raises(OSError, match=r"not a scoreboard|Is a directory"):
+        Scoreboard(path)
+
+
+@pytest.mark.parametrize("length", [0, 8, 4096, SIZE])
+def test_old_scoreboard_is_replaced(path: str, length: int) -> None:
+    """A scoreboard that was left behind, whole or not, is replaced."""
+    Scoreboard(path)
+    Path(path).write_bytes(Path(path).read_bytes()[:length])
+    Scoreboard(path)
+    assert read(path).header["forked"] == 0
+
+
 def test_pid_started() -> None:
     """A process that lives has a start, one that cannot exist has none."""
     assert scoreboard.pid_started(os.getpid()) == scoreboard.pid_started(os.getpid()) is not None
