@@ -27,7 +27,6 @@ import sys
 from os import closerange, getpid
 from signal import set_wakeup_fd
 
-from upperd import titles
 from upperd.scoreboard import (
     DONE,
     FAILED,
@@ -42,6 +41,7 @@ from upperd.scoreboard import (
     Scoreboard,
     Slot,
 )
+from upperd.titles import SPARE, serving
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -143,8 +143,9 @@ class Child:
             signals.settle(self)
             for low, high in close:
                 closerange(low, high)
-            if self._set_title is not None:
-                self._set_title(titles.SPARE)
+            set_title = self._set_title
+            if set_title is not None:
+                set_title(SPARE)
             if self._link.watch_parent():
                 return self._serve(index, slot, passed)
         except BaseException:
@@ -194,8 +195,9 @@ class Child:
         uid, gid, pid = self._server.peer_credentials(request)
         if self._uid is None:
             self._uid = uid
-            if self._set_title is not None:
-                self._set_title(titles.serving(uid, UNKNOWN))
+            set_title = self._set_title
+            if set_title is not None:
+                set_title(serving(uid, UNKNOWN))
         elif self._uid != uid:
             slot.words[OUTCOME] = PASSED
             return False

@@ -32,16 +32,30 @@ class _NoSlot:
     def end(self, outcome: int) -> None: ...
 
 
+class _NoDrain:
+    """The server never asks us to end."""
+
+    input_ended = False
+
+    def input_paused(self, request: object, unanswered: int) -> bool:
+        return False
+
+
 class UpperHandler(BaseRequestHandler):
     """Sends every byte back in upper case, as soon as it can be known."""
 
     def setup(self) -> None:
         server: Any = self.server
-        # Not getattr(): the text of the name is a page that each child would write to.
+        # Not getattr(), here and in all that follows: the text of the name is a page that each child would write to.
         try:
             self.slot = server.slot or _NoSlot()
         except AttributeError:
             self.slot = _NoSlot()
+        self._drain = server
+        try:
+            server.input_ended  # noqa: B018  # whether it has one
+        except AttributeError:
+            self._drain = _NoDrain()
 
     def handle(self) -> None:
         """Serve the connection to its end. A peer that goes away is no error."""
@@ -53,7 +67,7 @@ class UpperHandler(BaseRequestHandler):
     def _stream(self, caser: UpperCaser) -> None:
         request, slot = self.request, self.slot
         size = FIRST_READ
-        while not getattr(self.server, "input_ended", False):
+        while not self._drain.input_ended:
             try:
                 data = request.recv(size)
             except BlockingIOError:
@@ -74,8 +88,7 @@ class UpperHandler(BaseRequestHandler):
 
     def _input_paused(self, unanswered: int) -> bool:
         """Nothing can be read, and the connection has a time-out: whether to go on reading."""
-        input_paused = getattr(self.server, "input_paused", None)
-        return input_paused is not None and bool(input_paused(self.request, unanswered))
+        return bool(self._drain.input_paused(self.request, unanswered))
 
     def _end(self, caser: UpperCaser) -> None:
         rest = caser.finish()

@@ -133,7 +133,8 @@ SUMMED = (
     (REFUSED, HEADER["refused"]),
 )
 """What is added to the totals when a child ends: (field of its slot, field of the header)."""
-_POKE_BELOW = HEADER["poke_below"]
+_POKE_BELOW, _FORKED = HEADER["poke_below"], HEADER["forked"]
+_count = bytes.count
 
 
 _BLANK = memoryview(
@@ -275,7 +276,7 @@ class Scoreboard:
     def born(self, index: int, pid: int) -> None:
         """The child of the slot was forked."""
         self._table[index * WORDS_A_SLOT + PID] = pid
-        self.add("forked")
+        self._words[_FORKED] += 1
 
     def release(self, index: int) -> None:
         """The child is gone: add its figures to the totals, free the slot."""
@@ -301,7 +302,9 @@ class Scoreboard:
     def take(self, index: int, listener: int) -> bool:
         """The child of the slot has taken a connection from `listener`. Returns whether to wake the parent for it."""
         self._states[index] = BUSY
-        return self._states_now().count(WAITING + listener) < self._words[_POKE_BELOW]
+        # Not self._states_now(): Python would look for a method each time, in vain, and write down that it did.
+        states_now = self._states_now
+        return _count(states_now(), WAITING + listener) < self._words[_POKE_BELOW]
 
     def set_state(self, index: int, state: int) -> None:
         """FREE, BUSY, or WAITING + the number of the listener."""

@@ -66,6 +66,44 @@ def test_codes_run() -> None:
     assert sys.getprofile() is None
 
 
+NAMES = """
+from os import getpid
+
+LARGE, SMALL, PAIR, TEXT, FLAG = 1000, 5, (2000, "a"), "some text\\udc80", True
+
+def helper():
+    return LARGE
+
+class Named:
+    def everything(self):
+        return getpid(), LARGE, SMALL, PAIR, TEXT, FLAG, helper(), len(TEXT), 123456, 0.25, [n for n in PAIR]
+"""
+
+
+def test_names_mean_what_they_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the functions name is another object afterwards, and the same; what can be had once only stays."""
+    monkeypatch.setenv("PYTHONMALLOC", "malloc")
+    known: dict[str, Any] = {}
+    exec(NAMES, known)
+    before, named = dict(known), known["Named"]()
+    result = named.everything()
+    packing.pack([known["Named"]], packing.codes_run_by(named.everything))
+    assert named.everything() == result
+    for name in ("getpid", "LARGE", "PAIR", "TEXT", "helper"):
+        assert known[name] is not before[name], name
+    for name in ("SMALL", "FLAG", "Named"):
+        assert known[name] is before[name], name
+
+
+def test_filling_ends() -> None:
+    """Whatever the allocator, and wherever its pieces lie, little is taken."""
+    kept = len(packing._kept)
+    packing.fill_gaps()
+    taken = packing._kept[kept:]
+    assert sum(map(sys.getsizeof, taken)) < 100_000 * packing._MOST_FILLED + 5_000_000
+    assert len(taken) < 20_000
+
+
 PAGES = """
 import sys
 sys.path[:0] = sys.argv[1:]
