@@ -15,13 +15,14 @@ The life, as `run` has it: listen, first spare children, READY=1, the loop, SIGT
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
 import sys
 import time
 
-from upperd import __version__, listeners, log, scoreboard, settings, titles
+from upperd import __version__, listeners, log, packing, scoreboard, settings, titles
 from upperd.child import SharedSignals
 from upperd.drain import CUT_SECONDS
 from upperd.handler import UpperHandler
@@ -90,9 +91,12 @@ class Daemon:
         if self._set_title is not None:
             self._set_title(titles.MAIN)
             _set_name()  # which it has changed, too
+        if packing.is_possible():
+            packing.fill_gaps()
         self._board, self._scoreboard_lock = open_scoreboard(self._settings, self._listeners, self._log)
         self._describe()
         self._parent = parent = self._make_parent()
+        gc.freeze()
         if not self._stop_requests:
             parent.top_up()
             self._announce()

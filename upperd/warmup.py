@@ -45,10 +45,7 @@ def warm_up(
     def live(rounds: int) -> None:
         rehearse(make_server, signals, set_title, rounds)
 
-    try:
-        if packing.is_possible():
-            in_child = packing.codes_run_by(lambda: live(1))
-            packing.pack(dict.fromkeys((*_OF_CHILDREN, *_OF_PARENT)), in_child, packing.codes_of(_OF_PARENT))
-        live(ROUNDS)
-    finally:
-        gc.freeze()
+    if packing.is_possible():
+        in_child = packing.codes_run_by(lambda: live(1))
+        packing.pack(dict.fromkeys((*_OF_CHILDREN, *_OF_PARENT)), in_child, packing.codes_of(_OF_PARENT))
+    live(ROUNDS)
