@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import os
 import resource  # os.wait4() imports it when first called: by then the table may be full
-import select
 import signal
+from os import WNOHANG, close, pidfd_open, wait4
+from select import EPOLLIN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from select import epoll
 
     from upperd.child import Server
 
@@ -37,7 +39,7 @@ class Living:
 class Children:
     """The table. Iterating gives every child, watched or not."""
 
-    def __init__(self, epoll: select.epoll) -> None:
+    def __init__(self, epoll: epoll) -> None:
         self._epoll = epoll
         self._watched: dict[int, Living] = {}
         self._unwatched: list[Living] = []
@@ -57,10 +59,10 @@ class Children:
     def add(self, child: Living) -> OSError | None:
         """Keep a child. Returns why it cannot be watched, if so."""
         try:
-            child.pidfd = os.pidfd_open(child.pid)
-            self._epoll.register(child.pidfd, select.EPOLLIN)
+            child.pidfd = pidfd_open(child.pid)
+            self._epoll.register(child.pidfd, EPOLLIN)
         except OSError as error:
-            self._close(child)
+            _close(child)
             self._unwatched.append(child)
             return error
         self._watched[child.pidfd] = child
@@ -78,7 +80,7 @@ class Children:
         """
         status, rusage = None, None
         try:
-            pid, status, rusage = os.wait4(child.pid, os.WNOHANG)
+            pid, status, rusage = wait4(child.pid, WNOHANG)
         except ChildProcessError:
             pid = child.pid
         if pid == 0:
@@ -87,21 +89,20 @@ class Children:
             del self._watched[child.pidfd]
             # Before close(): a child just forked may hold a copy, and epoll would report it for ever (epoll(7), Q6).
             self._epoll.unregister(child.pidfd)
-            self._close(child)
+            _close(child)
         return status, rusage
 
     def forget(self) -> None:
         """Be empty."""
         for child in self:
-            self._close(child)
+            _close(child)
         self._watched.clear()
         self._unwatched.clear()
 
-    @staticmethod
-    def _close(child: Living) -> None:
-        if child.pidfd >= 0:
-            os.close(child.pidfd)
-            child.pidfd = -1
+def _close(child: Living) -> None:
+    if child.pidfd >= 0:
+        close(child.pidfd)
+        child.pidfd = -1
 
 
 def send(number: signal.Signals, children: Iterable[Living]) -> None:

@@ -10,11 +10,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
 import sys
-from os import eventfd_write, getppid, setpgid
+from fcntl import F_SETFL, F_SETOWN, fcntl
+from os import eventfd_read, eventfd_write, getpid, getppid, killpg, setpgid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,10 +30,10 @@ class Link:
         """`is_rehearsal`: the parent itself plays the child, and must stay in its own process group."""
         self.poke_descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self.lifeline, self._lifeline_end = os.pipe2(os.O_CLOEXEC)
-        fcntl.fcntl(self.lifeline, fcntl.F_SETFL, os.O_NONBLOCK | os.O_ASYNC)
+        fcntl(self.lifeline, F_SETFL, os.O_NONBLOCK | os.O_ASYNC)
         self._is_rehearsal = is_rehearsal
         self._group = os.getpgrp() if is_rehearsal else 0
-        self.parent = os.getppid() if is_rehearsal else os.getpid()
+        self.parent = os.getppid() if is_rehearsal else getpid()
         self._passing_parent, self.passing_child = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._passing_parent.setblocking(False)
         self.null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
@@ -49,7 +49,7 @@ class Link:
     def poked(self) -> None:
         """The parent's loop turns: forget the pokes so far."""
         try:
-            os.eventfd_read(self.poke_descriptor)
+            eventfd_read(self.poke_descriptor)
         except BlockingIOError:
             pass
 
@@ -88,7 +88,7 @@ class Link:
             setpgid(0, self._group)
             if not self._group:
                 # We found it. The parent does the same, but may be killed before it comes to that.
-                fcntl.fcntl(self.lifeline, fcntl.F_SETOWN, -os.getpid())
+                fcntl(self.lifeline, F_SETOWN, -getpid())
         except OSError:
             self._watch_parent_alone()  # the group's last member ended at this moment
         return getppid() == self.parent
@@ -98,8 +98,8 @@ class Link:
             return  # a session leader may not call setpgid(), nor is it to get SIGIO
         # The owner of SIGIO belongs to an open file description (fcntl(2), F_SETOWN): open one for ourselves.
         own = os.open(f"/proc/self/fd/{self.lifeline}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        fcntl.fcntl(own, fcntl.F_SETOWN, os.getpid())
-        fcntl.fcntl(own, fcntl.F_SETFL, os.O_RDONLY | os.O_NONBLOCK | os.O_ASYNC)
+        fcntl(own, F_SETOWN, getpid())
+        fcntl(own, F_SETFL, os.O_RDONLY | os.O_NONBLOCK | os.O_ASYNC)
 
     def pass_up(self, connection: _socket.socket, listener: int) -> None:
         """In a child: hand an accepted connection to the parent (unix(7), SCM_RIGHTS). May wait for its queue."""
@@ -116,7 +116,7 @@ class Link:
         """
         if self._group:
             try:
-                os.killpg(self._group, 0)
+                killpg(self._group, 0)
             except OSError:
                 self._group = 0
         return self._group != 0
@@ -127,8 +127,8 @@ class Link:
         False: it has ended already, and the next one is to found another.
         """
         try:
-            os.setpgid(pid, pid)
-            fcntl.fcntl(self.lifeline, fcntl.F_SETOWN, -pid)
+            setpgid(pid, pid)
+            fcntl(self.lifeline, F_SETOWN, -pid)
         except OSError:
             return False
         self._group = pid

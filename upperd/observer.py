@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class End:
     """The account of one child that has ended. `words` is its row (see scoreboard.SLOT_FIELDS)."""
 
-    __slots__ = ("pid", "rusage", "status", "was_cut", "was_killed", "words")
+    __slots__ = ("is_abnormal", "pid", "rusage", "status", "was_cut", "was_killed", "words")
 
     def __init__(
         self, pid: int, status: int | None, rusage: struct_rusage | None, words: tuple[int, ...]
@@ -25,11 +25,8 @@ class End:
         self.words = words
         self.was_cut = False
         self.was_killed = False
-
-    @property
-    def is_abnormal(self) -> bool:
+        self.is_abnormal = status is not None and status != 0
         """Whether it ended by a signal or with an exit code that is not 0."""
-        return self.status not in (0, None)
 
 
 class Observer:

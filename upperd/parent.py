@@ -8,13 +8,12 @@ It knows servers only as things that have a listening socket; what is done with 
 
 from __future__ import annotations
 
-import os
 import select
 import socket
-import time
+from os import _exit, fork
 from signal import SIGKILL
+from time import monotonic
 
-from upperd import scoreboard
 from upperd.child import DRAIN, EX_OSERR, RETIRE, Child, Signals
 from upperd.children import Children, Living, send
 from upperd.drain import FIRST_REPEAT, Drain, Repeat
@@ -22,6 +21,7 @@ from upperd.inheritance import Inheritance
 from upperd.link import Link
 from upperd.observer import End, Observer
 from upperd.passing import Passing
+from upperd.scoreboard import BUSY, CONNECTIONS, CUT, OUTCOME, SLOTS, WAITING, Scoreboard
 from upperd.throttle import Throttle
 
 TYPE_CHECKING = False
@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 
     from upperd.child import Server
 
-AT_REST = scoreboard.SLOTS + 1
+AT_REST = SLOTS + 1
 """`poke_below` while the parent sleeps with nothing to do: every connection taken wakes it."""
 
+_SIGKILL = int(SIGKILL)
 _BACKLOG_LOOK = 0.05
 """Seconds between looks at a backlog that is being served: a child that takes from it need not wake us."""
 EVENTS_A_TURN = 64
@@ -44,14 +45,14 @@ class Parent:
 
     def __init__(
         self,
-        board: scoreboard.Scoreboard | None = None,
+        board: Scoreboard | None = None,
         *,
         max_children: int,
         spare_children: int,
         observer: Observer | None = None,
         set_title: Callable[[str], object] | None = None,
     ) -> None:
-        self.board = board or scoreboard.Scoreboard(slots=max_children)
+        self.board = board or Scoreboard(slots=max_children)
         self.max_children = max_children
         self.spare_children = spare_children
         self.observer = observer or Observer()
@@ -136,8 +137,8 @@ class Parent:
         queue = select.poll()
         for sock in listening:
             queue.register(sock, select.POLLIN)
-        while queue.poll(0) and time.monotonic() < end and not self._stop:
-            send(DRAIN, [child for child in self._children if self.board.state(child.index) == scoreboard.BUSY])
+        while queue.poll(0) and monotonic() < end and not self._stop:
+            send(DRAIN, [child for child in self._children if self.board.state(child.index) == BUSY])
             self.top_up()
             self.turn(_BACKLOG_LOOK)
         self._stop = False
@@ -151,7 +152,7 @@ class Parent:
         for child in self._children:
             child.is_retired = True
         send(RETIRE, self._children)
-        self._retirement = Repeat(time.monotonic() + FIRST_REPEAT)
+        self._retirement = Repeat(monotonic() + FIRST_REPEAT)
 
     def withdraw(self) -> bool:
         """Retire every child and fork none, until nobody waits for a connection. Returns whether nobody is left."""
@@ -165,9 +166,9 @@ class Parent:
 
         Returns when none is left, or when `until()` holds. A connection that a child passes up is still served.
         """
-        self._drain = drain = Drain(time.monotonic(), timeout)
+        self._drain = drain = Drain(monotonic(), timeout)
         while (self._children or self._passing.take()) and not (until and until()):
-            if self._throttle.is_over(time.monotonic()):
+            if self._throttle.is_over(monotonic()):
                 self._look_after()
                 if not drain.is_cutting:
                     self._serve_passed()
@@ -177,7 +178,7 @@ class Parent:
     def hasten(self) -> None:
         """A drain under way reaches its deadline now."""
         if self._drain is not None:
-            self._drain.hasten(time.monotonic())
+            self._drain.hasten(monotonic())
         else:
             self._stop = True
         self.wake()
@@ -223,7 +224,7 @@ class Parent:
 
     def _seconds_to_wait(self, timeout: float | None) -> float:
         """Until the nearest deadline; -1: there is none."""
-        now = time.monotonic()
+        now = monotonic()
         nearest = self.observer.turn(now, self._happened)
         for timer in self.timers:
             deadline = timer(now)
@@ -261,7 +262,7 @@ class Parent:
 
     def top_up(self) -> None:
         """Fork what is missing: a child for a connection that was passed up, and spare children."""
-        if self._throttle.until is not None and not self._throttle.is_over(time.monotonic()):
+        if self._throttle.until is not None and not self._throttle.is_over(monotonic()):
             return
         self._look_after()
         if self._passing.waiting is not None:
@@ -283,22 +284,23 @@ class Parent:
     def _fork(self, server: Server, count: int, passed: tuple[socket.socket, object] | None = None) -> bool:
         """Fork `count` children for `server`. False: it failed, and forking is throttled."""
         child, signals, close = self._cast[server.listener], self.signals, self.inheritance.not_for(server, passed)
-        state = scoreboard.BUSY if passed else scoreboard.WAITING + server.listener
-        live, leave = child.live, os._exit
-        rows = [self.board.claim(server.listener, state) for _ in range(count)]
-        pids = []
+        state = BUSY if passed else WAITING + server.listener
+        live = child.live
+        rows, pids = [], []
+        for _ in range(count):  # no comprehension: it is a function made anew each time
+            rows.append(self.board.claim(server.listener, state))
         failure = None
         # Nothing else is done between the forks: after each of them every page that is written costs a fault.
         with signals:
             founded = self._link.renew_group()
             for index, slot in rows:
                 try:
-                    pid = os.fork()
+                    pid = fork()
                 except OSError as error:
                     failure = error
                     break
                 if pid == 0:
-                    leave(live(index, slot, signals, close, passed))
+                    _exit(live(index, slot, signals, close, passed))
                 pids.append(pid)
                 if not founded:
                     founded = self._link.own_signals(pid)
@@ -328,7 +330,7 @@ class Parent:
         self._pause(f"fork: {error.strerror}")
 
     def _pause(self, reason: str) -> None:
-        pause = self._throttle.failed(time.monotonic())
+        pause = self._throttle.failed(monotonic())
         if pause is not None:
             self.observer.throttled(reason, pause)
 
@@ -359,7 +361,7 @@ class Parent:
 
     def _retire_again(self, repeat: Repeat) -> None:
         """Signal those who still wait: it may have come in the instant before accept()."""
-        if repeat.is_due(time.monotonic()):
+        if repeat.is_due(monotonic()):
             left = [child for child in self._children if child.is_retired and self.board.is_waiting(child.index)]
             send(RETIRE, left)
             if not left:
@@ -367,7 +369,7 @@ class Parent:
 
     def _send_due(self, drain: Drain) -> None:
         was_cutting = drain.is_cutting
-        due = drain.signal_due(time.monotonic())
+        due = drain.signal_due(monotonic())
         if drain.is_cutting and not was_cutting:
             self.observer.deadline_passed(len(self._children))
         if due is not None:
@@ -381,8 +383,8 @@ class Parent:
         status, rusage = ended
         self._held[child.server.listener] -= 1
         end = End(child.pid, status, rusage, tuple(self.board.words(child.index)))
-        end.was_cut = end.words[scoreboard.OUTCOME] == scoreboard.CUT
-        end.was_killed = status == SIGKILL and self._drain is not None and self._drain.is_cutting
+        end.was_cut = end.words[OUTCOME] == CUT
+        end.was_killed = status == _SIGKILL and self._drain is not None and self._drain.is_cutting
         self.board.release(child.index)
         self._count(end)
         self.observer.child_ended(end)
@@ -394,8 +396,8 @@ class Parent:
             self.board.add("killed" if end.was_killed else "cut")
         elif end.is_abnormal:
             self.board.add("crashed")
-            if end.words[scoreboard.CONNECTIONS] == 0 and self._drain is None:
+            if end.words[CONNECTIONS] == 0 and self._drain is None:
                 cause = "accept() failed" if end.status == EX_OSERR << 8 else "it ended"
                 self._pause(f"child {end.pid}: {cause} before its first connection")
-        elif end.words[scoreboard.CONNECTIONS] and self._throttle.succeeded():
+        elif end.words[CONNECTIONS] and self._throttle.succeeded():
             self.observer.resumed()

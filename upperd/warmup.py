@@ -13,7 +13,9 @@ from upperd import packing, scoreboard
 from upperd.child import Child, SharedSignals
 from upperd.children import Children, Living
 from upperd.handler import UpperHandler
+from upperd.inheritance import Inheritance
 from upperd.link import Link
+from upperd.log import Log
 from upperd.observer import End
 from upperd.parent import Parent
 from upperd.rehearsal import ROUNDS, rehearse
@@ -30,7 +32,21 @@ _OF_CHILDREN = (
     *(Child, SharedSignals, Link, scoreboard.Scoreboard, scoreboard.Slot, UpperCaser),
     *dict.fromkeys((*UnixServer.__mro__[:-1], *TCPServer.__mro__[:-1], *UpperHandler.__mro__[:-1])),
 )
-_OF_PARENT = (Parent, Children, Living, Link, scoreboard.Scoreboard, Throttle, Reporter, End)
+_OF_PARENT = (
+    *(Parent, Children, Living, Inheritance, Link, scoreboard.Scoreboard, scoreboard.Slot, Throttle),
+    *(Reporter, End, SharedSignals, Log),
+)
+_BETWEEN_FORKS = (
+    *(Parent.top_up, Parent.turn, Parent._seconds_to_wait, Parent._set_poke_below, Parent._room, Parent._fork),
+    *(Parent._keep, Parent._look_after, Parent._reap, Parent._count, Inheritance.not_for, Living.__init__),
+    *(Children.__len__, Children.add, Children.look_after, Children.reap, Link.poked, Link.renew_group),
+    *(scoreboard.Scoreboard.waiting, scoreboard.Scoreboard.busy, scoreboard.Scoreboard.words),
+    *(scoreboard.Scoreboard.claim, scoreboard.Scoreboard.born, scoreboard.Scoreboard.release),
+    *(scoreboard.Scoreboard.add, scoreboard.Scoreboard.__getitem__, scoreboard.Slot.__init__, End.__init__),
+    *(SharedSignals.__enter__, SharedSignals.__exit__, Throttle.succeeded, Reporter.turn, Reporter.child_ended),
+    *(Reporter._report_status, Reporter._send_status, Log.is_on),
+)
+"""What the parent runs between one fork and the next: a page that it writes to is copied, too."""
 
 
 def warm_up(
@@ -47,5 +63,6 @@ def warm_up(
 
     if packing.is_possible():
         in_child = packing.codes_run_by(lambda: live(1))
-        packing.pack(dict.fromkeys((*_OF_CHILDREN, *_OF_PARENT)), in_child, packing.codes_of(_OF_PARENT))
+        between = {function.__code__ for function in _BETWEEN_FORKS}
+        packing.pack(dict.fromkeys((*_OF_CHILDREN, *_OF_PARENT)), in_child, between)
     live(ROUNDS)
