@@ -99,6 +99,7 @@ class Children:
         self._watched.clear()
         self._unwatched.clear()
 
+
 def _close(child: Living) -> None:
     if child.pidfd >= 0:
         close(child.pidfd)

@@ -163,7 +163,6 @@ def _lean_command(settings: Settings) -> list[str]:
     for name in [name for name in os.environ if name.startswith("PYTHON")]:
         del os.environ[name]
     os.environ["PYTHONMALLOC"] = "malloc"
-
     # And malloc keeps no lists of what was freed last, by size (GNU C library manual, "Memory Allocation Tunables"):
     # what a process frees becomes one piece again, and what it makes next comes from there. Unless the operator knows.
     os.environ.setdefault("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0")
