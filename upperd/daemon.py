@@ -96,7 +96,7 @@ class Daemon:
         self._board, self._scoreboard_lock = open_scoreboard(self._settings, self._listeners, self._log)
         self._describe()
         self._parent = parent = self._make_parent()
-        gc.freeze()
+        gc.freeze()  # what there is by now is nothing for the collector to write to, in us or in a child
         if not self._stop_requests:
             parent.top_up()
             self._announce()

@@ -1,7 +1,7 @@
 """What the parent does once, before the first fork, so that no child has to pay for it.
 
 A child's life is rehearsed (rehearsal.py), what it writes to is packed into few pages (packing.py), and the garbage
-collector, which would write to every object, is kept away from what there is.
+collector, which would write to every object, is switched off.
 """
 
 from __future__ import annotations

@@ -167,6 +167,20 @@ def ask_on(connection: socket.socket, data: bytes) -> bytes:
     return read_to_end(connection)
 
 
+def can_read(client: socket.socket) -> bool:
+    """Whether a read would not wait: there is an answer, or the end."""
+    return bool(select.select([client], [], [], 0)[0])
+
+
+def is_full(client: socket.socket) -> bool:
+    """Whether every buffer between a client that does not block and the daemon is full; sends until then."""
+    try:
+        client.send(b"x" * 65536)
+    except BlockingIOError:
+        return True
+    return False
+
+
 def read_to_end(connection: socket.socket) -> bytes:
     return b"".join(iter(lambda: connection.recv(65536), b""))
 

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from running import Daemon, activated, read_exactly, read_to_end, running, wait_until
+from running import Daemon, activated, is_full, read_exactly, read_to_end, running, wait_until
 
 
 def test_idle_daemon_ends_at_once(daemon: Daemon) -> None:
@@ -107,17 +107,9 @@ def test_reader_that_never_reads_is_killed_at_the_deadline(folder: Path) -> None
     """A client that sends and never reads holds the daemon up to the deadline and no longer."""
     with running(folder, "--drain-timeout", "0.5") as daemon, daemon.connect() as client:
         client.setblocking(False)
-        wait_until(lambda: _is_full(client), "every buffer is full")
+        wait_until(lambda: is_full(client), "every buffer is full")
         assert daemon.stop() == 0
         assert "killed=1" in daemon.log.splitlines()[-1]
-
-
-def _is_full(client: socket.socket) -> bool:
-    try:
-        client.send(b"x" * 65536)
-    except BlockingIOError:
-        return True
-    return False
 
 
 def test_restarts_lose_nothing(folder: Path) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from running import DEADLINE, activated, ask_on, running, wait_until
+from running import DEADLINE, activated, ask_on, can_read, running, wait_until
 
 CYCLES = 40
 
@@ -77,8 +77,8 @@ def test_nobody_notices(folder: Path, listener: socket.socket) -> None:
                 with _connect(listener) as client:
                     client.sendall(b"now")
                     client.shutdown(socket.SHUT_WR)
-                    wait_until(lambda: _can_read(client) or daemon.process.poll() is not None, "it answers, or leaves")
-                    if not _can_read(client):
+                    wait_until(lambda: can_read(client) or daemon.process.poll() is not None, "it answers, or leaves")
+                    if not can_read(client):
                         # As the manager does: it starts the daemon again for who waits in the queue.
                         with running(folder, **activated(folder, [listener])):
                             assert client.recv(8) == b"NOW"
@@ -86,10 +86,6 @@ def test_nobody_notices(folder: Path, listener: socket.socket) -> None:
                         assert client.recv(8) == b"NOW"
         assert daemon.process.returncode in (0, -signal.SIGKILL)  # it left, or the test was over
     assert starts > 1, "it never left"
-
-
-def _can_read(client: socket.socket) -> bool:
-    return bool(select.select([client], [], [], 0)[0])
 
 
 def test_ignored_where_nobody_would_start_us_again(folder: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import COMMAND, DEADLINE, activated, ask_on, read_exactly, read_to_end, running, wait_until
+from running import COMMAND, DEADLINE, activated, ask_on, is_full, read_exactly, read_to_end, running, wait_until
 
 INETD = [*COMMAND, "--inetd"]
 FAMILIES = pytest.mark.parametrize("family", ["unix", "tcp"])
@@ -158,18 +158,10 @@ def test_client_that_never_reads(folder: Path) -> None:
     with serving(folder, "unix", "--drain-timeout", "0.1") as service:
         assert service.ask(b"x") == b"X"
         service.client.setblocking(False)
-        wait_until(lambda: _is_full(service.client), "every buffer is full")
+        wait_until(lambda: is_full(service.client), "every buffer is full")
         service.process.terminate()
         status, log = service.wait()
     assert (status, "was killed at the drain deadline" in log) == (0, True)
-
-
-def _is_full(client: socket.socket) -> bool:
-    try:
-        client.send(b"x" * 65536)
-    except BlockingIOError:
-        return True
-    return False
 
 
 def test_signal_at_any_moment(folder: Path) -> None:
@@ -192,7 +184,7 @@ def test_peer_that_goes_away(folder: Path, family: str) -> None:
     with serving(folder, family) as service:
         assert service.ask(b"x") == b"X"
         service.client.setblocking(False)
-        wait_until(lambda: _is_full(service.client), "every buffer is full")
+        wait_until(lambda: is_full(service.client), "every buffer is full")
         service.client.close()
         status, log = service.wait()
     assert (status, "outcome=reset" in log, "Error" in log) == (0, True, False)

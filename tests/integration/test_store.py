@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import select
 import signal
 import socket
 import time
 from pathlib import Path
 from typing import Any
 
-from running import DEADLINE, Daemon, activated, free_port, read_to_end, running, wait_until
+from running import DEADLINE, Daemon, activated, can_read, free_port, read_to_end, running, wait_until
 
 
 def _stored(daemon: Daemon, count: int) -> dict[str, socket.socket]:
@@ -87,14 +86,10 @@ def test_drain_under_clients_without_pause(folder: Path) -> None:
 def _answer_one(waiting: list[socket.socket], daemon: Daemon) -> None:
     """Let the client that waits longest have its answer, if the daemon still gives one."""
     first = waiting[0]
-    wait_until(lambda: _can_read(first) or daemon.process.poll() is not None, "an answer, or its end")
-    if _can_read(first):
+    wait_until(lambda: can_read(first) or daemon.process.poll() is not None, "an answer, or its end")
+    if can_read(first):
         assert read_to_end(first) == b"QUEUED"
         waiting.pop(0).close()
-
-
-def _can_read(client: socket.socket) -> bool:
-    return bool(select.select([client], [], [], 0)[0])
 
 
 def test_path_that_is_another_by_now(folder: Path) -> None:
