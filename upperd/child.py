@@ -301,10 +301,9 @@ class SharedSignals(Signals):
             self._child.on_signal(signum)
 
     @staticmethod
-    def ignore() -> None:
+    def block() -> None:
         """The end has come: the interpreter takes the handlers away, and what came then would be its cause of death."""
-        for number in _HANDLED:
-            signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
 
     def forget_child(self) -> None:
         """After a rehearsal in the parent: there is no child. (A real one would have it to free: twenty pages.)"""

@@ -103,7 +103,7 @@ class Daemon:
             self._serve(parent)
         self._drain(parent)
         self._pid_file.remove()
-        self._signals.ignore()
+        self._signals.block()
         return EX_OK
 
     # Beginning

@@ -103,4 +103,4 @@ def test_sigterm_while_leaving(folder: Path, listener: socket.socket) -> None:
         wait_until(lambda: "idle:" in daemon.log or daemon.process.poll() is not None, "it leaves")
         while daemon.process.poll() is None:
             daemon.signal(signal.SIGTERM)
-        assert daemon.wait() == 0
+        assert daemon.wait() == 0, daemon.log
