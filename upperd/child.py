@@ -24,6 +24,7 @@ import errno
 import os
 import signal
 import sys
+from functools import partial
 from os import closerange, getpid
 from signal import set_wakeup_fd
 
@@ -105,7 +106,8 @@ class Child:
     """One child to be. The parent makes it once for each server, and forks it again and again."""
 
     __slots__ = (
-        "_board", "_ending", "_link", "_listener", "_request", "_server", "_set_title", "_uid", "draining", "leaving",
+        "_board", "_ending", "_link", "_listener", "_request", "_server", "_set_title", "_uid", "draining", "handling",
+        "leaving",
     )  # fmt: skip
 
     def __init__(
@@ -119,6 +121,8 @@ class Child:
         self._request: Any = None
         self._uid: int | None = None
         self._ending = EX_OK
+        self.handling: tuple[object, ...] = (self.on_signal, (), {}, None)
+        """What SharedSignals has its handler do in us: the state of a partial."""
         self.leaving = False
         """Whether we accept no more."""
         self.draining = False
@@ -276,38 +280,41 @@ class Signals:
 
 
 class SharedSignals(Signals):
-    """The same for a program whose only handlers are these, installed once: they ask in whose process they run.
+    """The same for a program whose only handler is this one, installed once: each process has it do something else.
 
-    So there is nothing to block, and a child has nothing to install, which saves it some sixty page faults.
+    So there is nothing to block, and a child has nothing to install, which saves it some sixty page faults. In the
+    parent it only leaves a note, and is a function of C: one of Python is interrupted by the next signal before its
+    first line, so signals that come fast enough would pile up until the stack is full.
     """
 
-    def __init__(self, on_parent_signal: Callable[[int], object]) -> None:
-        """Install the handlers. `on_parent_signal` is called with the number in the parent. Main thread only."""
+    def __init__(self) -> None:
+        """Install the handler. Main thread only."""
         super().__init__()
-        self._on_parent_signal = on_parent_signal
-        self._parent = os.getpid()
-        self._child: Child | None = None
+        self._came: dict[int, object] = {}
+        self._leave_note: tuple[object, ...] = (self._came.__setitem__, (), {}, None)
+        self._handler: Any = partial(self._came.__setitem__)
         for number in _HANDLED:
-            signal.signal(number, self._on_signal)
+            signal.signal(number, self._handler)
         # Whoever started us may have left them otherwise (exec(2) hands down what is ignored or blocked).
         for number in _DEFAULT:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
-    def _on_signal(self, signum: int, frame: FrameType | None) -> None:
-        if os.getpid() == self._parent:
-            self._on_parent_signal(signum)
-        elif self._child is not None:
-            self._child.on_signal(signum)
+    def take(self) -> list[int]:
+        """In the parent: the signals that came since the last call, each once."""
+        numbers = [*self._came]
+        for number in numbers:
+            del self._came[number]
+        return numbers
 
     @staticmethod
     def block() -> None:
-        """The end has come: the interpreter takes the handlers away, and what came then would be its cause of death."""
+        """The end has come: the interpreter takes the handler away, and what came then would be its cause of death."""
         signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
 
     def forget_child(self) -> None:
         """After a rehearsal in the parent: there is no child. (A real one would have it to free: twenty pages.)"""
-        self._child = None
+        self._handler.__setstate__(self._leave_note)
 
     def __enter__(self) -> SharedSignals:
         return self
@@ -317,7 +324,7 @@ class SharedSignals(Signals):
 
     def settle(self, child: Child) -> None:
         """In the child: say whose signals they are."""
-        self._child = child
+        self._handler.__setstate__(child.handling)
         # Or a signal of ours would be written where the parent's wake-up pipe was: to a client, perhaps.
         set_wakeup_fd(-1)
 

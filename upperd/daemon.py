@@ -66,7 +66,6 @@ class Daemon:
         self._opening = Opening(settings, self._log, self._notifier)
         self._listeners = self._opening.opened
         self._stop_requests = 0
-        self._reload_requests = 0
 
     def run(self) -> int:
         """Live the daemon's life; returns the exit status."""
@@ -76,9 +75,7 @@ class Daemon:
             self._opening.open_all()
         except listeners.ListenerError as error:
             return self._fail(error)
-        # Whoever stops us before the loop turns is obeyed when it does.
-        self._parent: Parent | None = None
-        self._signals = SharedSignals(self._on_signal)
+        self._signals = SharedSignals()
         try:
             self._pid_file.write()
         except PidFileError as error:
@@ -97,6 +94,7 @@ class Daemon:
         self._describe()
         self._parent = parent = self._make_parent()
         gc.freeze()  # what there is by now is nothing for the collector to write to, in us or in a child
+        self._act_on_signals(parent)  # on those that came before the loop could be woken
         if not self._stop_requests:
             parent.top_up()
             self._announce()
@@ -129,8 +127,12 @@ class Daemon:
         parent.signals = self._signals
         reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-        # What is read is not needed: the handler has left its note.
-        parent.watch(reading, lambda: self._woken(os.read(reading, 512)))
+
+        def woken() -> None:
+            os.read(reading, 512)  # not needed: the handler has left its note
+            self._act_on_signals(parent)
+
+        parent.watch(reading, woken)
         for listener in self._listeners:
             parent.add(self._make_server(listener.socket))
         self._reload = Reload(parent, self._settings, self._log, self._follow, self._reloaded)
@@ -173,17 +175,8 @@ class Daemon:
         self._idle.seconds = seconds
         parent.timers[:] = [self._idle.turn] if seconds else []
 
-    def _woken(self, _: bytes) -> None:
-        """A signal came: begin what it asks for. (What ends us is seen to by the loop.)"""
-        if self._reload_requests and not self._stop_requests:
-            self._reload_requests = 0
-            now_usec = time.monotonic_ns() // 1000
-            self._notifier.send("RELOADING=1", f"MONOTONIC_USEC={now_usec}", "STATUS=reloading")
-            self._reload.begin()
-
     def _follow(self) -> None:
         """Do as the settings say, which a reload has changed."""
-        assert self._parent is not None
         self._log.set_level(self._settings.log_level)
         self._set_idle_exit(self._parent)
         self._set_limits(self._parent)
@@ -203,21 +196,23 @@ class Daemon:
         parent.retire()
         self._describe()
 
-    # Ending
+    # Signals
 
-    def _on_signal(self, signum: int) -> None:
-        """What a signal leaves for the loop: the first one that ends us drains, the next one ends at once."""
-        if signum == signal.SIGHUP:
-            self._reload_requests += 1
-        if signum not in (signal.SIGTERM, signal.SIGINT):
-            return
-        self._stop_requests += 1
-        if self._parent is None:
-            return
-        if self._stop_requests == 1:
-            self._parent.stop()
-        else:
-            self._parent.hasten()
+    def _act_on_signals(self, parent: Parent) -> None:
+        """Begin what the signals ask for. The first one that ends us drains, the next one ends at once."""
+        for number in self._signals.take():
+            if number == signal.SIGHUP and not self._stop_requests:
+                now_usec = time.monotonic_ns() // 1000
+                self._notifier.send("RELOADING=1", f"MONOTONIC_USEC={now_usec}", "STATUS=reloading")
+                self._reload.begin()
+            elif number in (signal.SIGTERM, signal.SIGINT):
+                self._stop_requests += 1
+                if self._stop_requests == 1:
+                    parent.stop()
+                else:
+                    parent.hasten()
+
+    # Ending
 
     def _drain(self, parent: Parent) -> None:
         timeout, end = self._settings.drain_timeout, time.monotonic() + self._settings.drain_timeout

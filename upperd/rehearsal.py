@@ -48,5 +48,4 @@ def rehearse(
                 index, slot = board.claim(0, scoreboard.WAITING)
                 Child(server, board, link, set_title).live(index, slot, signals, [nothing, nothing], None)
                 board.release(index)
-    signals.forget_child()
     link.close()

@@ -10,7 +10,7 @@ import gc
 import socket
 
 from upperd import packing, scoreboard
-from upperd.child import Child, SharedSignals
+from upperd.child import Child, SharedSignals, Signals
 from upperd.children import Children, Living
 from upperd.handler import UpperHandler
 from upperd.inheritance import Inheritance
@@ -61,8 +61,12 @@ def warm_up(
     def live(rounds: int) -> None:
         rehearse(make_server, signals, set_title, rounds)
 
-    if packing.is_possible():
-        in_child = packing.codes_run_by(lambda: live(1))
-        between = {function.__code__ for function in _BETWEEN_FORKS}
-        packing.pack(dict.fromkeys((*_OF_CHILDREN, *_OF_PARENT)), in_child, between)
-    live(ROUNDS)
+    with Signals():  # what comes while we play the child is for the parent, afterwards
+        try:
+            if packing.is_possible():
+                in_child = packing.codes_run_by(lambda: live(1))
+                between = {function.__code__ for function in _BETWEEN_FORKS}
+                packing.pack(dict.fromkeys((*_OF_CHILDREN, *_OF_PARENT)), in_child, between)
+            live(ROUNDS)
+        finally:
+            signals.forget_child()
