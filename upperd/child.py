@@ -8,7 +8,8 @@ Signals, as a child takes them:
 
     SIGTERM  drain: accept no more; a connection that is being served goes on as the server's `quiesce_request` says
     SIGUSR1  cut: the drain deadline is over; the server's `cut_request` ends the connection
-    SIGUSR2  retire: accept no more; the connection that is being served goes on to its own end
+    SIGUSR2  retire: accept no more; the connection that is being served goes on to its own end, if its peer may still
+             come in
     SIGIO    the parent is gone: end (the default action; see link.py)
     SIGINT, SIGHUP  ignored: what a terminal sends to all is for the parent to act on
 
@@ -28,7 +29,8 @@ from functools import partial
 from os import closerange, getpid
 from signal import set_wakeup_fd
 
-from upperd.scoreboard import (
+from upperd.layout import (
+    CONNECTIONS,
     DONE,
     FAILED,
     NONE,
@@ -37,11 +39,10 @@ from upperd.scoreboard import (
     PID,
     REFUSED,
     REFUSED_OUTCOME,
+    REFUSED_USER,
     UNKNOWN,
-    WAITING,
-    Scoreboard,
-    Slot,
 )
+from upperd.scoreboard import Scoreboard, Slot
 from upperd.titles import SPARE, serving
 
 TYPE_CHECKING = False
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any, Protocol
 
+    from upperd.limits import Limits
     from upperd.link import Link
 
     class Server(Protocol):
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
         socket: Any
         listener: int
         connections_per_child: int
+        limits: Limits | None
         slot: Slot | None
 
         def get_request(self) -> tuple[Any, object]: ...
@@ -67,6 +70,8 @@ if TYPE_CHECKING:
         def shutdown_request(self, request: Any) -> None: ...
         def close_request(self, request: Any) -> None: ...
         def peer_credentials(self, request: Any) -> tuple[int, int, int]: ...
+        def refuse_request(self, request: Any, uid: int, gid: int) -> int: ...
+        def recheck_request(self, request: Any) -> None: ...
         def quiesce_request(self, request: Any) -> None: ...
         def cut_request(self, request: Any) -> None: ...
 
@@ -169,17 +174,30 @@ class Child:
             if accepted is None:
                 return self._ending
             passed = None
-            if board.take(index, self._listener):
+            request = accepted[0]
+            uid, gid, pid = server.peer_credentials(request)
+            is_guarded = board.is_guarded()
+            if is_guarded and self._refuses(slot, request, uid, gid):
+                board.wait(index, self._listener)
+                continue
+            if board.take(index, self._listener, uid):
                 self._link.poke()
-            if not self._is_ours(slot, accepted[0]):
-                self._link.pass_up(accepted[0], self._listener)
+            if not self._is_ours(uid):
+                slot.words[OUTCOME] = PASSED
+                self._link.pass_up(request, self._listener)
                 return EX_OK
-            if not self._finish(slot, accepted[0], accepted[1]):
+            if is_guarded and not board.may_serve(index, uid):
+                board.wait(index, self._listener)
+                self._refuse(slot, request, uid, REFUSED_USER)
+                self._forget_user(slot)
+                continue
+            slot.connected(uid, gid, pid)
+            if not self._finish(slot, request, accepted[1]):
                 return EX_SOFTWARE
             left -= 1
             if left <= 0 or self.leaving:
                 return EX_OK
-            board.set_state(index, WAITING + self._listener)
+            board.wait(index, self._listener)
 
     def _accept(self) -> tuple[Any, object] | None:
         """Wait for a connection; None when we are to end."""
@@ -194,24 +212,41 @@ class Child:
                     return None
         return None
 
-    def _is_ours(self, slot: Slot, request: Any) -> bool:
-        """Whether we may serve this peer: a child never serves two users."""
-        uid, gid, pid = self._server.peer_credentials(request)
+    def _refuses(self, slot: Slot, request: Any, uid: int, gid: int) -> bool:
+        """Close a connection whose peer the server refuses. It was not served, so the next one may be anybody's."""
+        reason = self._server.refuse_request(request, uid, gid)
+        if reason:
+            self._refuse(slot, request, uid, reason)
+        return reason != 0
+
+    def _refuse(self, slot: Slot, request: Any, uid: int, reason: int) -> None:
+        self._server.shutdown_request(request)
+        slot.refused(reason)
+        if self._board.deny(uid):
+            self._link.poke()
+
+    def _is_ours(self, uid: int) -> bool:
+        """Whether we may serve this user: a child never serves two."""
         if self._uid is None:
             self._uid = uid
             set_title = self._set_title
             if set_title is not None:
                 set_title(serving(uid, UNKNOWN))
-        elif self._uid != uid:
-            slot.words[OUTCOME] = PASSED
-            return False
-        slot.connected(uid, gid, pid)
-        return True
+        return self._uid == uid
+
+    def _forget_user(self, slot: Slot) -> None:
+        """We were about to serve a user: if we have served none before, we may serve anybody."""
+        if slot.words[CONNECTIONS] == 0:
+            self._uid = None
+            if self._set_title is not None:
+                self._set_title(SPARE)
 
     def _finish(self, slot: Slot, request: Any, address: object) -> bool:
         """Serve one connection by the hooks of socketserver. False: the handler raised."""
         server = self._server
         self._request = request
+        if self.leaving:
+            server.recheck_request(request)
         if self.draining:
             server.quiesce_request(request)
         served = True
@@ -237,6 +272,8 @@ class Child:
         """The handler of every signal that a child takes."""
         if signum == RETIRE:
             self._stop_accepting()
+            if self._request is not None:
+                self._server.recheck_request(self._request)
         elif signum == DRAIN:
             self._stop_accepting()
             self.draining = True

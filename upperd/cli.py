@@ -100,7 +100,7 @@ def parse(words: list[str]) -> dict[str, Any]:
     for name, value in flags.items():
         if value == "":
             raise OptionError(f"--{flag(name)} is empty: leave it out for its default")
-    return flags
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in flags.items()}
 
 
 def _raise_option_error(message: str) -> NoReturn:
@@ -122,6 +122,17 @@ def make_settings(options: Options, manager: Manager | None = None) -> Settings:
     settings.max_children = options.max_children
     settings.spare_children = options.spare_children
     settings.connections_per_child = options.connections_per_child
+    settings.max_children_per_user = options.max_children_per_user
+    settings.max_rate_per_user = options.max_rate_per_user
+    settings.idle_timeout = options.idle_timeout
+    settings.max_lifetime = options.max_lifetime
+    settings.max_bytes = options.max_bytes
+    settings.allow_user = _joined(options.uids("allow_user"))
+    settings.allow_group = _joined(options.gids("allow_group"))
+    settings.deny_user = _joined(options.uids("deny_user"))
+    settings.socket_mode = int(options.socket_mode or "0", 8)
+    settings.socket_owner = (options.uids("socket_owner") or [-1])[0]
+    settings.socket_group = (options.gids("socket_group") or [-1])[0]
     settings.drain_timeout = options.drain_timeout
     settings.idle_exit = options.idle_exit
     settings.store_listeners = options.store_listeners
@@ -132,6 +143,10 @@ def make_settings(options: Options, manager: Manager | None = None) -> Settings:
     settings.notify_socket = manager.notify_socket
     settings.watchdog_usec = manager.watchdog_usec
     return settings
+
+
+def _joined(numbers: list[int]) -> str:
+    return ",".join(map(str, sorted(numbers)))
 
 
 def _is_journal(descriptor: int) -> bool:

@@ -7,6 +7,7 @@
             server.py      UnixServer, TCPServer ── handler.py ── transform.py
             parent.py      forks, reaps, tops up, drains ── child.py, children.py, link.py, passing.py, inheritance.py,
                            drain.py, throttle.py, observer.py
+            policy.py      who may come in, and how much they may take ── guard.py, rates.py, limits.py, overdue.py
             reload.py      SIGHUP ── recheck.py, a process of its own;  idle.py  when to leave
             reporter.py    what to say ── notify.py, log.py
 
@@ -22,7 +23,7 @@ import socket
 import sys
 import time
 
-from upperd import __version__, listeners, log, packing, scoreboard, settings, titles
+from upperd import __version__, layout, listeners, log, packing, settings, titles
 from upperd.child import SharedSignals
 from upperd.drain import CUT_SECONDS
 from upperd.handler import UpperHandler
@@ -32,6 +33,7 @@ from upperd.notify import Notifier
 from upperd.opening import Opening, open_scoreboard
 from upperd.parent import Parent
 from upperd.pidfile import PidFile, PidFileError
+from upperd.policy import Policy, limits_of
 from upperd.reload import Reload
 from upperd.reporter import Reporter
 from upperd.server import LINGER_SECONDS, TCPServer, UnixServer
@@ -65,6 +67,7 @@ class Daemon:
         self._notifier = Notifier(settings.notify_socket)
         self._opening = Opening(settings, self._log, self._notifier)
         self._listeners = self._opening.opened
+        self._policy: Policy | None = None
         self._stop_requests = 0
 
     def run(self) -> int:
@@ -91,8 +94,8 @@ class Daemon:
         if packing.is_possible():
             packing.fill_gaps()
         self._board, self._scoreboard_lock = open_scoreboard(self._settings, self._listeners, self._log)
-        self._describe()
-        self._parent = parent = self._make_parent()
+        self._policy = Policy(self._board)
+        parent = self._make_parent(self._policy)
         gc.freeze()  # what there is by now is nothing for the collector to write to, in us or in a child
         self._act_on_signals(parent)  # on those that came before the loop could be woken
         if not self._stop_requests:
@@ -106,14 +109,7 @@ class Daemon:
 
     # Beginning
 
-    def _describe(self) -> None:
-        """Write the settings that stand in the scoreboard."""
-        board, settings = self._board, self._settings
-        for name in ("max_children", "spare_children", "connections_per_child"):
-            board[name] = getattr(settings, name)
-        board["drain_timeout_usec"] = int(settings.drain_timeout * 1e6)
-
-    def _make_parent(self) -> Parent:
+    def _make_parent(self, policy: Policy) -> Parent:
         settings = self._settings
         self._reporter = Reporter(self._board, self._log, self._notifier, settings.watchdog_usec)
         parent = Parent(
@@ -135,20 +131,24 @@ class Daemon:
         parent.watch(reading, woken)
         for listener in self._listeners:
             parent.add(self._make_server(listener.socket))
-        self._reload = Reload(parent, self._settings, self._log, self._follow, self._reloaded)
+        self._reload = Reload(parent, settings, self._log, lambda: self._follow(parent, policy), self._reloaded)
         self._idle = Idle(self._board, 0.0, parent.stop, time.monotonic())
-        self._set_idle_exit(parent)
+        parent.timers.append(self._idle.turn)
+        self._set_idle_exit()
+        policy.see_to(parent, lambda: self._reporter.at_rest)
+        policy.follow(settings)
         return parent
 
     def _make_server(self, listening: socket.socket) -> UnixServer | TCPServer:
         server_class = UnixServer if listening.family == socket.AF_UNIX else TCPServer
-        server = server_class(listening, UpperHandler)
+        server = server_class(listening, UpperHandler, self._policy.guard if self._policy else None)
         server.connections_per_child = self._settings.connections_per_child
+        server.limits = limits_of(self._settings)
         return server
 
     def _announce(self) -> None:
         """Every listener listens, its spare children wait: ready."""
-        self._board["phase"] = scoreboard.READY
+        self._board["phase"] = layout.READY
         self._reporter.phase = ""
         where = ", ".join(listener.describe() for listener in self._listeners)
         self._log.write(log.INFO, "ready", f"upperd {__version__} on {where}", pid=os.getpid())
@@ -166,35 +166,31 @@ class Daemon:
         if not self._stop_requests:
             self._log.write(log.INFO, "idle", f"nothing to do for {self._settings.idle_exit:g} s")
 
-    def _set_idle_exit(self, parent: Parent) -> None:
+    def _set_idle_exit(self) -> None:
         """Take the setting, where somebody would start us again."""
         seconds = self._settings.idle_exit
         if seconds and not all(listener.activated for listener in self._listeners):
             seconds = 0.0
             self._log.write(log.WARNING, "idle", "idle-exit is ignored: no manager listens for us while we are away")
         self._idle.seconds = seconds
-        parent.timers[:] = [self._idle.turn] if seconds else []
 
-    def _follow(self) -> None:
+    def _follow(self, parent: Parent, policy: Policy) -> None:
         """Do as the settings say, which a reload has changed."""
-        self._log.set_level(self._settings.log_level)
-        self._set_idle_exit(self._parent)
-        self._set_limits(self._parent)
+        settings = self._settings
+        self._log.set_level(settings.log_level)
+        self._set_idle_exit()
+        for server in parent.servers:
+            server.connections_per_child = settings.connections_per_child
+            server.limits = limits_of(settings)
+        policy.follow(settings)  # before the children are retired: who is busy looks at the rules then
+        parent.limit(settings.max_children, settings.spare_children)
+        parent.retire()
 
     def _reloaded(self, problem: str) -> None:
         """A reload is over: tell the manager in any case."""
         if not self._stop_requests:
             self._reporter.phase = f"reload failed: {problem}" if problem else ""
             self._notifier.send("READY=1", f"STATUS={self._reporter.status()}")
-
-    def _set_limits(self, parent: Parent) -> None:
-        """Have the parent, its servers and the scoreboard follow the settings."""
-        settings = self._settings
-        for server in parent.servers:
-            server.connections_per_child = settings.connections_per_child
-        parent.limit(settings.max_children, settings.spare_children)
-        parent.retire()
-        self._describe()
 
     # Signals
 
@@ -216,7 +212,7 @@ class Daemon:
 
     def _drain(self, parent: Parent) -> None:
         timeout, end = self._settings.drain_timeout, time.monotonic() + self._settings.drain_timeout
-        self._board["phase"] = scoreboard.DRAINING
+        self._board["phase"] = layout.DRAINING
         self._reporter.phase = "draining"
         longest = int((timeout + CUT_SECONDS + LINGER_SECONDS + 1) * 1e6)
         self._notifier.send("STOPPING=1", f"EXTEND_TIMEOUT_USEC={longest}", f"STATUS={self._reporter.status()}")
@@ -226,7 +222,7 @@ class Daemon:
         self._serve_backlog(parent, end)
         parent.drain(max(0.0, end - time.monotonic()) if self._stop_requests == 1 else 0.0)
         self._reporter.flush()
-        self._board["phase"] = scoreboard.STOPPED
+        self._board["phase"] = layout.STOPPED
         board = self._board
         self._notifier.send(f"STATUS=stopped: served {board['connections']} connections")
         self._log.write(

@@ -1,16 +1,17 @@
 """One connection: read, transform, write.
 
 `UpperHandler` is a plain `BaseRequestHandler`: it runs under every stream server of socketserver, one connection a
-process, a thread, or one after the other. Of its server it takes three things more, and does without where they are
-missing: `slot`, the row of the scoreboard to count in; `input_paused`, which is asked when nothing can be read, and
-`input_ended`, which says to read no more: so a server of ours drains.
+process, a thread, or one after the other. Of a server of ours it takes more, and does without where it is missing:
+`slot`, the row of the scoreboard to count in; `limits`, what the connection may take, and `end_input`, which is called
+at a limit; `input_paused`, which is asked when nothing can be read, and `input_ended`, which says to read no more.
 """
 
 from __future__ import annotations
 
 from socketserver import BaseRequestHandler
 
-from upperd.scoreboard import RESET
+from upperd.layout import RESET
+from upperd.limits import Allowance, SpentError
 from upperd.transform import UpperCaser
 
 TYPE_CHECKING = False
@@ -32,9 +33,10 @@ class _NoSlot:
     def end(self, outcome: int) -> None: ...
 
 
-class _NoDrain:
-    """The server never asks us to end."""
+class _NoServer:
+    """What is missing in a server that is not ours: it never asks us to end."""
 
+    limits = None
     input_ended = False
 
     def input_paused(self, request: object, unanswered: int) -> bool:
@@ -47,15 +49,18 @@ class UpperHandler(BaseRequestHandler):
     def setup(self) -> None:
         server: Any = self.server
         # Not getattr(), here and in all that follows: the text of the name is a page that each child would write to.
+        self.slot: Any
         try:
             self.slot = server.slot or _NoSlot()
         except AttributeError:
             self.slot = _NoSlot()
-        self._drain = server
+        self._owner = server
         try:
             server.input_ended  # noqa: B018  # whether it has one
         except AttributeError:
-            self._drain = _NoDrain()
+            self._owner = _NoServer()
+        limits = self._owner.limits
+        self._allowance = None if limits is None else Allowance(limits, self.request, self.slot)
 
     def handle(self) -> None:
         """Serve the connection to its end. A peer that goes away is no error."""
@@ -63,15 +68,17 @@ class UpperHandler(BaseRequestHandler):
             self._stream(UpperCaser())
         except ConnectionError:
             self.slot.end(RESET)
+        except SpentError:
+            pass  # what could not be sent is for nobody
 
     def _stream(self, caser: UpperCaser) -> None:
-        request, slot = self.request, self.slot
+        request, slot, allowance = self.request, self.slot, self._allowance
         size = FIRST_READ
-        while not self._drain.input_ended:
+        while not self._owner.input_ended:
             try:
                 data = request.recv(size)
             except BlockingIOError:
-                if not self._input_paused(len(caser.unfinished)):
+                if not self._may_read_on(len(caser.unfinished)):
                     break
                 continue
             if not data:
@@ -79,6 +86,9 @@ class UpperHandler(BaseRequestHandler):
             slot.received(len(data))
             if len(data) == size:
                 size = LARGE_READ
+            if allowance is not None:
+                self._take_within_limits(caser, allowance, data)
+                continue
             answer = caser.feed(data)
             if answer:
                 request.sendall(answer)
@@ -86,13 +96,30 @@ class UpperHandler(BaseRequestHandler):
         if caser.unfinished or caser.undecodable:
             self._end(caser)
 
-    def _input_paused(self, unanswered: int) -> bool:
-        """Nothing can be read, and the connection has a time-out: whether to go on reading."""
-        return bool(self._drain.input_paused(self.request, unanswered))
+    def _take_within_limits(self, caser: UpperCaser, allowance: Allowance, data: bytes) -> None:
+        """Answer what may be taken of it, and take nothing more from the client where that was all."""
+        was_spent = allowance.is_spent
+        answer = caser.feed(allowance.take(data))
+        if allowance.is_spent and not was_spent:
+            self._owner.end_input(self.request)
+        if answer:
+            allowance.send(answer)
+
+    def _may_read_on(self, unanswered: int) -> bool:
+        """Nothing can be read, and the connection has a time-out."""
+        allowance = self._allowance
+        if allowance is None or self._owner.is_draining:
+            return bool(self._owner.input_paused(self.request, unanswered))
+        if allowance.is_over():
+            return bool(self._owner.end_input(self.request))
+        allowance.arm()
+        return True
 
     def _end(self, caser: UpperCaser) -> None:
         rest = caser.finish()
-        if rest:
+        if rest and self._allowance is not None:
+            self._allowance.send(rest)
+        elif rest:
             self.request.sendall(rest)
             self.slot.sent(len(rest))
         self.slot.undecodable(caser.undecodable)

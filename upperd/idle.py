@@ -27,9 +27,12 @@ class Idle:
         self._ended = -1
         self._since = now
         self.seconds = seconds
+        """0: never."""
 
-    def turn(self, now: float) -> float:
+    def turn(self, now: float) -> float | None:
         """Leave if it is time to; return when to be asked again."""
+        if not self.seconds:
+            return None
         self._look(now)
         if now >= self._since + self.seconds:
             self._since = now

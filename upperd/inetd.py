@@ -21,7 +21,7 @@ import stat
 import time
 from typing import TYPE_CHECKING, Any
 
-from upperd import log, scoreboard
+from upperd import layout, log, scoreboard
 from upperd.child import CUT, DRAIN
 from upperd.drain import Drain
 from upperd.handler import UpperHandler
@@ -160,18 +160,18 @@ class _Service:
 
     def run(self) -> End:
         """Serve the connection; return its account. A peer that goes away is no error."""
-        index, slot = self.board.claim(0, scoreboard.BUSY)
+        index, slot = self.board.claim(0, layout.BUSY)
         self._server.slot = slot
         slot.connected(*self._server.peer_credentials(self._connection))
         self._take_signals()
         outcome = self._serve()
         self._ignore_signals()
-        if slot.words[scoreboard.OUTCOME] == scoreboard.NONE:
+        if slot.words[layout.OUTCOME] == layout.NONE:
             slot.end(outcome)
         self._server.shutdown_request(self._connection)
         usage = resource.getrusage(resource.RUSAGE_SELF)
         end = End(os.getpid(), self.status << 8, usage, tuple(self.board.words(index)))
-        end.was_cut, end.was_killed = end.words[scoreboard.OUTCOME] == scoreboard.CUT, self._was_killed
+        end.was_cut, end.was_killed = end.words[layout.OUTCOME] == layout.CUT, self._was_killed
         return end
 
     def _serve(self) -> int:
@@ -180,18 +180,18 @@ class _Service:
         address = _peer_address(connection)
         try:
             if not server.verify_request(connection, address):
-                return scoreboard.REFUSED_OUTCOME
+                return layout.REFUSED_OUTCOME
             server.finish_request(connection, address)
         except _OutOfTimeError:
             self._was_killed = True
-            return scoreboard.CUT
+            return layout.CUT
         except Exception:
             server.handle_error(connection, address)
             self.status = EX_SOFTWARE
-            return scoreboard.FAILED
+            return layout.FAILED
         finally:
             self._is_serving = False
-        return scoreboard.DONE
+        return layout.DONE
 
     # Ending it
 

@@ -48,6 +48,33 @@ class ActivationError(ListenerError):
     """A descriptor that was passed is not a listening stream socket."""
 
 
+class Permissions:
+    """Who may connect to a path that we bind: its mode, owner and group.
+
+    `mode` 0: 0660 less the umask; `owner` and `group` -1: ours.
+    """
+
+    def __init__(self, mode: int = 0, owner: int = -1, group: int = -1) -> None:
+        self.mode = mode
+        self.owner = owner
+        self.group = group
+
+    def set(self, path: str) -> None:
+        """Give them to the socket at `path`, and never to anything that was put in its place. Raises OSError."""
+        mask = os.umask(0o077)
+        os.umask(mask)
+        descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                raise FileExistsError(errno.EEXIST, "something else was put in its place", path)
+            inode = f"/proc/self/fd/{descriptor}"  # a socket cannot be opened, so there is no fchmod(2) for it
+            if self.owner != -1 or self.group != -1:
+                os.chown(inode, self.owner, self.group)
+            os.chmod(inode, self.mode or _MODE & ~mask)
+        finally:
+            os.close(descriptor)
+
+
 class Listener:
     """A listening socket: whether it is `activated`, and if it is not, the path and the lock that are ours."""
 
@@ -158,7 +185,11 @@ def _complaint(sock: socket.socket) -> str:
 
 
 def bind_unix(
-    path: str, *, default_folder_of: int | None = None, stored: MutableMapping[str, Listener] | None = None
+    path: str,
+    *,
+    permissions: Permissions | None = None,
+    default_folder_of: int | None = None,
+    stored: MutableMapping[str, Listener] | None = None,
 ) -> Listener:
     """Listen at `path`: by the one of `stored` that is bound to it, else anew. Raises ListenerError.
 
@@ -185,6 +216,7 @@ def bind_unix(
     try:
         listener = _restored(path, stored or {}) or _bind(path)
         listener.own(lock)
+        _listen(listener, permissions or Permissions())
         return listener
     except OSError as error:
         os.close(lock)
@@ -210,12 +242,27 @@ def _bind(path: str) -> Listener:
             sock.bind(path)
         finally:
             os.umask(mask)
-        os.chmod(path, _MODE & ~mask)
-        sock.listen(BACKLOG)
     except OSError:
         sock.close()
         raise
     return Listener(sock)
+
+
+def _listen(listener: Listener, permissions: Permissions) -> None:
+    """Before this a connect() is refused, so nobody comes in by permissions that are not those."""
+    path = listener.path
+    try:
+        permissions.set(path)
+    except OSError as error:
+        listener.unlink()
+        listener.close()
+        who = f"owner {permissions.owner} and group {permissions.group}".replace(" -1", " as it is")
+        raise ListenerError(
+            f"cannot give {path} its permissions ({who}): {error.strerror}: only root may choose an owner, "
+            "and others a group that they are in",
+            error.errno,
+        ) from None
+    listener.socket.listen(BACKLOG)
 
 
 def _refuse_other_file(path: str) -> bool:

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 class End:
-    """The account of one child that has ended. `words` is its row (see scoreboard.SLOT_FIELDS)."""
+    """The account of one child that has ended. `words` is its row (see layout.SLOT_FIELDS)."""
 
-    __slots__ = ("is_abnormal", "pid", "rusage", "status", "was_cut", "was_killed", "words")
+    __slots__ = ("is_abnormal", "pid", "rusage", "status", "was_cut", "was_killed", "was_overdue", "words")
 
     def __init__(
         self, pid: int, status: int | None, rusage: struct_rusage | None, words: tuple[int, ...]
@@ -25,6 +25,8 @@ class End:
         self.words = words
         self.was_cut = False
         self.was_killed = False
+        self.was_overdue = False
+        """Whether it was killed since it had outlasted a limit."""
         self.is_abnormal = status is not None and status != 0
         """Whether it ended by a signal or with an exit code that is not 0."""
 

@@ -52,7 +52,12 @@ class Opening:
         settings = self._settings
         folder_of = os.geteuid() if settings.default_socket else None
         try:
-            opened = listeners.bind_unix(settings.socket, default_folder_of=folder_of, stored=self._stored)
+            opened = listeners.bind_unix(
+                settings.socket,
+                permissions=listeners.Permissions(settings.socket_mode, settings.socket_owner, settings.socket_group),
+                default_folder_of=folder_of,
+                stored=self._stored,
+            )
             self.opened.append(opened)
         except listeners.ListenerError as error:
             if not (error.may_fall_back and settings.fallback):

@@ -9,11 +9,17 @@ import argparse
 import difflib
 import errno
 import os
+import re
 import tomllib
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from upperd import __version__, log, paths, scoreboard
+from upperd import __version__, accounts, guard, layout, log, paths
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_YEAR = 366 * 86400.0
 
 
 class OptionError(Exception):
@@ -43,14 +49,33 @@ class Options:
         False, "", f"fail where the path cannot be had, instead of listening on {paths.FALLBACK_TCP}"
     )
     max_children: int = _option(
-        64, "N", "children at most, busy and spare: connections served at one time", low=1, high=scoreboard.SLOTS
+        64, "N", "children at most, busy and spare: connections served at one time", low=1, high=layout.SLOTS
+    )
+    max_children_per_user: int = _option(
+        0, "N", "of these, children that serve one user (0: all)", low=0, high=layout.SLOTS
     )
     spare_children: int = _option(
-        4, "N", "children that wait for a connection, for each listener", low=1, high=scoreboard.SLOTS
+        4, "N", "children that wait for a connection, for each listener", low=1, high=layout.SLOTS
     )
     connections_per_child: int = _option(
         1, "N", "connections of one user that a child serves before it ends", low=1, high=1_000_000_000
     )
+    max_rate_per_user: float = _option(
+        0.0, "N", "connections of one user a second, on average (0: any number)", low=0.0, high=1e6
+    )
+    idle_timeout: float = _option(
+        0.0, "SECONDS", "end a connection on which nothing moved for so long (0: never)", low=0.0, high=_YEAR
+    )
+    max_lifetime: float = _option(0.0, "SECONDS", "end a connection after so long (0: never)", low=0.0, high=_YEAR)
+    max_bytes: int = _option(
+        0, "N", "end a connection that sends more bytes than these (0: never)", low=0, high=2**63 - 1
+    )
+    allow_user: tuple[str, ...] = _option((), "USER", "let this user in, and nobody who is not allowed (repeatable)")
+    allow_group: tuple[str, ...] = _option((), "GROUP", "let the members of this group in, likewise (repeatable)")
+    deny_user: tuple[str, ...] = _option((), "USER", "do not let this user in, whatever his groups (repeatable)")
+    socket_mode: str = _option("", "MODE", "permissions of the path, in octal (default: 0660 less the umask)")
+    socket_owner: str = _option("", "USER", "owner of the path")
+    socket_group: str = _option("", "GROUP", "group of the path")
     drain_timeout: float = _option(
         30.0, "SECONDS", "how long a connection may go on after SIGTERM", low=0.0, high=86400.0
     )
@@ -74,6 +99,36 @@ class Options:
         if self.tcp:
             _check_address(self.tcp)
         _check_paths({name: getattr(self, name) for name in ("socket", "scoreboard", "pid_file")})
+        if self.socket_mode and not re.fullmatch("[0-7]{3,4}", self.socket_mode):
+            raise OptionError(f"socket-mode is {self.socket_mode!r}: it must be octal, such as 0660")
+        self._check_accounts()
+
+    def _check_accounts(self) -> None:
+        """Raises OptionError: there is no such user or group, or the rules contradict each other."""
+        allowed, denied = self.uids("allow_user"), self.uids("deny_user")
+        self.uids("socket_owner")
+        self.gids("allow_group")
+        self.gids("socket_group")
+        for uid in set(allowed) & set(denied):
+            raise OptionError(f"allow-user and deny-user both name user {uid}: choose one")
+
+    def uids(self, name: str) -> list[int]:
+        """The users that an option names, as numbers. Raises OptionError."""
+        return self._numbers(name, accounts.uid_of)
+
+    def gids(self, name: str) -> list[int]:
+        """The groups that an option names, as numbers. Raises OptionError."""
+        return self._numbers(name, accounts.gid_of)
+
+    def _numbers(self, name: str, look_up: Callable[[str], int]) -> list[int]:
+        value = getattr(self, name)
+        words = (value,) if isinstance(value, str) and value else value
+        if len(words) > guard.LONGEST_LIST:
+            raise OptionError(f"{flag(name)} has {len(words)} names: at most {guard.LONGEST_LIST}; a group may do")
+        try:
+            return list(dict.fromkeys(map(look_up, words)))
+        except accounts.AccountError as error:
+            raise OptionError(f"{flag(name)}: {error}") from None
 
 
 def flag(name: str) -> str:
@@ -82,6 +137,11 @@ def flag(name: str) -> str:
 
 
 def _check(name: str, value: Any, kind: type, metadata: dict[str, Any]) -> None:
+    if kind is tuple and isinstance(value, tuple):
+        for item in value:
+            _check(name, item, str, {})
+            if not item:
+                raise OptionError(f"{flag(name)} has an empty name in it")
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise OptionError(f"{flag(name)} is {value!r}: it must be {_KINDS[kind]}")
     choices = metadata.get("choices")
@@ -105,7 +165,7 @@ def _check_paths(named: dict[str, str]) -> None:
                 raise OptionError(f"{flag(name)} and {flag(other)} are one file, {made}: choose another")
 
 
-_KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+_KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", tuple: "a list of names"}
 
 
 def _check_address(address: str) -> None:
@@ -139,6 +199,9 @@ def _add_flag(parser: argparse.ArgumentParser, name: str, default: Any, metadata
     if type(default) is bool:
         parser.add_argument(f"--{flag(name)}", dest=name, action="store_true", help=text)
         return
+    if type(default) is tuple:
+        parser.add_argument(f"--{flag(name)}", dest=name, action="append", metavar=metadata["metavar"], help=text)
+        return
     shown = "" if default == "" else f" (default: {default:g})" if type(default) is float else f" (default: {default})"
     parser.add_argument(
         f"--{flag(name)}", dest=name, metavar=metadata["metavar"], type=type(default), help=text + shown,
@@ -163,8 +226,7 @@ def read_config(path: str) -> dict[str, Any]:
             raise ConfigError(f"{path}: no option {key!r}" + (f"; is it {near[0]!r}?" if near else ""))
         if value == "":
             raise ConfigError(f"{path}: {key} is empty: leave it out for its default")
-        whole = type(value) is int and names[key] in _FLOATS and abs(value) < 2**53
-        values[names[key]] = float(value) if whole else value
+        values[names[key]] = _convert(names[key], value)
     for option in fields(Options):
         if option.name in values:
             try:
@@ -174,4 +236,17 @@ def read_config(path: str) -> dict[str, Any]:
     return values
 
 
+def _convert(name: str, value: Any) -> Any:
+    """A value of TOML as the option has it: a whole number may stand for any, a number for a user or group."""
+    if type(value) is int and name in _FLOATS and abs(value) < 2**53:
+        return float(value)
+    if name in _ACCOUNTS and type(value) is int:
+        return str(value)
+    if name in _LISTS and isinstance(value, list):
+        return tuple(str(item) if type(item) is int else item for item in value)
+    return value
+
+
+_ACCOUNTS = {"socket_owner", "socket_group"}
+_LISTS = {option.name for option in fields(Options) if type(option.default) is tuple}
 _FLOATS = {option.name for option in fields(Options) if type(option.default) is float}

@@ -18,10 +18,11 @@ from upperd.child import DRAIN, EX_OSERR, RETIRE, Child, Signals
 from upperd.children import Children, Living, send
 from upperd.drain import FIRST_REPEAT, Drain, Repeat
 from upperd.inheritance import Inheritance
+from upperd.layout import AT_REST, BUSY, CONNECTIONS, CUT, OUTCOME, WAITING
 from upperd.link import Link
 from upperd.observer import End, Observer
 from upperd.passing import Passing
-from upperd.scoreboard import BUSY, CONNECTIONS, CUT, OUTCOME, SLOTS, WAITING, Scoreboard
+from upperd.scoreboard import Scoreboard
 from upperd.throttle import Throttle
 
 TYPE_CHECKING = False
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from upperd.child import Server
-
-AT_REST = SLOTS + 1
-"""`poke_below` while the parent sleeps with nothing to do: every connection taken wakes it."""
 
 _SIGKILL = int(SIGKILL)
 _BACKLOG_LOOK = 0.05
@@ -60,6 +58,8 @@ class Parent:
         self.signals = Signals()
         self.timers: list[Callable[[float], float | None]] = []
         """Called at every turn with the time; each returns when the next turn is wanted at the latest."""
+        self.accounts: list[Callable[[End, float], object]] = []
+        """Called with the account of every child that has ended, and the time."""
         self.servers: list[Server] = []
         self._share = self._low_water = 0
         self._cast: list[Child] = []
@@ -76,8 +76,8 @@ class Parent:
         """Whether anything happened in the last turn."""
         self._link = Link()
         self._epoll = select.epoll()
-        self._children = Children(self._epoll)
-        self.inheritance = Inheritance(self._link, self._epoll, self._children, self.servers)
+        self.children = Children(self._epoll)
+        self.inheritance = Inheritance(self._link, self._epoll, self.children, self.servers)
         self._passing = Passing(self._link, self._epoll)
         self._watched: dict[int, Callable[[], object]] = {self._link.passing_descriptor(): self._passing.take}
         self.watch(self._link.poke_descriptor, self._link.poked)
@@ -138,7 +138,7 @@ class Parent:
         for sock in listening:
             queue.register(sock, select.POLLIN)
         while queue.poll(0) and monotonic() < end and not self._stop:
-            send(DRAIN, [child for child in self._children if self.board.state(child.index) == BUSY])
+            send(DRAIN, [child for child in self.children if self.board.state(child.index) == BUSY])
             self.top_up()
             self.turn(_BACKLOG_LOOK)
         self._stop = False
@@ -149,9 +149,9 @@ class Parent:
 
     def retire(self) -> None:
         """Replace every child by one that is forked after this. Who is busy ends after its connection, undisturbed."""
-        for child in self._children:
+        for child in self.children:
             child.is_retired = True
-        send(RETIRE, self._children)
+        send(RETIRE, self.children)
         self._retirement = Repeat(monotonic() + FIRST_REPEAT)
 
     def withdraw(self) -> bool:
@@ -159,7 +159,7 @@ class Parent:
         self.retire()
         while self.any_waiting():
             self.turn()
-        return not self._children and not self._passing.take()
+        return not self.children and not self._passing.take()
 
     def drain(self, timeout: float, until: Callable[[], bool] | None = None) -> None:
         """Let every child end: at once if it waits, else with its connection, at `timeout` seconds by force.
@@ -167,7 +167,7 @@ class Parent:
         Returns when none is left, or when `until()` holds. A connection that a child passes up is still served.
         """
         self._drain = drain = Drain(monotonic(), timeout)
-        while (self._children or self._passing.take()) and not (until and until()):
+        while (self.children or self._passing.take()) and not (until and until()):
             if self._throttle.is_over(monotonic()):
                 self._look_after()
                 if not drain.is_cutting:
@@ -185,18 +185,18 @@ class Parent:
 
     def close(self) -> None:
         """Forget the children and close the link to them: those that are left end."""
-        self._children.forget()
+        self.children.forget()
         self._passing.close()
         self._epoll.close()
         self._link.close()
 
     def pids(self) -> set[int]:
         """The children that live, or have not been reaped."""
-        return {child.pid for child in self._children}
+        return {child.pid for child in self.children}
 
     def _room(self) -> int:
         """How many children more there may be."""
-        return self.max_children - len(self._children)
+        return self.max_children - len(self.children)
 
     def any_waiting(self) -> bool:
         """Whether a child still waits in accept()."""
@@ -216,7 +216,7 @@ class Parent:
         if wait != 0:  # a mere look tells nothing
             self._is_calm = not events
         for descriptor, _ in events:
-            child = self._children.find(descriptor)
+            child = self.children.find(descriptor)
             if child is not None:
                 self._reap(child)
             elif descriptor in self._watched:
@@ -315,13 +315,13 @@ class Parent:
         return failure is None
 
     def _keep(self, child: Living) -> None:
-        failure = self._children.add(child)
+        failure = self.children.add(child)
         if failure is not None:
             self._fork_failed(failure)
 
     def _look_after(self) -> None:
         """See to the children that could not be watched: whether they have ended, whether they can be by now."""
-        for child in self._children.look_after():
+        for child in self.children.look_after():
             if not self._reap(child):
                 self._keep(child)
 
@@ -362,7 +362,7 @@ class Parent:
     def _retire_again(self, repeat: Repeat) -> None:
         """Signal those who still wait: it may have come in the instant before accept()."""
         if repeat.is_due(monotonic()):
-            left = [child for child in self._children if child.is_retired and self.board.is_waiting(child.index)]
+            left = [child for child in self.children if child.is_retired and self.board.is_waiting(child.index)]
             send(RETIRE, left)
             if not left:
                 self._retirement = None
@@ -371,13 +371,13 @@ class Parent:
         was_cutting = drain.is_cutting
         due = drain.signal_due(monotonic())
         if drain.is_cutting and not was_cutting:
-            self.observer.deadline_passed(len(self._children))
+            self.observer.deadline_passed(len(self.children))
         if due is not None:
-            send(due, self._children)
+            send(due, self.children)
 
     def _reap(self, child: Living) -> bool:
         """Account for a child, if it has ended."""
-        ended = self._children.reap(child)
+        ended = self.children.reap(child)
         if ended is None:
             return False
         status, rusage = ended
@@ -385,15 +385,18 @@ class Parent:
         end = End(child.pid, status, rusage, tuple(self.board.words(child.index)))
         end.was_cut = end.words[OUTCOME] == CUT
         end.was_killed = status == _SIGKILL and self._drain is not None and self._drain.is_cutting
+        end.was_overdue = child.is_overdue and status == _SIGKILL
         self.board.release(child.index)
         self._count(end)
+        for take in self.accounts:
+            take(end, monotonic())
         self.observer.child_ended(end)
         return True
 
     def _count(self, end: End) -> None:
         self.board.add("ended")
-        if end.was_cut or end.was_killed:
-            self.board.add("killed" if end.was_killed else "cut")
+        if end.was_cut or end.was_killed or end.was_overdue:
+            self.board.add("overdue" if end.was_overdue else "killed" if end.was_killed else "cut")
         elif end.is_abnormal:
             self.board.add("crashed")
             if end.words[CONNECTIONS] == 0 and self._drain is None:

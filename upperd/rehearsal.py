@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 
-from upperd import scoreboard
+from upperd import layout, scoreboard
 from upperd.child import Child
 from upperd.link import Link
 
@@ -45,7 +45,7 @@ def rehearse(
                 client.connect(listener.getsockname())
                 client.sendall(b"rehearsal\n")
                 client.shutdown(socket.SHUT_WR)
-                index, slot = board.claim(0, scoreboard.WAITING)
+                index, slot = board.claim(0, layout.WAITING)
                 Child(server, board, link, set_title).live(index, slot, signals, [nothing, nothing], None)
                 board.release(index)
     link.close()

@@ -21,9 +21,16 @@ if TYPE_CHECKING:
     from upperd.parent import Parent
     from upperd.settings import Settings
 
-CHANGEABLE = ("max_children", "spare_children", "connections_per_child", "drain_timeout", "idle_exit", "log_level")
+CHANGEABLE = (
+    *("max_children", "max_children_per_user", "spare_children", "connections_per_child", "max_rate_per_user"),
+    *("idle_timeout", "max_lifetime", "max_bytes", "allow_user", "allow_group", "deny_user"),
+    *("drain_timeout", "idle_exit", "log_level"),
+)
 """The settings that a reload changes."""
-FIXED = ("socket", "no_socket", "tcp", "fallback", "scoreboard", "pid_file", "store_listeners")
+FIXED = (
+    *("socket", "socket_mode", "socket_owner", "socket_group", "no_socket", "tcp", "fallback"),
+    *("scoreboard", "pid_file", "store_listeners"),
+)
 """Those that take a restart."""
 
 EX_SOFTWARE = 70

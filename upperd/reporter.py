@@ -10,7 +10,7 @@ import os
 import signal
 import time
 
-from upperd import log, scoreboard
+from upperd import layout, log, scoreboard
 from upperd.observer import End, Observer
 
 TYPE_CHECKING = False
@@ -43,6 +43,7 @@ class Reporter(Observer):
         self._window = 0.0
         self._records = 0
         self._unrecorded: dict[str, int] | None = None
+        self._refused = dict.fromkeys(("refused", "refused_access", "refused_user", "refused_rate"), 0)
         self.phase = "starting"
         """The word that the status begins with; none while serving."""
 
@@ -66,7 +67,7 @@ class Reporter(Observer):
         seen = self._board["forked"] + self._board["ended"]
         # At rest it is a child that wakes us: one that is reused may have served and be idle again by now.
         was_woken = self.at_rest and happened
-        if busy == 0 and seen == self._seen and not (was_woken or self._was_busy):
+        if busy == 0 and seen == self._seen and not (was_woken or self._was_busy or self._refused_more()):
             return None
         if now < self._next_status:
             return self._next_status
@@ -74,8 +75,24 @@ class Reporter(Observer):
         self._was_busy = busy > 0
         if busy == 0:
             self._seen = seen
+        if self._refused_more():
+            self._write_refused()
         self._send_status()
         return self._next_status
+
+    def _refused_more(self) -> bool:
+        """Whether somebody was refused since the last entry about that."""
+        return self._board.is_guarded() and total(self._board, "refused") != self._refused["refused"]
+
+    def _write_refused(self) -> None:
+        before = self._refused
+        self._refused = {name: total(self._board, name) for name in before}
+        new = {name: count - before[name] for name, count in self._refused.items()}
+        reasons = ", ".join(f"{new[name]} for {text}" for name, text in _REASONS if new[name])
+        who = self._board["denied_uid"]
+        last = {} if who == layout.UNKNOWN else {"peer_uid": who}
+        text = f"refused {new['refused']} connections: {reasons}; the last of {_user(who)}"
+        self._log.write(log.WARNING, "deny", text, **new, **last)
 
     def status(self) -> str:
         """The status of this moment."""
@@ -112,11 +129,11 @@ class Reporter(Observer):
 
     def child_ended(self, end: End) -> None:
         """Account for one child: every abnormal end, and as many normal ones as the rate allows."""
-        if end.was_cut or end.was_killed:
+        if end.was_cut or end.was_killed or end.was_overdue:
             self._write_record(log.WARNING, end)
         elif end.is_abnormal:
             self._write_record(log.ERROR, end)
-        elif not end.words[scoreboard.CONNECTIONS]:
+        elif not end.words[layout.CONNECTIONS]:
             if self._log.is_on(log.DEBUG):
                 self._write_record(log.DEBUG, end)
         elif self._log.is_on(log.INFO):
@@ -136,7 +153,7 @@ class Reporter(Observer):
             self._unrecorded = dict.fromkeys(("children", *_SUMMED), 0)
         self._unrecorded["children"] += 1
         for name in _SUMMED:
-            self._unrecorded[name] += end.words[scoreboard.SLOT_FIELDS.index(name)]
+            self._unrecorded[name] += end.words[layout.SLOT_FIELDS.index(name)]
 
     def _write_sum(self) -> None:
         assert self._unrecorded is not None
@@ -156,11 +173,23 @@ class Reporter(Observer):
 
 # Words
 
+_REASONS = (
+    ("refused_access", "their user"),
+    ("refused_user", "the limit of children per user"),
+    ("refused_rate", "the rate of their user"),
+)
+
+
+def total(board: scoreboard.Scoreboard, name: str) -> int:
+    """A total of the header, the living included."""
+    field = layout.SLOT_FIELDS.index(name)
+    return board[name] + sum(int(row.words[field]) for row in board.living())
+
 
 def status_line(board: scoreboard.Scoreboard, phase: str) -> str:
     """The STATUS of sd_notify(3): one line for `systemctl status`."""
     rows = list(board.living())
-    busy = [row for row in rows if row.state == scoreboard.BUSY]
+    busy = [row for row in rows if row.state == layout.BUSY]
     total = {name: board[name] + sum(int(row.words[field]) for row in rows) for name, field in _TOTALS}
     spare = len(rows) - len(busy)
     parts = [
@@ -168,31 +197,35 @@ def status_line(board: scoreboard.Scoreboard, phase: str) -> str:
         f"{total['connections']} connections, {size(total['bytes_in'])} in, {size(total['bytes_out'])} out",
     ]
     trouble = [(total["refused"], "refused")]
-    trouble += [(board[name], name.replace("_", " ")) for name in ("crashed", "cut", "killed", "fork_failures")]
+    trouble += [(board[name], name.replace("_", " ")) for name in _TROUBLE]
     if any(count for count, _ in trouble):
         parts.append(", ".join(f"{count} {name}" for count, name in trouble if count))
     if busy:
-        parts.append(_busiest(max(busy, key=lambda row: int(row.words[scoreboard.BYTES_IN]))))
+        parts.append(_busiest(max(busy, key=lambda row: int(row.words[layout.BYTES_IN]))))
     return (f"{phase}: " if phase else "") + "; ".join(parts)
 
 
+_TROUBLE = ("crashed", "cut", "killed", "overdue", "fork_failures")
 _TOTALS = (
-    ("connections", scoreboard.CONNECTIONS),
-    ("bytes_in", scoreboard.BYTES_IN),
-    ("bytes_out", scoreboard.BYTES_OUT),
-    ("refused", scoreboard.REFUSED),
+    ("connections", layout.CONNECTIONS),
+    ("bytes_in", layout.BYTES_IN),
+    ("bytes_out", layout.BYTES_OUT),
+    ("refused", layout.REFUSED),
 )
 
 
 def _busiest(row: scoreboard.Row) -> str:
     words = row.words
-    return f"busiest {words[scoreboard.PID]} ({peer(words)}) {size(words[scoreboard.BYTES_IN])} in"
+    return f"busiest {words[layout.PID]} ({peer(words)}) {size(words[layout.BYTES_IN])} in"
 
 
 def peer(words: memoryview | tuple[int, ...]) -> str:
     """Who is at the other end, for people."""
-    uid = words[scoreboard.PEER_UID]
-    return "unknown peer" if uid == scoreboard.UNKNOWN else f"uid {uid}"
+    return _user(words[layout.PEER_UID])
+
+
+def _user(uid: int) -> str:
+    return "unknown peer" if uid == layout.UNKNOWN else f"uid {uid}"
 
 
 def size(count: int) -> str:
@@ -220,9 +253,11 @@ def ending(status: int | None) -> str:
 
 def _sentence(end: End) -> str:
     words = end.words
-    served = f"served {words[scoreboard.CONNECTIONS]} of {peer(words)}, {size(words[scoreboard.BYTES_IN])}"
+    served = f"served {words[layout.CONNECTIONS]} of {peer(words)}, {size(words[layout.BYTES_IN])}"
     if end.was_killed:
         return f"child {end.pid} {served}, was killed at the drain deadline"
+    if end.was_overdue:
+        return f"child {end.pid} {served}, was killed: it had not ended at its limit"
     if end.was_cut:
         return f"child {end.pid} {served}, was cut at the drain deadline"
     if not end.is_abnormal:
@@ -234,12 +269,12 @@ def _sentence(end: End) -> str:
 
 def _fields(end: End) -> dict[str, object]:
     words, rusage = end.words, end.rusage
-    known = {name: words[field] for name, field in _RECORDED if words[field] != scoreboard.UNKNOWN}
-    since = words[scoreboard.CONNECTED] or words[scoreboard.STARTED]
+    known = {name: words[field] for name, field in _RECORDED if words[field] != layout.UNKNOWN}
+    since = words[layout.CONNECTED] or words[layout.STARTED]
     fields: dict[str, object] = {"child_pid": end.pid, **known}
     fields["duration_usec"] = max(0, scoreboard.now_usec() - since)
     fields["exit"] = ending(end.status)
-    fields["outcome"] = _outcome(words[scoreboard.OUTCOME])
+    fields["outcome"] = _outcome(words[layout.OUTCOME])
     if rusage is not None:
         fields["maxrss_kb"] = rusage.ru_maxrss
         fields["user_usec"] = int(rusage.ru_utime * 1e6)
@@ -248,11 +283,11 @@ def _fields(end: End) -> dict[str, object]:
 
 
 def _outcome(number: int) -> str:
-    return scoreboard.OUTCOMES[number] if number < len(scoreboard.OUTCOMES) else "unknown"
+    return layout.OUTCOMES[number] if number < len(layout.OUTCOMES) else "unknown"
 
 
 _RECORDED = tuple(
-    (name, scoreboard.SLOT_FIELDS.index(name))
+    (name, layout.SLOT_FIELDS.index(name))
     for name in (
         "listener",
         "peer_uid",

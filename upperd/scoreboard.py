@@ -1,25 +1,15 @@
 """The scoreboard: a table in shared memory with one slot for each child, and the totals.
 
 The daemon maps it for writing, its children inherit the map, and `upperctl` maps the file for reading. So figures cost
-no request to the daemon, can be had while it is overloaded, and survive it.
+no request to the daemon, can be had while it is overloaded, and survive it. What stands where is layout.py's.
 
 Who writes what (one writer for each field, so there is no lock):
 
 - the header, and of a slot `pid`, `generation`, `listener`, `started_usec`: the parent;
-- the rest of a slot, and its byte in the state column: the child that owns the slot; the parent while there is none.
+- the rest of a slot, and its word in the state column: the child that owns the slot; the parent while there is none;
+- `denied_uid` of the header: whichever child has refused somebody last.
 
 What a child writes is gossip: a child may be broken. The parent never indexes by it, and a reader clamps it.
-
-Layout, version 1. Every number is an unsigned 64-bit word in the byte order of the host; times are microseconds of
-CLOCK_MONOTONIC.
-
-    offset 0      the header: words in the order of HEADER_FIELDS
-    offset 1024   text in UTF-8, lines ending in a newline, then zeros: the version, then one line for each listener
-    offset 4096   the state column: one byte a slot (see FREE, BUSY, WAITING)
-    offset 8192   the slots: 16 words each, in the order of SLOT_FIELDS
-
-The states stand in a column of their own so that "how many children wait on listener 2" is one `bytes.count`, for the
-parent and for a child that has just taken a connection alike.
 """
 
 from __future__ import annotations
@@ -32,109 +22,56 @@ import sys
 import time
 from time import monotonic_ns
 
+from upperd.layout import (
+    ACTIVE,
+    AT_REST,
+    BUSY,
+    BYTES_IN,
+    BYTES_OUT,
+    CLAIMED,
+    CONNECTED,
+    CONNECTIONS,
+    COUNTED,
+    FREE,
+    GENERATION,
+    HEADER,
+    LISTENER,
+    MAGIC,
+    MESSAGES,
+    NONE,
+    OUTCOME,
+    PEER_GID,
+    PEER_PID,
+    PEER_UID,
+    PID,
+    REFUSED,
+    RULES,
+    SIZE,
+    SLOTS,
+    STARTED,
+    STATE_BYTES,
+    STATES,
+    SUMMED,
+    TABLE,
+    TEXT,
+    UNDECODABLE,
+    UNKNOWN,
+    UNKNOWN_CODE,
+    WAITING,
+    WORDS_A_SLOT,
+    cell,
+)
+
 TYPE_CHECKING = False  # typing itself is too much memory for a process that forks
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MAGIC = int.from_bytes(b"UPPERD\x00\x01", "little")
-SLOTS = 4096
-"""The ceiling of `max_children`: slots in every scoreboard."""
-
-TEXT = 1024
-STATES = 4096
-TABLE = STATES + SLOTS
-WORDS_A_SLOT = 16
-SIZE = TABLE + SLOTS * WORDS_A_SLOT * 8
-
-UNKNOWN = 2**64 - 1
-"""Stands for a peer's uid, gid or pid that cannot be known (TCP)."""
-
-# State of a slot.
-FREE = 0
-BUSY = 1
-"""The child serves a connection, or is on its way out."""
-WAITING = 0x80
-"""WAITING + n: the child waits in accept() on listener n."""
-LISTENERS = 0x80
-"""The ceiling of listeners, so that WAITING + n is a byte."""
-
-SLOT_FIELDS = (
-    "pid",
-    "generation",
-    "listener",
-    "started_usec",
-    "peer_uid",
-    "peer_gid",
-    "peer_pid",
-    "connections",
-    "messages",
-    "bytes_in",
-    "bytes_out",
-    "undecodable",
-    "refused",
-    "connected_usec",
-    "active_usec",
-    "outcome",
+_POKE_BELOW, _FORKED, _GUARDED, _PER_USER, _RULES, _DENIED_UID = (
+    HEADER[name] for name in ("poke_below", "forked", "guarded", "max_children_per_user", "rules", "denied_uid")
 )
-(
-    PID, GENERATION, LISTENER, STARTED, PEER_UID, PEER_GID, PEER_PID, CONNECTIONS,
-    MESSAGES, BYTES_IN, BYTES_OUT, UNDECODABLE, REFUSED, CONNECTED, ACTIVE, OUTCOME,
-) = range(WORDS_A_SLOT)
-
-OUTCOMES = ("", "done", "quiet", "cut", "reset", "refused", "failed", "passed")
-"""How a child's last connection ended, by the number in `outcome`:
-
-done: at the client's end of file; quiet: by us, while draining, in a quiet moment; cut: by us at the drain deadline;
-reset: by the client, before it had read everything; refused: by `verify_request`; failed: the handler raised;
-passed: it came from another user and was handed to the parent. Empty: none has ended yet.
-"""
-NONE, DONE, QUIET, CUT, RESET, REFUSED_OUTCOME, FAILED, PASSED = range(len(OUTCOMES))
-
-PHASES = ("starting", "ready", "draining", "stopped")
-STARTING, READY, DRAINING, STOPPED = range(len(PHASES))
-
-HEADER_FIELDS = (
-    "magic",
-    "pid",
-    "pid_started",  # field 22 of /proc/PID/stat: with the pid it names one process for ever
-    "phase",
-    "started_usec",
-    "started_unix_usec",
-    "slots",
-    "max_children",
-    "spare_children",
-    "connections_per_child",
-    "drain_timeout_usec",
-    "listeners",
-    "poke_below",
-    "forked",
-    "ended",
-    "crashed",
-    "cut",
-    "killed",
-    "fork_failures",
-    "passed",
-    "records_lost",
-    # Totals of the children that have ended. Those of the living are added by the reader (snapshot.py).
-    "connections",
-    "messages",
-    "bytes_in",
-    "bytes_out",
-    "undecodable",
-    "refused",
-)
-HEADER = {name: index for index, name in enumerate(HEADER_FIELDS)}
-SUMMED = (
-    (CONNECTIONS, HEADER["connections"]),
-    (MESSAGES, HEADER["messages"]),
-    (BYTES_IN, HEADER["bytes_in"]),
-    (BYTES_OUT, HEADER["bytes_out"]),
-    (UNDECODABLE, HEADER["undecodable"]),
-    (REFUSED, HEADER["refused"]),
-)
-"""What is added to the totals when a child ends: (field of its slot, field of the header)."""
-_POKE_BELOW, _FORKED = HEADER["poke_below"], HEADER["forked"]
 _count = bytes.count
+_LOOKS = 100
+"""At a column in which somebody has no time yet: enough for an instant, and then it counts as the first."""
 
 
 _BLANK = memoryview(
@@ -194,6 +131,17 @@ class Slot:
         """The connection ended, or is about to, in this way (see OUTCOMES)."""
         self.words[OUTCOME] = outcome
 
+    def end_at_limit(self, outcome: int) -> None:
+        """The same, where a limit or a rule of ours is the cause (see COUNTED): counted once for a connection."""
+        if self.words[OUTCOME] != outcome:
+            self.words[OUTCOME] = outcome
+            self.words[COUNTED[outcome]] += 1
+
+    def refused(self, reason: int) -> None:
+        """A connection was refused for this reason: REFUSED_ACCESS, REFUSED_USER or REFUSED_RATE."""
+        self.words[REFUSED] += 1
+        self.words[reason] += 1
+
 
 class Row:
     """A slot in use, as the parent reads it: its state byte and its words."""
@@ -235,7 +183,7 @@ class Scoreboard:
         if slots > before:
             self._free[:0] = range(slots - 1, before - 1, -1)
             self["slots"] = slots
-            self._states = memoryview(self._map)[STATES : STATES + slots]
+            self._states = memoryview(self._map)[STATES : STATES + slots * 8].cast("Q")
             # Bound once, by the parent: the method of the class is a page that each child would write to.
             self._states_now = self._states.tobytes
 
@@ -299,34 +247,70 @@ class Scoreboard:
 
     # The child's side
 
-    def take(self, index: int, listener: int) -> bool:
-        """The child of the slot has taken a connection from `listener`. Returns whether to wake the parent for it."""
-        self._states[index] = BUSY
+    def take(self, index: int, listener: int, uid: int) -> bool:
+        """The child of the slot has taken a connection of `uid` from `listener`. Whether to wake the parent for it."""
+        # As `cell` has it, but here: what a function of another module names is a page or two for each child to copy.
+        self._states[index] = BUSY | (uid + 1 if uid != UNKNOWN else UNKNOWN_CODE) << 8
+        row = index * WORDS_A_SLOT
+        self._table[row + CLAIMED] = monotonic_ns()  # in this order: see may_serve
+        self._table[row + RULES] = self._words[_RULES]
         # Not self._states_now(): Python would look for a method each time, in vain, and write down that it did.
         states_now = self._states_now
-        return _count(states_now(), WAITING + listener) < self._words[_POKE_BELOW]
+        return _count(states_now()[STATE_BYTES], WAITING + listener) < self._words[_POKE_BELOW]
 
-    def set_state(self, index: int, state: int) -> None:
-        """FREE, BUSY, or WAITING + the number of the listener."""
-        self._states[index] = state
+    def wait(self, index: int, listener: int) -> None:
+        """The child of the slot waits for its next connection."""
+        self._table[index * WORDS_A_SLOT + CLAIMED] = 0
+        self._states[index] = WAITING + listener
+
+    def is_guarded(self) -> bool:
+        """Whether there are rules, penalties or a limit for each user: whether a peer may have to be refused."""
+        return self._words[_GUARDED] != 0
+
+    def deny(self, uid: int) -> bool:
+        """A child has refused this user. Returns whether to wake the parent for it."""
+        self._words[_DENIED_UID] = uid
+        return self._words[_POKE_BELOW] == AT_REST
+
+    def may_serve(self, index: int, uid: int) -> bool:
+        """Whether the child of the slot, which has taken a connection of `uid`, is within `max_children_per_user`.
+
+        Of several that take one at the same moment the first ones are (as in Lamport's bakery): a child is in the
+        column before it looks at the clock, and looks at the clock before it counts. So whoever counted without seeing
+        it has an earlier time; and whoever is in the column without a time will have one in an instant.
+        """
+        limit = self._words[_PER_USER]
+        sought = cell(BUSY, uid)
+        if not limit or self._states.tolist().count(sought) <= limit:
+            return True
+        for _ in range(_LOOKS):
+            times = [
+                (self._table[other * WORDS_A_SLOT + CLAIMED], other)
+                for other, state in enumerate(self._states.tolist())
+                if state == sought
+            ]
+            if all(time for time, _ in times):
+                break
+        mine = (self._table[index * WORDS_A_SLOT + CLAIMED], index)
+        return sum(other < mine for other in times) < limit
 
     # Counting
 
     def state(self, index: int) -> int:
-        """The state byte of a slot."""
-        return int(self._states[index])
+        """The state of a slot."""
+        return int(self._states[index]) & 0xFF
 
     def is_waiting(self, index: int) -> bool:
         """Whether the child of this slot waits in accept()."""
-        return bool(self._states[index] >= WAITING)
+        return WAITING <= self._states[index] & 0xFF < BUSY
 
     def waiting(self, listener: int) -> int:
         """How many children wait in accept() on `listener`."""
-        return self._states.tobytes().count(WAITING + listener)
+        return self._states.tobytes()[STATE_BYTES].count(WAITING + listener)
 
     def busy(self) -> int:
         """How many children serve a connection."""
-        return self._states.tobytes().count(BUSY)
+        return self._states.tobytes()[STATE_BYTES].count(BUSY)
 
     def last_active_usec(self) -> int:
         """When one of the living last received or sent something; 0: none ever did."""
@@ -334,9 +318,9 @@ class Scoreboard:
 
     def living(self) -> Iterator[Row]:
         """The slots in use."""
-        for index, state in enumerate(self._states.tobytes()):
+        for index, state in enumerate(self._states.tolist()):
             if state != FREE:
-                yield Row(state, self.words(index))
+                yield Row(state & 0xFF, self.words(index))
 
 
 def pid_started(pid: int) -> int | None:

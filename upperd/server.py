@@ -25,16 +25,21 @@ import socketserver
 import struct
 import threading
 import time
+from _socket import SO_RCVTIMEO as _SO_RCVTIMEO
 from _socket import socket as BareSocket  # noqa: N812  # it is a class, whatever its name
 
-from upperd import scoreboard
+from upperd import layout, scoreboard
+from upperd.layout import UNKNOWN
+from upperd.limits import set_timeout
 from upperd.parent import Parent
-from upperd.scoreboard import UNKNOWN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+    from upperd.guard import Guard
+    from upperd.limits import Limits
 
     _Address = Any
     _Base = socketserver.TCPServer
@@ -70,6 +75,8 @@ class PreforkingMixIn(socketserver.ForkingMixIn, _Base):
 
     listener = 0
     """The number of our listener in the scoreboard."""
+    limits: Limits | None
+    """What one connection may take; None: all it wants. A child goes by what held when it was forked."""
     slot: scoreboard.Slot | None
     """In a child: its row of the scoreboard. Elsewhere None."""
     parent: Parent | None = None
@@ -83,6 +90,7 @@ class PreforkingMixIn(socketserver.ForkingMixIn, _Base):
         # No attribute of the class stands behind what a child asks for: PEP 659 would not know what to do then, and
         # the look-up would write to the name and to the default.
         self.slot = None
+        self.limits = None
         self._family = int(self.address_family)
         self._stopping = False
         self._stopped = threading.Event()
@@ -149,6 +157,13 @@ class PreforkingMixIn(socketserver.ForkingMixIn, _Base):
         pid, uid, gid = _unpack_credentials(request.getsockopt(_SOL_SOCKET, _SO_PEERCRED, 12))
         return uid, gid, pid
 
+    def refuse_request(self, request: Any, uid: int, gid: int) -> int:
+        """Why this peer is refused, before anything is read: as the field of the slot to count it in; 0: it is not."""
+        return 0
+
+    def recheck_request(self, request: Any) -> None:
+        """The rules may have changed: end the request if its peer is to be refused now. In a signal handler, too."""
+
     def quiesce_request(self, request: Any) -> None:
         """The server drains: end the request as soon as it may. Called in a signal handler, again and again.
 
@@ -174,9 +189,11 @@ class _UpperServer(PreforkingMixIn):
 
     input_ended: bool
     """In a child: the handler is to read no more from its connection."""
+    is_draining: bool
+    """In a child: the connection is to end as soon as it may."""
 
-    def __init__(self, listener: socket.socket, handler: Callable[..., Any]) -> None:
-        """Serve the listening socket `listener`, whoever made it."""
+    def __init__(self, listener: socket.socket, handler: Callable[..., Any], guard: Guard | None = None) -> None:
+        """Serve the listening socket `listener`, whoever made it, whom `guard` lets in (None: everybody)."""
         # Not TCPServer's constructor, which makes a socket of its own and binds it.
         socketserver.BaseServer.__init__(self, listener.getsockname(), handler)
         self.address_family = int(listener.family)
@@ -185,7 +202,9 @@ class _UpperServer(PreforkingMixIn):
         # Bound once, by the parent: the method of the class is a page that each child would write to.
         self._accept = listener._accept  # type: ignore[attr-defined]
         self.input_ended = False
+        self.is_draining = False
         self.listener = 0
+        self._guard = guard
 
     def get_request(self) -> tuple[Any, Any]:
         """Accept a connection, as the bare socket of C: socket.accept() turns numbers into enums, some sixty pages."""
@@ -206,12 +225,28 @@ class _UpperServer(PreforkingMixIn):
 
         report_exception()
 
+    # Rules
+
+    def refuse_request(self, request: Any, uid: int, gid: int) -> int:
+        return self._guard.refusal(request, uid, gid) if self._guard is not None else 0
+
+    def recheck_request(self, request: Any) -> None:
+        """End the connection, once what was taken of it is answered, if the rules no longer let its peer in."""
+        if self._guard is None or self.slot is None:
+            return
+        version, words = self._guard.version, self.slot.words
+        if not self._guard.allows(request, words[layout.PEER_UID], words[layout.PEER_GID]):
+            self.slot.end_at_limit(layout.DENIED)
+            self.end_input(request)
+        words[layout.RULES] = version
+
     # Draining. The handler waits in recv(). A receive time-out set by the signal handler makes that recv(), begun
     # again after the signal, fail with EAGAIN once the client was quiet; the handler then asks `input_paused`.
 
     def quiesce_request(self, request: Any) -> None:
         """Let recv() fail when the client has been quiet for QUIET_SECONDS."""
-        self._set_receive_timeout(request, self._until_quiet())
+        self.is_draining = True
+        set_timeout(request, _SO_RCVTIMEO, self._until_quiet())
 
     def input_paused(self, request: Any, unanswered: int) -> bool:
         """Nothing can be read at this moment: whether the handler is to go on reading.
@@ -222,14 +257,18 @@ class _UpperServer(PreforkingMixIn):
             return False
         left = self._until_quiet()
         if unanswered or left > 0:
-            self._set_receive_timeout(request, left or QUIET_SECONDS)
+            set_timeout(request, _SO_RCVTIMEO, left or QUIET_SECONDS)
             return True
-        self._mark(scoreboard.QUIET)
-        return self._end_input(request)
+        self._mark(layout.QUIET)
+        return self.end_input(request)
 
-    def _end_input(self, request: Any) -> bool:
+    def end_input(self, request: Any) -> bool:
         """Take nothing more from the client. Returns whether the handler is to read what there is."""
         raise NotImplementedError
+
+    def cut_request(self, request: Any) -> None:
+        self._mark(layout.CUT)
+        self.end_input(request)
 
     def _until_quiet(self) -> float:
         idle = self.slot.idle_usec() / 1e6 if self.slot is not None else 0.0
@@ -239,12 +278,6 @@ class _UpperServer(PreforkingMixIn):
         if self.slot is not None:
             self.slot.end(outcome)
 
-    @staticmethod
-    def _set_receive_timeout(request: Any, seconds: float) -> None:
-        usec = max(1, int(seconds * 1e6))  # zero would mean: for ever
-        timeval = struct.pack("@ll", usec // 1_000_000, usec % 1_000_000)
-        _ignoring_errors(request.setsockopt, socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
-
 
 class UnixServer(_UpperServer, socketserver.UnixStreamServer):
     """Serves a listening Unix-domain stream socket.
@@ -253,13 +286,9 @@ class UnixServer(_UpperServer, socketserver.UnixStreamServer):
     kernel had taken before it is read to the end of file, answered, and only then is the connection closed.
     """
 
-    def _end_input(self, request: Any) -> bool:
+    def end_input(self, request: Any) -> bool:
         _ignoring_errors(request.shutdown, socket.SHUT_RD)
         return True
-
-    def cut_request(self, request: Any) -> None:
-        self._mark(scoreboard.CUT)
-        self._end_input(request)
 
 
 class TCPServer(_UpperServer, socketserver.TCPServer):
@@ -268,20 +297,16 @@ class TCPServer(_UpperServer, socketserver.TCPServer):
     SHUT_RD stops nothing here. So: answer what was read, SHUT_WR, read and discard for a moment, close.
     """
 
-    def __init__(self, listener: socket.socket, handler: Callable[..., Any]) -> None:
-        super().__init__(listener, handler)
+    def __init__(self, listener: socket.socket, handler: Callable[..., Any], guard: Guard | None = None) -> None:
+        super().__init__(listener, handler, guard)
         # On the listener: Linux hands both down to what it accepts (tcp(7), socket(7)).
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
-    def _end_input(self, request: Any) -> bool:
+    def end_input(self, request: Any) -> bool:
         self.input_ended = True
+        set_timeout(request, _SO_RCVTIMEO, 0)  # for a recv() that waits
         return False
-
-    def cut_request(self, request: Any) -> None:
-        self._mark(scoreboard.CUT)
-        self._end_input(request)
-        self._set_receive_timeout(request, 0)
 
     def shutdown_request(self, request: Any) -> None:
         """Close the connection; where we ended it, not before the client had a moment to see that."""
@@ -291,7 +316,7 @@ class TCPServer(_UpperServer, socketserver.TCPServer):
         super().shutdown_request(request)
 
     def _discard(self, request: Any) -> None:
-        self._set_receive_timeout(request, LINGER_SECONDS)
+        set_timeout(request, _SO_RCVTIMEO, LINGER_SECONDS)
         end = time.monotonic() + LINGER_SECONDS
         while time.monotonic() < end and request.recv(65536):
             pass

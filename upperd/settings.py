@@ -30,6 +30,22 @@ class Settings:
     max_children: int = 0
     spare_children: int = 0
     connections_per_child: int = 0
+    max_children_per_user: int = 0
+    max_rate_per_user: float = 0.0
+    """Connections a second; 0: no limit."""
+    idle_timeout: float = 0.0
+    max_lifetime: float = 0.0
+    """Seconds; 0: no limit."""
+    max_bytes: int = 0
+    allow_user: str = ""
+    allow_group: str = ""
+    deny_user: str = ""
+    """Lists of uids and gids: "0,1000"."""
+    socket_mode: int = 0
+    """Permissions of the path; 0: as the umask has it."""
+    socket_owner: int = -1
+    socket_group: int = -1
+    """Whose the path is to be; -1: ours."""
     drain_timeout: float = 0.0
     """Seconds."""
     idle_exit: float = 0.0
@@ -63,6 +79,11 @@ class Settings:
         """(descriptor, name) of each socket passed by the manager."""
         pairs = (item.partition("=") for item in self.listeners.split(":") if item)
         return [(int(descriptor), name) for descriptor, _, name in pairs]
+
+
+def numbers(text: str) -> list[int]:
+    """The numbers of a list."""
+    return [int(word) for word in text.split(",") if word]
 
 
 _CONVERT: dict[str, Callable[[str], object]] = {

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from upperd.scoreboard import (
+from upperd.layout import (
+    BUSY,
     FREE,
     HEADER,
     HEADER_FIELDS,
@@ -58,14 +59,14 @@ class Snapshot:
                 self.header[name] = (self.header[name] + int(child[SLOT_FIELDS[field]])) & UNKNOWN
 
     def _living(self, data: bytes, words: memoryview) -> Iterator[dict[str, int]]:
-        for index in range(SLOTS):
-            state = data[STATES + index]
+        for index, word in enumerate(words[STATES // 8 : STATES // 8 + SLOTS]):
+            state = word & 0xFF
             if state == FREE:
                 continue
             start = TABLE // 8 + index * WORDS_A_SLOT
-            child = dict(zip(SLOT_FIELDS, map(int, words[start : start + WORDS_A_SLOT]), strict=True))
+            child = dict(zip(SLOT_FIELDS, map(int, words[start : start + len(SLOT_FIELDS)]), strict=True))
             child["slot"] = index
-            child["waiting"] = int(state >= WAITING)
+            child["waiting"] = int(WAITING <= state < BUSY)
             child["listener"] = min(child["listener"], max(len(self.listeners) - 1, 0))
             child["outcome"] = child["outcome"] if child["outcome"] < len(OUTCOMES) else NONE
             yield child

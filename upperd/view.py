@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 
-from upperd import locks, paths, scoreboard
+from upperd import layout, locks, paths, scoreboard
 from upperd.reporter import size
 from upperd.snapshot import ScoreboardError, Snapshot, read
 
@@ -79,7 +79,7 @@ def status_text(sight: Sight) -> str:
         }.get(sight.state, "")
         return f"upperd: {word}\n{sight.problem}{cure}"
     header, snapshot = sight.snapshot.header, sight.snapshot
-    phase = f", {scoreboard.PHASES[header['phase']]}" if sight.state == RUNNING else ""
+    phase = f", {layout.PHASES[header['phase']]}" if sight.state == RUNNING else ""
     last = "" if sight.state == RUNNING else "; these are its last figures"
     trouble = [f"{header[name]} {name.replace('_', ' ')}" for name in _TROUBLE if header[name]]
     lines = [
@@ -96,7 +96,7 @@ def status_text(sight: Sight) -> str:
     return "\n".join(lines)
 
 
-_TROUBLE = ("crashed", "cut", "killed", "refused", "fork_failures", "undecodable", "records_lost")
+_TROUBLE = ("crashed", "cut", "killed", "overdue", "refused", "fork_failures", "undecodable", "records_lost")
 
 
 def _when(unix_usec: int) -> str:
@@ -126,10 +126,18 @@ _TOTALS = (
     "bytes_out",
     "undecodable",
     "refused",
+    "refused_access",
+    "refused_user",
+    "refused_rate",
+    "ended_idle",
+    "ended_lifetime",
+    "ended_bytes",
+    "ended_access",
     "passed",
     "crashed",
     "cut",
     "killed",
+    "overdue",
     "fork_failures",
     "records_lost",
 )
@@ -148,12 +156,12 @@ def _row(child: dict[str, int], now: int) -> tuple[str, ...]:
         size(child["bytes_in"]),
         size(child["bytes_out"]),
         idle,
-        scoreboard.OUTCOMES[child["outcome"]] or "-",
+        layout.OUTCOMES[child["outcome"]] or "-",
     )
 
 
 def _known(number: int) -> str:
-    return "-" if number == scoreboard.UNKNOWN else str(number)
+    return "-" if number == layout.UNKNOWN else str(number)
 
 
 def stats_data(sight: Sight, snapshot: Snapshot) -> dict[str, object]:
@@ -166,7 +174,7 @@ def stats_data(sight: Sight, snapshot: Snapshot) -> dict[str, object]:
         "scoreboard": sight.path,
         "now_usec": scoreboard.now_usec(),
         **header,
-        "phase": scoreboard.PHASES[header["phase"]],
+        "phase": layout.PHASES[header["phase"]],
         "listeners": snapshot.listeners,
         "busy": snapshot.busy,
         "spare": snapshot.spare,
@@ -175,5 +183,5 @@ def stats_data(sight: Sight, snapshot: Snapshot) -> dict[str, object]:
 
 
 def _child_data(child: dict[str, int]) -> dict[str, object]:
-    known = {name: None if value == scoreboard.UNKNOWN else value for name, value in child.items()}
-    return {**known, "waiting": bool(child["waiting"]), "outcome": scoreboard.OUTCOMES[child["outcome"]] or None}
+    known = {name: None if value == layout.UNKNOWN else value for name, value in child.items()}
+    return {**known, "waiting": bool(child["waiting"]), "outcome": layout.OUTCOMES[child["outcome"]] or None}

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from running import DEADLINE, ask_on, run_to_end, running, wait_until
 
-from upperd import daemonize, locks, scoreboard, snapshot
+from upperd import daemonize, layout, locks, snapshot
 
 CTL = [sys.executable, "-m", "upperd.ctl"]
 LAUNCHER = """
@@ -125,7 +125,7 @@ def test_start_returns_when_the_daemon_is_ready(host: Host) -> None:
         done = host.start("--spare-children", "3")
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
         board = host.board
-        assert (board.spare, board.header["phase"], board.header["pid"]) == (3, scoreboard.READY, host.pid)
+        assert (board.spare, board.header["phase"], board.header["pid"]) == (3, layout.READY, host.pid)
         host.end()
 
 

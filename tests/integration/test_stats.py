@@ -17,16 +17,20 @@ from upperd import __version__
 # The layout as scoreboard.py documents it for readers in other languages.
 HEADER_WORDS = (
     "magic", "pid", "pid_started", "phase", "started_usec", "started_unix_usec", "slots", "max_children",
-    "spare_children", "connections_per_child", "drain_timeout_usec", "listeners", "poke_below", "forked", "ended",
-    "crashed", "cut", "killed", "fork_failures", "passed", "records_lost", "connections", "messages", "bytes_in",
-    "bytes_out", "undecodable", "refused",
+    "spare_children", "connections_per_child", "drain_timeout_usec", "max_children_per_user", "idle_timeout_usec",
+    "max_lifetime_usec", "max_bytes", "listeners", "poke_below", "guarded", "rules", "penalised", "denied_uid",
+    "forked", "ended", "crashed", "cut", "killed", "overdue", "fork_failures", "passed", "records_lost", "connections",
+    "messages", "bytes_in", "bytes_out", "undecodable", "refused", "refused_access", "refused_user", "refused_rate",
+    "ended_idle", "ended_lifetime", "ended_bytes", "ended_access",
 )  # fmt: skip
 SLOT_WORDS = (
     "pid", "generation", "listener", "started_usec", "peer_uid", "peer_gid", "peer_pid", "connections", "messages",
-    "bytes_in", "bytes_out", "undecodable", "refused", "connected_usec", "active_usec", "outcome",
+    "bytes_in", "bytes_out", "undecodable", "refused", "refused_access", "refused_user", "refused_rate", "ended_idle",
+    "ended_lifetime", "ended_bytes", "ended_access", "connected_usec", "active_usec", "outcome", "claimed_nsec",
+    "rules",
 )  # fmt: skip
-TEXT, STATES, TABLE, SLOTS = 1024, 4096, 8192, 4096
-TOTALS = HEADER_WORDS[-6:]
+TEXT, STATES, TABLE, SLOTS = 1024, 4096, 36864, 4096
+TOTALS = HEADER_WORDS[-13:-7]
 
 
 class Board(NamedTuple):
@@ -43,11 +47,11 @@ class Board(NamedTuple):
 
 def _read(daemon: Daemon) -> Board:
     data = (daemon.path.parent / "scoreboard").read_bytes()
-    states = data[STATES:TABLE]
+    states = bytes(state & 0xFF for state in struct.unpack_from(f"={SLOTS}Q", data, STATES))
     text = data[TEXT:STATES].partition(b"\0")[0].decode().splitlines()
     header = dict(zip(HEADER_WORDS, struct.unpack_from(f"={len(HEADER_WORDS)}Q", data), strict=True))
     slots = {
-        index: dict(zip(SLOT_WORDS, struct.unpack_from("=16Q", data, TABLE + index * 128), strict=True))
+        index: dict(zip(SLOT_WORDS, struct.unpack_from(f"={len(SLOT_WORDS)}Q", data, TABLE + index * 256), strict=True))
         for index, state in enumerate(states)
         if state
     }
@@ -107,7 +111,7 @@ def test_totals_add_up_with_a_crash(folder: Path, per_child: str) -> None:
 
 def _busy(daemon: Daemon) -> list[dict[str, int]]:
     board = _read(daemon)
-    return [slot for index, slot in board.slots.items() if board.states[index] == 1]
+    return [slot for index, slot in board.slots.items() if board.states[index] == 0xFF]
 
 
 def _serving(daemon: Daemon, size: int) -> dict[str, int]:
@@ -150,7 +154,7 @@ def test_reader_of_the_old_file_is_not_disturbed(folder: Path) -> None:
     with open(folder / "scoreboard", "rb") as old:
         with running(folder) as second:
             assert _read(second).header["connections"] == 0
-        assert struct.unpack_from("=27Q", old.read())[HEADER_WORDS.index("connections")] == 1
+        assert struct.unpack_from(f"={len(HEADER_WORDS)}Q", old.read())[HEADER_WORDS.index("connections")] == 1
 
 
 def test_service_needs_no_scoreboard(folder: Path) -> None:

@@ -13,9 +13,11 @@ import upperd
 
 PACKAGE = Path(upperd.__file__).parent
 RANKS = [
-    *("__init__", "streams", "transform", "scoreboard", "paths", "locks", "pidfile", "store", "listeners", "tcp"),
+    *("__init__", "streams", "transform", "layout", "scoreboard", "limits", "guard", "accounts"),
+    *("paths", "locks", "pidfile", "store", "listeners", "tcp"),
     *("notify", "settings", "log", "options", "opening", "titles"),
     *("throttle", "link", "child", "children", "inheritance", "drain", "observer", "passing", "parent", "idle"),
+    *("rates", "overdue", "policy"),
     *("reload", "handler", "server", "rehearsal", "packing", "reporter", "warmup", "inetd", "daemonize", "daemon"),
     *("lean", "cli", "recheck", "snapshot", "client", "view", "ctl", "demo"),
 ]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from upperd import ctl, options, reporter, scoreboard
+from upperd import ctl, layout, options, reporter
 from upperd.observer import End
 
 ROOT = Path(__file__).parents[2]
@@ -38,12 +38,12 @@ def test_no_option_is_invented() -> None:
 def test_scoreboard_is_documented() -> None:
     """Every field of the scoreboard stands in the manual, in the order of the layout, and every outcome."""
     section = " ".join(MANUAL[MANUAL.index(".Ss Scoreboard") :].split())
-    header = [section.index(name) for name in scoreboard.HEADER_FIELDS if name != "magic"]
-    assert len(header) == len(scoreboard.HEADER_FIELDS) - 1
+    header = [section.index(name) for name in layout.HEADER_FIELDS if name != "magic"]
+    assert len(header) == len(layout.HEADER_FIELDS) - 1
     slots = section[section.index("the slots of 16 words") :]
-    assert [name for name in scoreboard.SLOT_FIELDS if name not in slots] == []
-    assert [name for name in scoreboard.OUTCOMES if name not in section] == []
-    assert [name for name in scoreboard.PHASES if name not in section] == []
+    assert [name for name in layout.SLOT_FIELDS if name not in slots] == []
+    assert [name for name in layout.OUTCOMES if name not in section] == []
+    assert [name for name in layout.PHASES if name not in section] == []
 
 
 def _events() -> set[str]:
@@ -68,7 +68,7 @@ def test_events_are_documented() -> None:
 
 def test_record_fields_are_documented() -> None:
     """Every field of a child's record stands in the manual by its name in the journal."""
-    words = (0,) * len(scoreboard.SLOT_FIELDS)
+    words = (0,) * len(layout.SLOT_FIELDS)
     written = {f"UPPERD_{name.upper()}" for name in reporter._fields(End(1, 0, None, words))}
     written |= {"UPPERD_MAXRSS_KB", "UPPERD_USER_USEC", "UPPERD_SYSTEM_USEC", "UPPERD_EVENT"}
     assert written <= set(PLAIN)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from upperd import scoreboard
+from upperd import layout, scoreboard
 from upperd.idle import Idle
 
 START = 1000.0
@@ -38,7 +38,7 @@ def test_leaves_after_its_time(stage: Stage) -> None:
 
 def test_busy_child_keeps_it(stage: Stage) -> None:
     """While a child serves a connection it does not leave; the time counts from then."""
-    stage.board.claim(0, scoreboard.BUSY)
+    stage.board.claim(0, layout.BUSY)
     assert stage.idle.turn(START + 3 * SECONDS) == START + 4 * SECONDS
     assert stage.left == 0
 
@@ -52,8 +52,8 @@ def test_end_of_a_child_keeps_it(stage: Stage) -> None:
 
 def test_reused_child_keeps_it(stage: Stage) -> None:
     """What a child that waits again has done meanwhile counts, though nobody was woken for it."""
-    index, slot = stage.board.claim(0, scoreboard.WAITING)
-    slot.words[scoreboard.ACTIVE] = int((START + 7) * 1e6)
+    index, slot = stage.board.claim(0, layout.WAITING)
+    slot.words[layout.ACTIVE] = int((START + 7) * 1e6)
     assert stage.idle.turn(START + SECONDS) == START + 7 + SECONDS
     assert stage.left == 0
     stage.board.release(index)

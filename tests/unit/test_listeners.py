@@ -161,7 +161,8 @@ def test_never_with_wrong_permissions(path: str, monkeypatch: pytest.MonkeyPatch
     seen = []
 
     def chmod(target: str, mode: int) -> None:
-        seen.append((stat.S_IMODE(os.lstat(target).st_mode), connects(target)))
+        assert os.path.samefile(target, path)
+        seen.append((stat.S_IMODE(os.lstat(path).st_mode), connects(path)))
         true_chmod(target, mode)
 
     true_chmod = os.chmod

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from upperd import log, reporter, scoreboard
+from upperd import layout, log, reporter
+from upperd.layout import BUSY, UNKNOWN, WAITING
 from upperd.observer import End
 from upperd.reporter import RECORDS_A_SECOND, Reporter, ending, size, status_line
-from upperd.scoreboard import BUSY, UNKNOWN, WAITING, Scoreboard
+from upperd.scoreboard import Scoreboard
 
 
 class Entries(log.Log):
@@ -81,9 +82,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 def make_end(status: int | None = 0, connections: int = 1, **fields: int) -> End:
     """The account of a child that served a little."""
-    row = dict.fromkeys(scoreboard.SLOT_FIELDS, 0)
+    row = dict.fromkeys(layout.SLOT_FIELDS, 0)
     row |= {"connections": connections, "messages": 2, "bytes_in": 30, "bytes_out": 40, "peer_uid": 1000}
-    row |= {"outcome": scoreboard.DONE, "connected_usec": 1, "undecodable": 5, "refused": 1, **fields}
+    row |= {"outcome": layout.DONE, "connected_usec": 1, "undecodable": 5, "refused": 1, **fields}
     return End(4242, status, None, tuple(row.values()))
 
 
@@ -371,10 +372,10 @@ def test_status_after_a_reused_child_became_idle(stage: Stage) -> None:
     index, slot = stage.board.claim(0, WAITING)
     stage.reporter.turn(10.0)
     slot.connected(7, 7, 7)
-    stage.board.set_state(index, BUSY)
+    stage.board.take(index, 0, 7)
     assert stage.reporter.turn(20.0) == 21.0
     assert "1 busy" in stage.manager.sent[-1]
-    stage.board.set_state(index, WAITING)
+    stage.board.wait(index, 0)
     stage.reporter.turn(21.0)
     assert stage.manager.sent[-1].startswith("STATUS=0 busy, 1 spare of 8 children; 1 connections")
 

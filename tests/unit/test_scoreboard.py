@@ -7,9 +7,12 @@ import struct
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from upperd import scoreboard
-from upperd.scoreboard import BUSY, FREE, SIZE, SLOT_FIELDS, UNKNOWN, WAITING, Scoreboard
+from upperd import layout, scoreboard
+from upperd.layout import BUSY, FREE, SIZE, SLOT_FIELDS, UNKNOWN, WAITING
+from upperd.scoreboard import Scoreboard
 from upperd.snapshot import ScoreboardError, Snapshot, read
 
 
@@ -32,14 +35,14 @@ def word(data: bytes, offset: int) -> int:
 def test_header_layout(path: str) -> None:
     """A header field lies in the file at eight bytes times its place in the list."""
     board = Scoreboard(path)
-    for number, name in enumerate(scoreboard.HEADER_FIELDS[3:], 3):
+    for number, name in enumerate(layout.HEADER_FIELDS[3:], 3):
         board[name] = 1000 + number
     data = Path(path).read_bytes()
-    assert len(data) == SIZE == 8192 + 4096 * 16 * 8
+    assert len(data) == SIZE == 4096 + 4096 * 8 + 4096 * 32 * 8
     assert data[:8] == b"UPPERD\x00\x01"
     assert word(data, 8) == os.getpid()
     assert word(data, 16) == scoreboard.pid_started(os.getpid())
-    for number in range(3, len(scoreboard.HEADER_FIELDS)):
+    for number in range(3, len(layout.HEADER_FIELDS)):
         assert word(data, number * 8) == 1000 + number
 
 
@@ -63,32 +66,34 @@ def test_text_is_cut_to_its_room(path: str) -> None:
 
 
 def test_slot_layout(path: str) -> None:
-    """A slot's state is a byte at 4096 plus its index, its 16 words lie at 8192 plus 128 times that."""
+    """A slot's state is a word at 4096 plus eight times its index, its 32 words lie at 36864 plus 256 times that."""
     board = Scoreboard(path)
     index, _ = board.claim(0, BUSY)
     index, slot = board.claim(2, WAITING + 2)
-    for number in range(16):
+    for number in range(32):
         slot.words[number] = 500 + number
     data = Path(path).read_bytes()
     assert index == 1
-    assert data[4096:4099] == bytes((BUSY, WAITING + 2, FREE))
-    assert struct.unpack_from("=16Q", data, 8192 + 128) == tuple(range(500, 516))
+    assert struct.unpack_from("=3Q", data, 4096) == (BUSY, WAITING + 2, FREE)
+    assert struct.unpack_from("=32Q", data, 36864 + 256) == tuple(range(500, 532))
 
 
 def test_slot_fields_have_their_numbers() -> None:
     """The constants name the fields of a slot in their order."""
-    constants = [name.upper().removesuffix("_USEC") for name in SLOT_FIELDS]
-    assert [getattr(scoreboard, name) for name in constants] == list(range(16))
+    constants = [name.upper().removesuffix("_USEC").removesuffix("_NSEC") for name in SLOT_FIELDS]
+    assert [getattr(layout, name) for name in constants] == list(range(len(SLOT_FIELDS)))
+    assert len(SLOT_FIELDS) <= layout.WORDS_A_SLOT
 
 
 def test_claimed_row_is_blank() -> None:
     """A claimed row shows nothing of the child that had it before."""
     board = Scoreboard(slots=1)
     index, slot = board.claim(3, WAITING + 3)
-    slot.words[:] = memoryview(struct.pack("=16Q", *[7] * 16)).cast("Q")
+    slot.words[:] = memoryview(struct.pack("=32Q", *[7] * 32)).cast("Q")
     board.release(index)
     _, slot = board.claim(1, WAITING + 1)
-    row = dict(zip(SLOT_FIELDS, slot.words, strict=True))
+    row = dict(zip(SLOT_FIELDS, slot.words, strict=False))
+    assert set(slot.words[len(SLOT_FIELDS) :]) == {0}
     assert row.pop("started_usec") > 0
     assert (row.pop("listener"), row.pop("generation")) == (1, 2)
     assert {row.pop("peer_uid"), row.pop("peer_gid"), row.pop("peer_pid")} == {UNKNOWN}
@@ -113,8 +118,8 @@ def test_born_counts_forks() -> None:
     for pid in (11, 12):
         index, slot = board.claim(0, BUSY)
         board.born(index, pid)
-        assert slot.words[scoreboard.PID] == pid
-        generations.append(int(slot.words[scoreboard.GENERATION]))
+        assert slot.words[layout.PID] == pid
+        generations.append(int(slot.words[layout.GENERATION]))
     assert (generations, board["forked"]) == ([1, 2], 2)
 
 
@@ -125,7 +130,7 @@ def serve(slot: scoreboard.Slot) -> None:
     slot.received(50)
     slot.sent(160)
     slot.undecodable(3)
-    slot.end(scoreboard.DONE)
+    slot.end(layout.DONE)
 
 
 TOTALS = {"connections": 2, "messages": 4, "bytes_in": 300, "bytes_out": 320, "undecodable": 6, "refused": 0}
@@ -151,7 +156,7 @@ def test_release_wraps() -> None:
     board = Scoreboard(slots=1)
     board["bytes_in"] = 5
     index, slot = board.claim(0, BUSY)
-    slot.words[scoreboard.BYTES_IN] = UNKNOWN
+    slot.words[layout.BYTES_IN] = UNKNOWN
     assert taken(board).header["bytes_in"] == 4
     board.release(index)
     assert board["bytes_in"] == 4
@@ -161,10 +166,10 @@ def test_slot_shows_its_peer_and_times() -> None:
     """A connection shows who is there, and when something happened last."""
     _, slot = Scoreboard(slots=1).claim(0, BUSY)
     serve(slot)
-    row = dict(zip(SLOT_FIELDS, slot.words, strict=True))
+    row = dict(zip(SLOT_FIELDS, slot.words, strict=False))
     assert (row["peer_uid"], row["peer_gid"], row["peer_pid"]) == (10, 20, 30)
     assert row["started_usec"] <= row["connected_usec"] <= row["active_usec"] <= scoreboard.now_usec()
-    assert row["outcome"] == scoreboard.DONE
+    assert row["outcome"] == layout.DONE
     assert 0 <= slot.idle_usec() < 60_000_000
 
 
@@ -174,7 +179,7 @@ def test_states_are_counted() -> None:
     for state in (BUSY, WAITING, WAITING + 2, WAITING + 2):
         board.claim(0, state)
     assert (board.busy(), board.waiting(0), board.waiting(1), board.waiting(2)) == (1, 1, 0, 2)
-    assert sorted(row.state for row in board.living()) == [BUSY, WAITING, WAITING + 2, WAITING + 2]
+    assert sorted(row.state for row in board.living()) == [WAITING, WAITING + 2, WAITING + 2, BUSY]
     snapshot = taken(board)
     assert (snapshot.busy, snapshot.spare) == (1, 3)
 
@@ -184,15 +189,61 @@ def test_take_says_when_to_poke() -> None:
     board = Scoreboard(slots=4)
     board["poke_below"] = 2
     indices = [board.claim(1, WAITING + 1)[0] for _ in range(3)]
-    assert [board.take(index, 1) for index in indices] == [False, True, True]
+    assert [board.take(index, 1, 1000) for index in indices] == [False, True, True]
     assert board.busy() == 3
 
 
-def test_set_state() -> None:
-    """A state that is set is read back, for that slot alone."""
+def test_states_of_a_child() -> None:
+    """A child that takes a connection is busy, one that waits is found at its listener, each in its slot alone."""
     board = Scoreboard(slots=2)
-    board.set_state(1, WAITING + 5)
-    assert (board.state(0), board.state(1)) == (FREE, WAITING + 5)
+    index, _ = board.claim(5, WAITING + 5)
+    assert (board.state(index), board.is_waiting(index)) == (WAITING + 5, True)
+    board.take(index, 5, UNKNOWN)
+    assert (board.state(index), board.is_waiting(index), board.state(1 - index)) == (BUSY, False, FREE)
+    board.wait(index, 126)
+    assert (board.state(index), board.is_waiting(index), board.waiting(126)) == (WAITING + 126, True, 1)
+
+
+UIDS = st.sampled_from([0, 1, 126, 127, 128, 254, 255, 1000, 2**31, 2**32 - 2, UNKNOWN]) | st.integers(0, 2**32 - 2)
+
+
+@given(st.lists(UIDS, min_size=1, max_size=20), UIDS)
+def test_busy_children_of_a_user(uids: list[int], sought: int) -> None:
+    """Counting a user's word in the state column finds his busy children, and nobody else's, whatever the uids are."""
+    board = Scoreboard(slots=32)
+    board.claim(0, WAITING + 3)
+    board.claim(0, BUSY)  # not yet known whose
+    for uid in uids:
+        index, _ = board.claim(3, WAITING + 3)
+        board.take(index, 3, uid)
+    column = memoryview(bytes(board._map)[layout.STATES : layout.TABLE]).cast("Q").tolist()
+    assert column.count(layout.cell(BUSY, sought)) == uids.count(sought)
+    assert (board.busy(), board.waiting(3)) == (len(uids) + 1, 1)
+
+
+def test_the_first_children_of_a_user_may_serve() -> None:
+    """At the limit of a user those of his children may serve that were first, and no other user is concerned."""
+    board = Scoreboard(slots=8)
+    board["max_children_per_user"] = 2
+    indices = [board.claim(0, WAITING)[0] for _ in range(6)]
+    for index in indices[:4]:
+        board.take(index, 0, 7)
+    board.take(indices[4], 0, 8)
+    assert [board.may_serve(index, 7) for index in reversed(indices[:4])] == [False, False, True, True]
+    assert board.may_serve(indices[4], 8)
+    board.wait(indices[0], 0)
+    assert board.may_serve(indices[2], 7)
+
+
+def test_a_child_that_is_stuck_while_it_takes() -> None:
+    """A child that was stopped between its word in the column and its look at the clock counts as the first."""
+    board = Scoreboard(slots=2)
+    board["max_children_per_user"] = 1
+    stuck, _ = board.claim(0, BUSY)
+    board._states[stuck] = layout.cell(BUSY, 7)
+    index, _ = board.claim(0, WAITING)
+    board.take(index, 0, 7)
+    assert not board.may_serve(index, 7)
 
 
 def test_snapshot_clamps_nonsense() -> None:
@@ -201,12 +252,12 @@ def test_snapshot_clamps_nonsense() -> None:
     board.describe("1", ["unix:/a", "unix:/b"])
     board["phase"] = 99
     _, slot = board.claim(0, 77)
-    for number in range(16):
+    for number in range(32):
         slot.words[number] = UNKNOWN
     snapshot = taken(board)
     child = snapshot.children[0]
-    assert snapshot.header["phase"] == scoreboard.STOPPED
-    assert (child["listener"], child["outcome"], child["waiting"]) == (1, scoreboard.NONE, 0)
+    assert snapshot.header["phase"] == layout.STOPPED
+    assert (child["listener"], child["outcome"], child["waiting"]) == (1, layout.NONE, 0)
 
 
 def test_snapshot_without_text() -> None:

@@ -79,29 +79,57 @@ def test_passed_sockets_survive_the_launcher() -> None:
     assert settings.parse(written.words()).passed() == manager.listeners
 
 
+AS_NUMBERS = {
+    "allow_user": ("tuple", "str"),
+    "allow_group": ("tuple", "str"),
+    "deny_user": ("tuple", "str"),
+    "socket_mode": ("str", "int"),
+    "socket_owner": ("str", "int"),
+    "socket_group": ("str", "int"),
+}
+"""Options that the launcher looks up, and their types as options and as settings."""
+
+
 def test_same_names_as_options() -> None:
-    """Every option is a setting of the same name and type, but for --no-fallback, which is the empty `fallback`."""
+    """Every option is a setting of the same name and type, but for --no-fallback, and for what becomes numbers."""
     options = {option.name: type(option.default).__name__ for option in fields(Options)}
     assert options.pop("no_fallback") == "bool"
-    assert options == {name: kind for name, kind in Settings.__annotations__.items() if name in options}
+    kinds = {name: kind for name, kind in Settings.__annotations__.items() if name in options}
+    assert {name: (options.pop(name), kinds.pop(name)) for name in AS_NUMBERS} == AS_NUMBERS
+    assert options == kinds
 
 
 def test_same_defaults_as_options() -> None:
     """An option that nobody gave reaches the parent with its default."""
     found = settings.parse(cli.make_settings(Options(), Manager()).words())
-    same = [option for option in fields(Options) if option.name not in ("no_fallback", "socket")]
+    same = [option for option in fields(Options) if option.name not in ("no_fallback", "socket", *AS_NUMBERS)]
     assert {option.name: getattr(found, option.name) for option in same} == {o.name: o.default for o in same}
     assert (found.default_socket, found.fallback) == (True, "localhost:9999")
+    assert (found.allow_user, found.allow_group, found.deny_user) == ("", "", "")
+    assert (found.socket_mode, found.socket_owner, found.socket_group) == (0, -1, -1)
+
+
+def test_accounts_reach_the_parent_as_numbers() -> None:
+    """Users and groups are looked up by the launcher: the parent gets numbers, each once, and the mode from octal."""
+    given_options = Options(
+        allow_user=("root", "1000", "0"), allow_group=("root",), deny_user=("4294967294",), socket_mode="0666",
+        socket_owner="root", socket_group="7",
+    )  # fmt: skip
+    found = settings.parse(cli.make_settings(given_options, Manager()).words())
+    assert settings.numbers(found.allow_user) == [0, 1000]
+    assert (settings.numbers(found.allow_group), settings.numbers(found.deny_user)) == ([0], [2**32 - 2])
+    assert (found.socket_mode, found.socket_owner, found.socket_group) == (0o666, 0, 7)
 
 
 def test_options_reach_the_parent() -> None:
     """An option that was given reaches the parent as it was given."""
     given_options = Options(
         socket="/x/y", tcp="[::1]:0", max_children=4096, spare_children=7, connections_per_child=1_000_000_000,
-        drain_timeout=0.0, scoreboard="/x/z", log_level="debug", no_fallback=True,
+        drain_timeout=0.0, scoreboard="/x/z", log_level="debug", no_fallback=True, max_children_per_user=3,
+        max_rate_per_user=0.5, idle_timeout=1.5, max_lifetime=60.0, max_bytes=2**40,
     )  # fmt: skip
     found = settings.parse(cli.make_settings(given_options, Manager()).words())
     for option in fields(Options):
-        if option.name != "no_fallback":
+        if option.name not in ("no_fallback", *AS_NUMBERS):
             assert getattr(found, option.name) == getattr(given_options, option.name)
     assert (found.default_socket, found.fallback) == (False, "")

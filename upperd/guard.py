@@ -1,0 +1,169 @@
+"""The guard at the door: who may come in, by the operator's rules, and who must stay out for a while.
+
+A child asks it about every peer before it reads a byte. The rules and the penalties stand in shared memory, which the
+parent alone writes, so that a child that has been waiting since before a reload goes by the rules of now.
+
+The order of the rules is that of s6-ipcserver-access: what is said of the user, then of a group of the user's, then the
+default: nobody else where anybody is allowed by name, everybody where nobody is. A user that is not known (TCP) is
+matched by no rule.
+
+The rules lie in two halves, of which one holds: a child that reads the old one while the parent writes the other reads
+what held a moment ago.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+from _socket import SOL_SOCKET as _SOL_SOCKET
+
+from upperd.layout import BUSY, REFUSED_ACCESS, REFUSED_RATE, UNKNOWN, cell
+from upperd.scoreboard import now_usec
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from typing import Any
+
+    from upperd.scoreboard import Scoreboard
+
+LONGEST_LIST = 1024
+"""Numbers in each of the three lists at most."""
+PENALTIES = 256
+"""Users that are kept out at one time, at most: of more, those whose time is over first come in again."""
+
+_HALF, _DENIED, _USERS, _GROUPS = range(4)
+"""Words: which half holds; and in each half, from its beginning: how many numbers are in the lists."""
+_LISTS = 4
+_HALF_WORDS = _LISTS + 3 * LONGEST_LIST
+_KEPT_OUT = 1 + 2 * _HALF_WORDS
+_UNTIL = _KEPT_OUT + PENALTIES
+_SIZE = (_UNTIL + PENALTIES) * 8
+
+_SO_PEERGROUPS = 59
+"""Of asm-generic/socket.h; Python has no name for it (unix(7) does not mention it, Linux has it since 4.13)."""
+_MOST_BY_PYTHON = 1024
+"""Bytes: socket.getsockopt() takes no larger buffer."""
+_MOST_GROUPS = 65536
+"""NGROUPS_MAX of linux/limits.h."""
+
+
+class Guard:
+    """The rules and the penalties of one daemon. What the parent writes is followed by every child at once."""
+
+    def __init__(self, board: Scoreboard) -> None:
+        self._board = board
+        self._words = memoryview(mmap.mmap(-1, _SIZE)).cast("Q")
+        self._kept_out = self._words[_KEPT_OUT:_UNTIL]
+        self._rules: tuple[Collection[int], ...] = ((), (), ())
+
+    @property
+    def version(self) -> int:
+        """How often the rules have changed."""
+        return self._board["rules"]
+
+    # The parent's side
+
+    def set_rules(self, denied: Collection[int], users: Collection[int], groups: Collection[int]) -> bool:
+        """Go by these uids and gids from now on, each at most LONGEST_LIST. Returns whether they are other ones."""
+        rules = (denied, users, groups)
+        if rules == self._rules:
+            return False
+        self._rules = rules
+        half = 1 - int(self._words[_HALF])
+        start = place = 1 + half * _HALF_WORDS
+        place += _LISTS
+        for kind, numbers in enumerate(rules):
+            self._words[start + _DENIED + kind] = len(numbers)
+            for number in numbers:
+                self._words[place] = number
+                place += 1
+        self._words[_HALF] = half
+        self._board.add("rules")
+        return True
+
+    def keep_out(self, uid: int, until_usec: int, now: int) -> None:
+        """Refuse this user until then (see scoreboard.now_usec)."""
+        self.let_in(now)
+        until = self._words[_UNTIL:]
+        words = self._kept_out.tolist()
+        if cell(BUSY, uid) in words:
+            index = words.index(cell(BUSY, uid))
+        else:
+            index = min(range(PENALTIES), key=lambda place: int(until[place]))
+        until[index] = until_usec
+        self._kept_out[index] = cell(BUSY, uid)
+        self._count()
+
+    def let_in(self, now: int) -> None:
+        """Forget those whose time is over."""
+        for index in range(PENALTIES):
+            if self._kept_out[index] and self._words[_UNTIL + index] <= now:
+                self._kept_out[index] = self._words[_UNTIL + index] = 0
+        self._count()
+
+    def _count(self) -> None:
+        self._board["penalised"] = PENALTIES - self._kept_out.tolist().count(0)
+        self.stand()
+
+    def stand(self) -> None:
+        """Have the children ask, if there is anything to ask for."""
+        board = self._board
+        board["guarded"] = int(any(self._rules) or board["penalised"] > 0 or board["max_children_per_user"] > 0)
+
+    # The child's side
+
+    def refusal(self, request: Any, uid: int, gid: int) -> int:
+        """Why this peer may not come in, as the field to count it in; 0: it may."""
+        if not self.allows(request, uid, gid):
+            return REFUSED_ACCESS
+        if self._board["penalised"] and self._is_kept_out(uid):
+            return REFUSED_RATE
+        return 0
+
+    def allows(self, request: Any, uid: int, gid: int) -> bool:
+        """Whether the rules let this peer in."""
+        start = 1 + int(self._words[_HALF]) * _HALF_WORDS
+        denied, users, groups = (int(self._words[start + kind]) for kind in (_DENIED, _USERS, _GROUPS))
+        numbers = self._words[start + _LISTS : start + _LISTS + denied + users + groups].tolist()
+        if uid == UNKNOWN:
+            return not (users or groups)
+        if uid in numbers[:denied]:
+            return False
+        if uid in numbers[denied : denied + users]:
+            return True
+        if not groups:
+            return not users
+        allowed = set(numbers[denied + users :])
+        return gid in allowed or not allowed.isdisjoint(peer_groups(request))
+
+    def _is_kept_out(self, uid: int) -> bool:
+        words = self._kept_out.tolist()
+        if cell(BUSY, uid) not in words:
+            return False
+        return bool(self._words[_UNTIL + words.index(cell(BUSY, uid))] > now_usec())
+
+
+def peer_groups(request: Any) -> list[int]:
+    """The supplementary groups of a Unix peer when it connected; none where they cannot be had (TCP).
+
+    SO_PEERGROUPS, a list of gid_t (Linux, net/core/sock.c, sk_getsockopt).
+    """
+    try:
+        found = request.getsockopt(_SOL_SOCKET, _SO_PEERGROUPS, _MOST_BY_PYTHON)
+    except OSError as error:
+        if error.errno != errno.ERANGE:
+            return []
+        found = _many_peer_groups(request.fileno())
+    return memoryview(found).cast("I").tolist()
+
+
+def _many_peer_groups(descriptor: int) -> bytes:
+    """The same, for a peer of more than 256 groups: beyond what socket.getsockopt() can ask for."""
+    import ctypes  # for this one child alone
+
+    size = ctypes.c_uint(_MOST_GROUPS * 4)
+    buffer = ctypes.create_string_buffer(size.value)
+    if ctypes.CDLL(None).getsockopt(descriptor, _SOL_SOCKET, _SO_PEERGROUPS, buffer, ctypes.byref(size)) != 0:
+        return b""
+    return buffer.raw[: size.value]

@@ -1,0 +1,89 @@
+"""How often a user comes: the connections of each, counted by the parent, and the penalty for too many.
+
+The model is that of sshd_config(5), PerSourcePenalties. A connection costs its user the time that it would take at the
+highest rate allowed; what was spent comes back as time goes by. Who is more than BURST_SECONDS ahead is kept out until
+the time that was spent is over: so a user may come in a burst, and a worse offence costs more, LONGEST_PENALTY at
+most.
+
+The law: the parent alone counts, from the scoreboard, and looks at it LOOKS_A_SECOND times at most; children read who
+is kept out. So a burst that is shorter than that passes, and is paid for.
+"""
+
+from __future__ import annotations
+
+from upperd.layout import CONNECTIONS, PEER_UID
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from upperd.children import Living
+    from upperd.guard import Guard
+    from upperd.observer import End
+    from upperd.scoreboard import Scoreboard
+
+BURST_SECONDS = 1.0
+LONGEST_PENALTY = 60.0
+"""Seconds."""
+LOOKS_A_SECOND = 20
+MOST_USERS = 4096
+"""Users whose time is kept; of more, those are forgotten that are the least ahead."""
+
+
+class Rates:
+    """The rate of every user of one daemon."""
+
+    def __init__(
+        self, board: Scoreboard, guard: Guard, children: Iterable[Living], is_at_rest: Callable[[], bool]
+    ) -> None:
+        """`is_at_rest`: whether the next connection is going to wake the parent."""
+        self._board = board
+        self._guard = guard
+        self._children = children
+        self._is_at_rest = is_at_rest
+        self._counted: dict[int, int] = {}
+        """By pid: the connections of a living child that were counted."""
+        self._spent: dict[int, float] = {}
+        """By uid: when what was spent is over."""
+        self._next_look = 0.0
+        self.highest = 0.0
+        """Connections of one user a second; 0: no limit."""
+
+    def turn(self, now: float) -> float | None:
+        """Look at who came, if it is time to; return when to be asked again."""
+        if not self.highest:
+            return None
+        if now < self._next_look:
+            return self._next_look
+        self._next_look = now + 1 / LOOKS_A_SECOND
+        came = [self._count(child.pid, self._board.words(child.index), now) for child in self._children]
+        self._guard.let_in(int(now * 1e6))
+        return None if not any(came) and self._is_at_rest() else self._next_look
+
+    def child_ended(self, end: End, now: float) -> None:
+        """A child was reaped: count what was not counted while it lived."""
+        if self.highest:
+            self._count(end.pid, end.words, now)
+        self._counted.pop(end.pid, None)
+
+    def _count(self, pid: int, words: memoryview | tuple[int, ...], now: float) -> bool:
+        """Count a child's connections. Returns whether there are new ones."""
+        connections = words[CONNECTIONS]
+        new = connections - self._counted.get(pid, 0)
+        if new <= 0:
+            return False
+        self._counted[pid] = connections
+        self._spend(words[PEER_UID], new, now)
+        return True
+
+    def _spend(self, uid: int, connections: int, now: float) -> None:
+        spent = max(self._spent.get(uid, 0.0), now) + connections / self.highest
+        self._spent[uid] = spent = min(spent, now + LONGEST_PENALTY)
+        if len(self._spent) > MOST_USERS:
+            self._forget(now)
+        if spent - now > BURST_SECONDS:
+            self._guard.keep_out(uid, int(spent * 1e6), int(now * 1e6))
+
+    def _forget(self, now: float) -> None:
+        left = sorted(((spent, uid) for uid, spent in self._spent.items() if spent > now), reverse=True)
+        self._spent = {uid: spent for spent, uid in left[: MOST_USERS // 2]}
