@@ -44,7 +44,7 @@ class Snapshot:
     def __init__(self, data: bytes) -> None:
         if len(data) < SIZE:
             raise ScoreboardError(f"it has {len(data)} bytes, not {SIZE}: truncated, or not a scoreboard")
-        words = memoryview(data).cast("Q")
+        words = memoryview(data)[:SIZE].cast("Q")
         self.header = {name: int(words[index]) for name, index in HEADER.items()}
         if self.header["magic"] != MAGIC:
             raise ScoreboardError("it does not begin with the mark of a scoreboard of version 1")

@@ -351,6 +351,12 @@ def test_truncated(path: str, length: int) -> None:
         read(path)
 
 
+def test_longer_file(path: str) -> None:
+    """What a file has beyond a scoreboard's size is ignored."""
+    data = bytes(Scoreboard(path)._map)
+    assert Snapshot(data + b"more").header == Snapshot(data).header
+
+
 def test_foreign(path: str) -> None:
     """A file of the right size without the mark is refused."""
     Path(path).write_bytes(b"\x01" * SIZE)
