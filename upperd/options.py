@@ -143,16 +143,29 @@ def _check(name: str, value: Any, kind: type, metadata: dict[str, Any]) -> None:
             if not item:
                 raise OptionError(f"{flag(name)} has an empty name in it")
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise OptionError(f"{flag(name)} is {value!r}: it must be {_KINDS[kind]}")
+        raise OptionError(f"{flag(name)} is {_shown(value)}: it must be {_KINDS[kind]}")
     choices = metadata.get("choices")
     if choices and value not in choices:
-        raise OptionError(f"{flag(name)} is {value!r}: it must be one of {', '.join(choices)}")
+        raise OptionError(f"{flag(name)} is {_shown(value)}: it must be one of {', '.join(choices)}")
     if isinstance(value, (int, float)) and "low" in metadata:
         low, high = metadata["low"], metadata["high"]
         if not low <= value <= high:
-            raise OptionError(f"{flag(name)} is {value}: it must be from {low:.10g} to {high:.10g}")
+            raise OptionError(f"{flag(name)} is {_shown(value)}: it must be from {low:.10g} to {high:.10g}")
     if isinstance(value, str) and ("\0" in value or "\n" in value):
-        raise OptionError(f"{flag(name)} is {value!r}: it must be text of one line")
+        raise OptionError(f"{flag(name)} is {_shown(value)}: it must be text of one line")
+
+
+def _shown(value: Any) -> str:
+    """As Python writes it. A number in hexadecimal may have too many digits for that, tables may be nested too deep."""
+    try:
+        shown = repr(value)
+    except (ValueError, RecursionError):
+        return "too large to show"
+    return shown if len(shown) <= _MOST_SHOWN else "too large to show"
+
+
+_MOST_SHOWN = 1000
+"""Characters of a value in an error: how much of it Python could write depends on its version."""
 
 
 def _check_paths(named: dict[str, str]) -> None:

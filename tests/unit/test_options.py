@@ -186,6 +186,24 @@ def test_wrong_file(config: Path, text: str, complaint: str) -> None:
     assert str(raised.value).startswith(f"{config}: {complaint}")
 
 
+@pytest.mark.parametrize(
+    "value", ["0x" + "f" * 4000, "[0b" + "1" * 20000 + "]"], ids=["thousands of digits", "and in a list"]
+)
+@pytest.mark.parametrize("option", fields(Options), ids=lambda option: option.name)
+def test_value_too_large_to_show(config: Path, option: Field[Any], value: str) -> None:
+    """A number of more digits than Python shows is refused like any other wrong value."""
+    config.write_text(f"{flag(option.name)} = {value}\n")
+    with pytest.raises(ConfigError, match=f"{flag(option.name)} is too large to show: it must be "):
+        read_config(str(config))
+
+
+def test_tables_too_deep_to_show(config: Path) -> None:
+    """A value of thousands of tables, one in another, is refused like any other wrong value."""
+    config.write_text(f"socket.{'.'.join('a' * 5000)} = 1\n")
+    with pytest.raises(ConfigError, match="socket is too large to show: it must be text"):
+        read_config(str(config))
+
+
 def test_file_is_not_utf8(config: Path) -> None:
     """A file in another encoding is refused with its name."""
     config.write_bytes(b'socket = "/\xff"\n')
