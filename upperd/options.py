@@ -175,7 +175,7 @@ def _check_paths(named: dict[str, str]) -> None:
         for made in (path, paths.lock_of(path)) if path else ():
             other = seen.setdefault(os.path.abspath(made), name)
             if other != name:
-                raise OptionError(f"{flag(name)} and {flag(other)} are one file, {made}: choose another")
+                raise OptionError(f"{flag(name)} and {flag(other)} are one file, {made!r}: choose another")
 
 
 _KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", tuple: "a list of names"}

@@ -116,6 +116,12 @@ def test_one_file_for_two_purposes(first: str, second: str) -> None:
             Options(**chosen)
 
 
+def test_one_file_of_an_odd_name() -> None:
+    """The name of the file that two options name is quoted, whatever is in it."""
+    with pytest.raises(OptionError, match=r"are one file, '/run/\\x1b\[2J': choose"):
+        Options(socket="/run/\x1b[2J", pid_file="/run/\x1b[2J")
+
+
 @pytest.mark.parametrize("name", TEXTS)
 def test_nothing_is_no_text(monkeypatch: pytest.MonkeyPatch, config: Path, name: str) -> None:
     """An empty text, such as an unset variable of the shell, is refused and does not stand for the default."""
