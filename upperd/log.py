@@ -59,9 +59,9 @@ class Log:
     def _send_to_journal(self, level: int, event: str, text: str, fields: dict[str, object]) -> bool:
         if self._journal is None:
             return False
-        entry = [f"MESSAGE={_printable(text)}", f"PRIORITY={level}", f"UPPERD_EVENT={event}"]
+        entry = [f"MESSAGE={printable(text)}", f"PRIORITY={level}", f"UPPERD_EVENT={event}"]
         entry.append("SYSLOG_IDENTIFIER=upperd")
-        entry += [f"UPPERD_{name.upper()}={_printable(str(value))}" for name, value in fields.items()]
+        entry += [f"UPPERD_{name.upper()}={printable(str(value))}" for name, value in fields.items()]
         try:
             self._journal.sendto("\n".join((*entry, "")).encode("utf-8", "replace"), JOURNAL_SOCKET)
         except OSError:
@@ -90,8 +90,8 @@ class Log:
 
 
 def _line(event: str, text: str, fields: dict[str, object]) -> str:
-    shown = "".join(f" {name}={_printable(str(value))}" for name, value in fields.items())
-    return f"{event}: {_printable(text)}{shown}"
+    shown = "".join(f" {name}={printable(str(value))}" for name, value in fields.items())
+    return f"{event}: {printable(text)}{shown}"
 
 
 def _takes_a_line(descriptor: int) -> bool:
@@ -101,7 +101,7 @@ def _takes_a_line(descriptor: int) -> bool:
     return any(event & select.POLLOUT for _, event in poll.poll(0))
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """`text` with every control character, line breaks too, as an escape."""
     if text.isprintable():
         return text

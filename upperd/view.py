@@ -9,6 +9,7 @@ import os
 import time
 
 from upperd import layout, locks, paths, scoreboard
+from upperd.log import printable
 from upperd.reporter import size
 from upperd.snapshot import ScoreboardError, Snapshot, read
 
@@ -77,7 +78,7 @@ def status_text(sight: Sight) -> str:
             RUNNING: "; it keeps its statistics in memory that only it can see (its log says why)",
             NOT_RUNNING: ": start the daemon (systemctl start upperd), or name its socket with --socket",
         }.get(sight.state, "")
-        return f"upperd: {word}\n{sight.problem}{cure}"
+        return f"upperd: {word}\n{printable(sight.problem)}{cure}"
     header, snapshot = sight.snapshot.header, sight.snapshot
     phase = f", {layout.PHASES[header['phase']]}" if sight.state == RUNNING else ""
     last = "" if sight.state == RUNNING else "; these are its last figures"
@@ -93,7 +94,8 @@ def status_text(sight: Sight) -> str:
         f"   trouble      {', '.join(trouble) or 'none'}",
         f"   scoreboard   {sight.path}",
     ]
-    return "\n".join(lines)
+    # A terminal is not to obey what a path, or a broken file, has in it.
+    return "\n".join(map(printable, lines))
 
 
 _TROUBLE = ("crashed", "cut", "killed", "overdue", "refused", "fork_failures", "undecodable", "records_lost")
