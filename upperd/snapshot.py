@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import compress
 
 from upperd.layout import (
     BUSY,
-    FREE,
     HEADER,
     HEADER_FIELDS,
     MAGIC,
@@ -20,6 +20,7 @@ from upperd.layout import (
     SIZE,
     SLOT_FIELDS,
     SLOTS,
+    STATE_BYTES,
     STATES,
     STOPPED,
     SUMMED,
@@ -59,14 +60,13 @@ class Snapshot:
                 self.header[name] = (self.header[name] + int(child[SLOT_FIELDS[field]])) & UNKNOWN
 
     def _living(self, data: bytes, words: memoryview) -> Iterator[dict[str, int]]:
-        for index, word in enumerate(words[STATES // 8 : STATES // 8 + SLOTS]):
-            state = word & 0xFF
-            if state == FREE:
-                continue
+        states = data[STATES:TABLE][STATE_BYTES]
+        # Most are FREE, which is 0, and so false.
+        for index in compress(range(SLOTS), states):
             start = TABLE // 8 + index * WORDS_A_SLOT
             child = dict(zip(SLOT_FIELDS, map(int, words[start : start + len(SLOT_FIELDS)]), strict=True))
             child["slot"] = index
-            child["waiting"] = int(WAITING <= state < BUSY)
+            child["waiting"] = int(WAITING <= states[index] < BUSY)
             child["listener"] = min(child["listener"], max(len(self.listeners) - 1, 0))
             child["outcome"] = child["outcome"] if child["outcome"] < len(OUTCOMES) else NONE
             yield child
