@@ -6,10 +6,15 @@ DESTDIR ?=
 # Extras of the package to install, too: EXTRAS=titles
 EXTRAS  ?=
 TEXT    ?= hello, straße
+# How long each target of `make fuzz` runs.
+SECONDS ?= 60
 VENV    := .venv
 STAMP   := $(VENV)/.installed
+comma   := ,
+# In CI no test may be skipped, so the fuzzer is installed from the beginning.
+DEV     ?= $(if $(CI),dev$(comma)fuzz,dev)
 
-.PHONY: all run test check lint faults install uninstall clean
+.PHONY: all run test check lint faults fuzz install uninstall clean
 
 all: $(STAMP)
 
@@ -19,7 +24,7 @@ $(STAMP): pyproject.toml upperd/__init__.py
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
 	  { echo "$(PYTHON) has no venv module: apt-get install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[$(DEV)]'
 	@touch $@
 
 # By the environment: neither make nor the shell is to take a part of the text for its own.
@@ -36,6 +41,16 @@ lint: $(STAMP)
 
 faults: $(STAMP)
 	@$(VENV)/bin/python bench/faults.py
+
+$(VENV)/.fuzzer: $(STAMP)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	@touch $@
+
+# The inputs that a target made up go with the folder; where one fails, it names the input, and the folder stays.
+fuzz: $(VENV)/.fuzzer
+	@folder=$$(mktemp -d) && for target in tests/fuzz/fuzz_*.py; do \
+	  TMPDIR=$$folder $(VENV)/bin/python $$target -max_total_time=$(SECONDS) || exit; \
+	done && rm -r "$$folder"
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -5,6 +5,7 @@ from itertools import product
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from invariants import model, run
 
 from upperd.transform import UpperCaser
 
@@ -23,20 +24,6 @@ STREAMS = st.lists(PIECES, max_size=8).map(b"".join)
 def upper(*pieces: bytes) -> bytes:
     """All of the output for a stream that comes in these pieces."""
     return run(*pieces)[0]
-
-
-def run(*pieces: bytes) -> tuple[bytes, int]:
-    """All of the output, and the number of undecodable bytes."""
-    caser = UpperCaser()
-    output = b"".join([caser.feed(piece) for piece in pieces]) + caser.finish()
-    return output, caser.undecodable
-
-
-def model(data: bytes) -> tuple[bytes, int]:
-    """What the law asks for, without any streaming."""
-    text = data.decode("utf-8", "surrogateescape")
-    broken = sum("\udc80" <= char <= "\udcff" for char in text)
-    return text.upper().encode("utf-8", "surrogateescape"), broken
 
 
 def can_become_valid(prefix: bytes) -> bool:

@@ -1,0 +1,36 @@
+"""Any file gives options of the right types and ranges, which reach the parent, or an error of one line."""
+
+from dataclasses import fields
+
+from fuzzing import fuzz, instrumented
+
+with instrumented():
+    import invariants
+
+    from upperd.options import Options, flag
+
+NAMES = [flag(option.name) for option in fields(Options)]
+TOKENS = ["\n", "#", '"', "'", '"""', "[", "]", "{", "}", ", ", ".", "true", "inf", "0x", "e9", "1979-05-27T07:32:00Z"]
+
+
+def _seeds() -> list[bytes]:
+    """A file with every option at its default, and some for each: as text, as a number, as a table, as too much."""
+    lines = [f"{flag(option.name)} = {_toml(option.default)}" for option in fields(Options) if option.default != ""]
+    seeds = ["\n".join(lines), "# empty\n"]
+    for name in NAMES:
+        seeds += [f'{name} = "localhost:1"', f"{name} = 0x7f", f"[{name}]\n{name}.a = [1, {{}}]", f"{name}s = 1"]
+        seeds += [f"{name} = 0x{'f' * 4000}", f"{name}.{'.'.join('a' * 2000)} = 1"]
+    return [seed.encode() for seed in seeds]
+
+
+def _toml(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def main() -> None:
+    """Run the fuzzer."""
+    fuzz(invariants.check_config, _seeds(), [*(f"{name} = " for name in NAMES), *TOKENS], longest=8192)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,216 @@
+"""What holds for any input at all, stated once: for hypothesis (tests/unit/test_invariants.py) and for the fuzzer.
+
+The law: a function here raises nothing, whatever it is given, unless the program is wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import struct
+from collections.abc import Iterable
+from dataclasses import fields
+from typing import Any
+
+from upperd import cli, scoreboard, settings, view
+from upperd.notify import FIRST_DESCRIPTOR, Manager, ManagerError, take_environment
+from upperd.options import ConfigError, OptionError, Options, read_config
+from upperd.settings import Settings
+from upperd.snapshot import ScoreboardError, Snapshot
+from upperd.transform import UpperCaser
+
+PID = 7
+"""The process that the environment is taken for."""
+MANAGERS = {
+    "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID",
+}  # fmt: skip
+"""The variables that are the service manager's (sd_notify(3), sd_listen_fds(3), sd_watchdog_enabled(3))."""
+
+
+def _check_line(text: str, start: str = "") -> None:
+    """What a person is told is one line, and nothing that a terminal would obey."""
+    assert text.isprintable()
+    assert text.startswith(start)
+    assert len(text) > len(start)
+
+
+# The transform
+
+
+def run(*pieces: bytes) -> tuple[bytes, int]:
+    """All of the output for a stream that comes in these pieces, and the number of undecodable bytes."""
+    caser = UpperCaser()
+    output = []
+    for piece in pieces:
+        output.append(caser.feed(piece))
+        assert len(caser.unfinished) <= 3
+    return b"".join(output) + caser.finish(), caser.undecodable
+
+
+def model(data: bytes) -> tuple[bytes, int]:
+    """What the law of the transform asks for, without any streaming."""
+    text = data.decode("utf-8", "surrogateescape")
+    broken = sum("\udc80" <= char <= "\udcff" for char in text)
+    return text.upper().encode("utf-8", "surrogateescape"), broken
+
+
+def check_transform(data: bytes) -> None:
+    """A stream comes out as str.upper has it, what is not UTF-8 unchanged and counted, wherever reads cut it."""
+    expected = model(data)
+    for cut in range(len(data) + 1):
+        assert run(data[:cut], data[cut:]) == expected
+    for size in range(1, 5):
+        assert run(*(data[start : start + size] for start in range(0, len(data), size))) == expected
+
+
+# The scoreboard
+
+
+def scoreboard_file(*, header: bytes = b"", text: bytes = b"", states: bytes = b"", slots: bytes = b"") -> bytes:
+    """A file of a scoreboard's size and with its mark; each part is cut or filled with zeros to its room."""
+    parts = (
+        (scoreboard.MAGIC.to_bytes(8, "little") + header, scoreboard.TEXT),
+        (text, scoreboard.STATES - scoreboard.TEXT),
+        (states, scoreboard.TABLE - scoreboard.STATES),
+        (slots, scoreboard.SIZE - scoreboard.TABLE),
+    )
+    return b"".join(part[:room].ljust(room, b"\0") for part, room in parts)
+
+
+def check_scoreboard(data: bytes) -> None:
+    """Any bytes are a snapshot with every number in its range that is shown as clean text and JSON, or an error."""
+    try:
+        snapshot = Snapshot(data)
+    except ScoreboardError as error:
+        _check_line(str(error))
+        return
+    header, children = snapshot.header, snapshot.children
+    assert header["magic"] == scoreboard.MAGIC
+    assert set(header) == set(scoreboard.HEADER_FIELDS)
+    assert _are_words(header.values())
+    assert header["phase"] < len(scoreboard.PHASES)
+    assert snapshot.busy + snapshot.spare == len(children) <= scoreboard.SLOTS
+    for child in children:
+        assert set(child) == {*scoreboard.SLOT_FIELDS, "slot", "waiting"}
+        assert _are_words(child.values())
+        assert child["listener"] < max(len(snapshot.listeners), 1)
+        assert child["outcome"] < len(scoreboard.OUTCOMES)
+        assert child["waiting"] in (0, 1)
+    for field, total in scoreboard.SUMMED:
+        ended = int(struct.unpack_from("=Q", data, total * 8)[0])
+        living = sum(child[scoreboard.SLOT_FIELDS[field]] for child in children)
+        assert header[scoreboard.HEADER_FIELDS[total]] == (ended + living) % 2**64
+    _check_shown(snapshot)
+
+
+def _are_words(numbers: Iterable[int]) -> bool:
+    return all(type(number) is int and 0 <= number < 2**64 for number in numbers)
+
+
+def _check_shown(snapshot: Snapshot) -> None:
+    sight = view.Sight(os.devnull)  # which is no scoreboard, so that no file need be written
+    sight.snapshot = snapshot
+    table = view.stats_text(snapshot).split("\n")
+    assert len(table) == len(snapshot.children) + 3
+    for state in (view.RUNNING, view.NOT_RUNNING, view.UNKNOWN):
+        sight.state = state
+        screen = view.status_text(sight).split("\n")
+        assert [line for line in screen + table if not line.isprintable()] == []
+        data = view.stats_data(sight, snapshot)
+        shown = json.dumps(data, allow_nan=False)
+        assert json.loads(shown) == data
+        assert shown.isprintable()
+
+
+# The environment
+
+
+def environment(data: bytes) -> dict[str, str]:
+    """The environment that is written as in /proc/PID/environ (proc(5))."""
+    pairs = (os.fsdecode(entry).partition("=") for entry in data.split(b"\0"))
+    return {name: value for name, _, value in pairs}
+
+
+def check_activation(data: bytes) -> None:
+    """Any environment gives what the manager passed, which reaches the parent as it is, or an error of one line."""
+    environ = environment(data)
+    said = {name: environ[name] for name in MANAGERS & environ.keys()}
+    foreign = {name: value for name, value in environ.items() if name not in MANAGERS}
+    try:
+        manager = take_environment(environ, PID)
+    except ManagerError as error:
+        _check_line(str(error))
+        return
+    assert environ == foreign
+    _check_passed(manager, said)
+    parsed = _check_handed_over(cli.make_settings(Options(), manager))
+    assert parsed.passed() == manager.listeners
+    assert parsed.notify_socket == manager.notify_socket
+    assert (parsed.watchdog_usec, parsed.warning) == (manager.watchdog_usec, manager.warning)
+
+
+def _check_passed(manager: Manager, said: dict[str, str]) -> None:
+    if manager.watchdog_usec:
+        assert manager.watchdog_usec == _number(said["WATCHDOG_USEC"])
+        assert not said.get("WATCHDOG_PID") or _number(said["WATCHDOG_PID"]) == PID
+    if manager.listeners:
+        assert not manager.warning
+        assert _number(said["LISTEN_PID"]) == PID
+        count = _number(said["LISTEN_FDS"])
+        names = said["LISTEN_FDNAMES"].split(":") if said.get("LISTEN_FDNAMES") else []
+        names = (names + ["unknown"] * count)[:count]
+        assert manager.listeners == list(zip(range(FIRST_DESCRIPTOR, FIRST_DESCRIPTOR + count), names, strict=True))
+
+
+def _number(text: str) -> int:
+    assert re.fullmatch("[0-9]{1,18}", text)
+    return int(text)
+
+
+def _check_handed_over(written: Settings) -> Settings:
+    """What the launcher writes comes out in the parent as it was, after an exec, too."""
+    words = [os.fsencode(word) for word in written.words()]
+    assert [word for word in words if b"\0" in word] == []
+    parsed = settings.parse(list(map(os.fsdecode, words)))
+    for name, kind in Settings.__annotations__.items():
+        assert getattr(parsed, name) == getattr(written, name)
+        assert type(getattr(parsed, name)).__name__ == kind
+    return parsed
+
+
+# The file of options
+
+
+def check_config(data: bytes) -> None:
+    """Any file gives options of the right types and ranges, which reach the parent, or an error of one line."""
+    descriptor = os.memfd_create("upperd.toml")
+    try:
+        os.write(descriptor, data)
+        path = f"/proc/self/fd/{descriptor}"
+        values = read_config(path)
+    except ConfigError as error:
+        _check_line(str(error), f"{path}: ")
+        return
+    finally:
+        os.close(descriptor)
+    for option in fields(Options):
+        if option.name in values:
+            _check_value(values[option.name], type(option.default), dict(option.metadata))
+    try:
+        options = Options(**values)
+    except OptionError as error:
+        # What options demand of each other.
+        _check_line(str(error))
+        return
+    _check_handed_over(cli.make_settings(options, Manager()))
+
+
+def _check_value(value: Any, kind: type, metadata: dict[str, Any]) -> None:
+    assert type(value) is kind
+    assert value in metadata.get("choices", [value])
+    if "low" in metadata:
+        assert metadata["low"] <= value <= metadata["high"]
+    if kind is str:
+        assert value
+        assert not {"\0", "\n"} & set(value)

@@ -1,0 +1,68 @@
+"""The fuzz targets: each finds nothing in a bounded run, and finds what is broken on purpose.
+
+The longer run is `make fuzz`.
+"""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+TARGETS = sorted(path.stem for path in HERE.glob("fuzz_*.py"))
+SECONDS = 4
+BREAKS = {
+    "fuzz_transform": "from upperd.transform import UpperCaser as C; C._hold_back = lambda self, rest: rest",
+    "fuzz_scoreboard": "from upperd import view; view.printable = str",
+    "fuzz_activation": "from upperd import notify; notify._number = lambda name, value: int(value)",
+    "fuzz_config": "from upperd import options; options._shown = repr",
+}
+"""For each target what makes its invariant untrue."""
+
+
+@pytest.fixture(autouse=True)
+def _atheris() -> None:
+    if find_spec("atheris") is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("no atheris: `make fuzz` installs it (x86-64 only)")
+
+
+def run(folder: Path, target: str, change: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a target with all its files in `folder`; `change` is done when the program is imported."""
+    environ = {**os.environ, "PYTHONPATH": str(HERE), "TMPDIR": str(folder)}
+    program = f"import {target}\n{change}\n{target}.main()"
+    flags = ["-runs=20000", f"-max_total_time={SECONDS}", "-seed=1"]
+    command = [sys.executable, "-c", program, *flags]
+    return subprocess.run(
+        command, cwd=folder, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    )
+
+
+def left(folder: Path) -> list[str]:
+    """The kinds of failing inputs that a fuzzer has left: crash, timeout, oom, slow-unit."""
+    return [path.name.rpartition("-")[0] for path in folder.glob("*/*-*") if path.parent.name != "corpus"]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_nothing_is_found(tmp_path: Path, target: str) -> None:
+    """The invariant that a target states holds for all that the fuzzer makes up in some seconds."""
+    done = run(tmp_path, target)
+    assert (done.returncode, left(tmp_path)) == (0, []), done.stdout
+    assert f": {ast.get_docstring(ast.parse((HERE / f'{target}.py').read_text()))}\n" in done.stdout
+    # It has tried something, and seen where it went.
+    assert int(re.findall(r"stat::number_of_executed_units: (\d+)", done.stdout)[0]) > 50
+    assert int(re.findall(r"DONE +cov: (\d+)", done.stdout)[0]) > 10
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_fault_is_found(tmp_path: Path, target: str) -> None:
+    """When the program is broken the fuzzer fails, with the traceback and the input that shows it."""
+    done = run(tmp_path, target, BREAKS[target])
+    assert done.returncode != 0
+    assert "Uncaught Python exception" in done.stdout
+    assert "invariants.py" in done.stdout
+    assert left(tmp_path) == ["crash"]
