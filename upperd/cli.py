@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 EX_USAGE = 64
 EX_CONFIG = 78
 
+_LONGEST_WORD = 131_071
+"""Bytes that a program can be handed in one word (execve(2), MAX_ARG_STRLEN)."""
+
 
 def main() -> int:
     """`upperd`: returns only where there is no daemon to become. Exit status 64: the command line, 78: the file."""
@@ -170,7 +173,11 @@ def _become_parent(settings: Settings) -> NoReturn:
 
 
 def _lean_command(settings: Settings) -> list[str]:
-    """The words to exec; what the parent is to find in its environment is put there."""
+    """The words to exec; what the parent is to find in its environment is put there. Raises OptionError."""
+    words = settings.words()
+    for word in words:
+        if len(os.fsencode(word)) > _LONGEST_WORD:
+            raise OptionError(f"{flag(word.partition('=')[0])} is longer than {_LONGEST_WORD} bytes: shorten it")
     own = os.path.dirname(os.path.abspath(__file__))
     path = dict.fromkeys((os.path.dirname(own), os.path.dirname(_folder_of("sdnotify"))))
     lean = [sys.executable, "-s", "-P", "-S", os.path.join(own, "lean.py"), os.pathsep.join(path)]
@@ -183,7 +190,7 @@ def _lean_command(settings: Settings) -> list[str]:
     os.environ.setdefault("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0")
     # Every function of C is looked up now, in the parent, not by each child when it calls it first (ld.so(8)).
     os.environ["LD_BIND_NOW"] = "1"
-    return lean + settings.words()
+    return lean + words
 
 
 if __name__ == "__main__":

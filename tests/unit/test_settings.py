@@ -1,5 +1,8 @@
 """The promises of the settings: what the launcher writes is what the parent reads."""
 
+import os
+import subprocess
+import sys
 from dataclasses import fields
 
 import pytest
@@ -8,7 +11,7 @@ from hypothesis import strategies as st
 
 from upperd import cli, settings
 from upperd.notify import Manager
-from upperd.options import Options
+from upperd.options import OptionError, Options
 from upperd.settings import Settings
 
 VALUES = {
@@ -133,3 +136,21 @@ def test_options_reach_the_parent() -> None:
         if option.name not in ("no_fallback", *AS_NUMBERS):
             assert getattr(found, option.name) == getattr(given_options, option.name)
     assert (found.default_socket, found.fallback) == (False, "")
+
+
+@pytest.mark.parametrize("name", ["socket", "listeners", "arguments"])
+def test_a_word_too_long_to_hand_over(name: str) -> None:
+    """A value longer than the kernel lets a program have is refused by its name, and nothing is changed before."""
+    before, found = dict(os.environ), Settings()
+    setattr(found, name, "é" * 65536)
+    with pytest.raises(OptionError, match=f"^{name} is longer than 131071 bytes: shorten it"):
+        cli._lean_command(found)
+    assert dict(os.environ) == before
+
+
+def test_the_longest_word_is_handed_over() -> None:
+    """A word just as long as the check allows is one that the kernel takes, and one more byte is not."""
+    command = [sys.executable, "-c", "", "x" * cli._LONGEST_WORD]
+    assert subprocess.run(command).returncode == 0
+    with pytest.raises(OSError, match="Argument list too long"):
+        subprocess.run([*command[:-1], "x" * (cli._LONGEST_WORD + 1)])
