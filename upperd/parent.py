@@ -18,7 +18,7 @@ from upperd.child import DRAIN, EX_OSERR, RETIRE, Child, Signals
 from upperd.children import Children, Living, send
 from upperd.drain import FIRST_REPEAT, Drain, Repeat
 from upperd.inheritance import Inheritance
-from upperd.layout import AT_REST, BUSY, CONNECTIONS, CUT, OUTCOME, WAITING
+from upperd.layout import AT_REST, BUSY, CONNECTIONS, CUT, OUTCOME, STARTED, WAITING
 from upperd.link import Link
 from upperd.observer import End, Observer
 from upperd.passing import Passing
@@ -402,5 +402,5 @@ class Parent:
             if end.words[CONNECTIONS] == 0 and self._drain is None:
                 cause = "accept() failed" if end.status == EX_OSERR << 8 else "it ended"
                 self._pause(f"child {end.pid}: {cause} before its first connection")
-        elif end.words[CONNECTIONS] and self._throttle.succeeded():
+        elif end.words[CONNECTIONS] and self._throttle.succeeded(end.words[STARTED]):
             self.observer.resumed()

@@ -16,6 +16,7 @@ class Throttle:
 
     def __init__(self) -> None:
         self._pause = 0.0
+        self._failed = 0.0
         self.until: float | None = None
         """The end of the pause, in seconds of `time.monotonic`; None: there is none."""
 
@@ -25,6 +26,7 @@ class Throttle:
             return None
         self._pause = min(self._pause * 2 or FIRST_PAUSE, LONGEST_PAUSE)
         self.until = now + self._pause
+        self._failed = now
         return self._pause
 
     def is_over(self, now: float) -> bool:
@@ -33,7 +35,12 @@ class Throttle:
             self.until = None
         return self.until is None
 
-    def succeeded(self) -> bool:
-        """It works. True: for the first time after a failure."""
-        recovered, self._pause = self._pause > 0.0, 0.0
-        return recovered
+    def succeeded(self, begun_usec: int) -> bool:
+        """It works: a child forked at `begun_usec` was of use. True: for the first time after a failure.
+
+        One that was forked before the last failure tells nothing of now.
+        """
+        if not self._pause or begun_usec < self._failed * 1e6:
+            return False
+        self._pause = 0.0
+        return True

@@ -8,7 +8,7 @@ def test_free_at_first() -> None:
     throttle = Throttle()
     assert throttle.is_over(0.0)
     assert throttle.until is None
-    assert not throttle.succeeded()
+    assert not throttle.succeeded(0)
 
 
 def test_pause() -> None:
@@ -47,6 +47,15 @@ def test_success_forgets() -> None:
     for now in (0.0, 1.0):
         throttle.failed(now)
         assert throttle.is_over(now + 1.0)
-    assert throttle.succeeded()
-    assert not throttle.succeeded()
+    assert throttle.succeeded(1_000_000)
+    assert not throttle.succeeded(2_000_000)
     assert throttle.failed(9.0) == FIRST_PAUSE
+
+
+def test_success_of_the_past() -> None:
+    """That a child forked before the last failure was of use says nothing: the pauses go on growing."""
+    throttle = Throttle()
+    throttle.failed(1.0)
+    assert throttle.is_over(2.0)
+    assert not throttle.succeeded(999_999)
+    assert throttle.failed(2.0) == 2 * FIRST_PAUSE
