@@ -1,0 +1,64 @@
+"""A folder of the test's own, faults on demand, and a daemon whose connections are all accounted for."""
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent / "integration"))  # for running.py
+
+from shim import Shim  # noqa: E402  # what is imported here needs that path, too
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder whose path is short enough for a socket."""
+    path = Path(tempfile.mkdtemp(prefix="upperd-"))
+    yield path
+    shutil.rmtree(path)
+
+
+def missing(what: str) -> None:
+    """What the test takes is not there: skipped at home, a failure in CI, where nothing may be left out."""
+    (pytest.fail if os.environ.get("CI") else pytest.skip)(what)
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The library of shim.c."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        missing("no C compiler: apt-get install gcc libc6-dev")
+    path = tmp_path_factory.mktemp("shim") / "shim.so"
+    subprocess.run([str(compiler), "-shared", "-fPIC", "-O1", "-o", str(path), str(HERE / "shim.c"), "-ldl"], check=True)
+    return path
+
+
+@pytest.fixture
+def shim(library: Path, folder: Path) -> Shim:
+    """Faults of a daemon that runs with `environ=shim.environ`."""
+    (folder / "faults").mkdir()
+    return Shim(library, folder / "faults")
+
+
+@pytest.fixture
+def many_descriptors() -> Iterator[int]:
+    """As many as may be, for this process and those that it starts."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield hard
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.fixture
+def as_root() -> None:
+    """The test mounts something, in a namespace of its own."""
+    if os.geteuid() != 0 or subprocess.run(["unshare", "--mount", "true"], stderr=subprocess.DEVNULL).returncode != 0:
+        missing("it takes a root who may mount")

@@ -1,0 +1,32 @@
+"""fork() fails for ten seconds under load: the queue waits, and nobody in it is lost."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from account import once, unaffected
+from running import running, wait_until
+from shim import Shim
+
+SECONDS = 10
+
+
+@pytest.mark.parametrize(
+    ("error", "text"), [("EAGAIN", "Resource temporarily unavailable"), ("ENOMEM", "Cannot allocate memory")]
+)
+def test_no_process_for_ten_seconds(folder: Path, shim: Shim, error: str, text: str) -> None:
+    """Who comes while no child can be forked waits, and is served then; the pauses are said, and so is the end of it."""
+    with running(folder, environ=shim.environ) as daemon, unaffected(daemon, bystanders=8):
+        began = time.monotonic()
+        with shim.failing("fork", error):
+            wait_until(lambda: time.monotonic() > began + SECONDS, "ten seconds pass")
+        failures = shim.hits("fork")
+    lines = [line for line in daemon.log.splitlines() if f" throttle: fork: {text}; " in line]
+    pauses = [int(line.rpartition("pause_usec=")[2]) for line in lines]
+    assert pauses == [100_000, 200_000, 400_000, 800_000, 1_600_000, 3_200_000, 5_000_000][: len(pauses)]
+    assert len(pauses) in (6, 7)
+    assert daemon.board.header["fork_failures"] == failures == len(pauses)
+    assert daemon.board.header["crashed"] == 0
+    once(daemon.log, " resume: ")
