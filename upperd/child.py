@@ -255,7 +255,7 @@ class Child:
                 server.finish_request(request, address)
                 outcome = DONE
             else:
-                slot.words[REFUSED] += 1
+                slot.words[REFUSED] = slot.words[REFUSED] + 1 & UNKNOWN
                 outcome = REFUSED_OUTCOME
         except Exception:
             served, outcome = False, FAILED

@@ -93,6 +93,8 @@ class Slot:
 
     __slots__ = ("words",)
 
+    # Counters wrap (& UNKNOWN): whatever somebody has written over the file, nobody is to lose a connection by it.
+
     def __init__(self, words: memoryview) -> None:
         self.words = words
 
@@ -102,26 +104,26 @@ class Slot:
         words[PEER_UID] = uid
         words[PEER_GID] = gid
         words[PEER_PID] = pid
-        words[CONNECTIONS] += 1
+        words[CONNECTIONS] = words[CONNECTIONS] + 1 & UNKNOWN
         words[CONNECTED] = words[ACTIVE] = monotonic_ns() // 1000
         words[OUTCOME] = NONE
 
     def received(self, size: int) -> None:
         """A message of `size` bytes came in: as much as one read returned."""
         words = self.words
-        words[MESSAGES] += 1
-        words[BYTES_IN] += size
+        words[MESSAGES] = words[MESSAGES] + 1 & UNKNOWN
+        words[BYTES_IN] = words[BYTES_IN] + size & UNKNOWN
         words[ACTIVE] = monotonic_ns() // 1000
 
     def sent(self, size: int) -> None:
         """The kernel took `size` bytes of the answer, which may have waited for a slow reader."""
         words = self.words
-        words[BYTES_OUT] += size
+        words[BYTES_OUT] = words[BYTES_OUT] + size & UNKNOWN
         words[ACTIVE] = monotonic_ns() // 1000
 
     def undecodable(self, count: int) -> None:
         """`count` more bytes were not UTF-8."""
-        self.words[UNDECODABLE] += count
+        self.words[UNDECODABLE] = self.words[UNDECODABLE] + count & UNKNOWN
 
     def idle_usec(self) -> int:
         """How long nothing has come in or gone out, in microseconds."""
@@ -168,7 +170,10 @@ class Scoreboard:
         self._words = memoryview(self._map)[:STATES].cast("Q")
         self._table = memoryview(self._map)[TABLE:].cast("Q")
         self._free: list[int] = []
+        self._states = memoryview(b"")
         self._generation = 0
+        self._said: dict[str, int] = {}
+        self._text = b""
         self.extend(slots)
         self["started_usec"] = now_usec()
         self["started_unix_usec"] = time.time_ns() // 1000
@@ -179,7 +184,7 @@ class Scoreboard:
 
     def extend(self, slots: int) -> None:
         """Use so many slots, at most SLOTS; never fewer than before, since the last ones may be in use."""
-        before = self["slots"]
+        before = len(self._states)
         if slots > before:
             self._free[:0] = range(slots - 1, before - 1, -1)
             self["slots"] = slots
@@ -191,18 +196,18 @@ class Scoreboard:
         return int(self._words[HEADER[field]])
 
     def __setitem__(self, field: str, value: int) -> None:
-        self._words[HEADER[field]] = value
+        self._words[HEADER[field]] = self._said[field] = value
 
     def add(self, field: str, count: int = 1) -> None:
         """Count `count` more in a field of the header."""
-        self._words[HEADER[field]] += count
+        self._words[HEADER[field]] = self._words[HEADER[field]] + count & UNKNOWN
 
     def describe(self, version: str, listeners: list[str]) -> None:
         """Write the text part: our version, and each listener in the order of their numbers."""
         self["listeners"] = len(listeners)
         text = "".join(f"{line}\n" for line in (version, *listeners)).encode("utf-8", "replace")
         room = STATES - TEXT - 1
-        self._map[TEXT:STATES] = text[:room].ljust(room + 1, b"\0")
+        self._map[TEXT:STATES] = self._text = text[:room].ljust(room + 1, b"\0")
 
     # The parent's side of a slot
 
@@ -224,7 +229,7 @@ class Scoreboard:
     def born(self, index: int, pid: int) -> None:
         """The child of the slot was forked."""
         self._table[index * WORDS_A_SLOT + PID] = pid
-        self._words[_FORKED] += 1
+        self._words[_FORKED] = self._words[_FORKED] + 1 & UNKNOWN
 
     def release(self, index: int) -> None:
         """The child is gone: add its figures to the totals, free the slot."""
@@ -234,11 +239,25 @@ class Scoreboard:
             count = words[field]
             if count:
                 # Wraps like the counters of an interface: a broken child's nonsense must not stop the parent.
-                count += header[total]
-                header[total] = count if count <= UNKNOWN else count & UNKNOWN
+                header[total] = header[total] + count & UNKNOWN
         self._states[index] = FREE
         words[PID] = 0
         self._free.append(index)
+
+    def repair(self, taken: set[int]) -> bool:
+        """Make a scoreboard again of a file that somebody has written over; `taken` are the slots of the living.
+
+        Returns whether it was so. The totals begin anew. Who waits cannot be known: all count as busy until they end.
+        """
+        if self["magic"] == MAGIC:
+            return False
+        self._map[:TABLE] = bytes(TABLE)
+        for field, value in self._said.items():
+            self._words[HEADER[field]] = value
+        self._map[TEXT : TEXT + len(self._text)] = self._text
+        for index in taken:
+            self._states[index] = BUSY
+        return True
 
     def words(self, index: int) -> memoryview:
         """The words of a slot, writable."""
