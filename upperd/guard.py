@@ -55,12 +55,8 @@ class Guard:
         self._board = board
         self._words = memoryview(mmap.mmap(-1, _SIZE)).cast("Q")
         self._kept_out = self._words[_KEPT_OUT:_UNTIL]
+        self._version = 0
         self._rules: tuple[Collection[int], ...] = ((), (), ())
-
-    @property
-    def version(self) -> int:
-        """How often the rules have changed."""
-        return self._board["rules"]
 
     # The parent's side
 
@@ -79,7 +75,8 @@ class Guard:
                 self._words[place] = number
                 place += 1
         self._words[_HALF] = half
-        self._board.add("rules")
+        self._version += 1
+        self._board["rules"] = self._version
         return True
 
     def keep_out(self, uid: int, until_usec: int, now: int) -> None:
@@ -120,6 +117,10 @@ class Guard:
         if self._board["penalised"] and self._is_kept_out(uid):
             return REFUSED_RATE
         return 0
+
+    def rules(self) -> int:
+        """How often the rules have changed by now."""
+        return self._board["rules"]
 
     def allows(self, request: Any, uid: int, gid: int) -> bool:
         """Whether the rules let this peer in."""

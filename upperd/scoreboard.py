@@ -137,12 +137,13 @@ class Slot:
         """The same, where a limit or a rule of ours is the cause (see COUNTED): counted once for a connection."""
         if self.words[OUTCOME] != outcome:
             self.words[OUTCOME] = outcome
-            self.words[COUNTED[outcome]] += 1
+            field = COUNTED[outcome]
+            self.words[field] = self.words[field] + 1 & UNKNOWN
 
     def refused(self, reason: int) -> None:
         """A connection was refused for this reason: REFUSED_ACCESS, REFUSED_USER or REFUSED_RATE."""
-        self.words[REFUSED] += 1
-        self.words[reason] += 1
+        for field in (REFUSED, reason):
+            self.words[field] = self.words[field] + 1 & UNKNOWN
 
 
 class Row:

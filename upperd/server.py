@@ -234,7 +234,7 @@ class _UpperServer(PreforkingMixIn):
         """End the connection, once what was taken of it is answered, if the rules no longer let its peer in."""
         if self._guard is None or self.slot is None:
             return
-        version, words = self._guard.version, self.slot.words
+        version, words = self._guard.rules(), self.slot.words
         if not self._guard.allows(request, words[layout.PEER_UID], words[layout.PEER_GID]):
             self.slot.end_at_limit(layout.DENIED)
             self.end_input(request)
