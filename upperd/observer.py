@@ -50,6 +50,12 @@ class Observer:
     def throttled(self, reason: str, pause: float) -> None:
         """No child is forked for `pause` seconds."""
 
+    def child_stopped(self, pid: int) -> None:
+        """A child was found stopped; it counts as busy from now on."""
+
+    def scoreboard_overwritten(self) -> None:
+        """Somebody had written over the scoreboard; it has been repaired."""
+
     def resumed(self) -> None:
         """Forking works again."""
 

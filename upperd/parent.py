@@ -20,6 +20,7 @@ from upperd.drain import FIRST_REPEAT, Drain, Repeat
 from upperd.inheritance import Inheritance
 from upperd.layout import AT_REST, BUSY, CONNECTIONS, CUT, OUTCOME, STARTED, WAITING
 from upperd.link import Link
+from upperd.lookout import Lookout
 from upperd.observer import End, Observer
 from upperd.passing import Passing
 from upperd.scoreboard import Scoreboard
@@ -79,6 +80,7 @@ class Parent:
         self.children = Children(self._epoll)
         self.inheritance = Inheritance(self._link, self._epoll, self.children, self.servers)
         self._passing = Passing(self._link, self._epoll)
+        self._lookout = Lookout(self._epoll, self._link, self.children, self.board)
         self._watched: dict[int, Callable[[], object]] = {self._link.passing_descriptor(): self._passing.take}
         self.watch(self._link.poke_descriptor, self._link.poked)
 
@@ -90,6 +92,7 @@ class Parent:
         self.servers.append(server)
         self._cast.append(Child(server, self.board, self._link, self._set_title))
         self._held[server.listener] = 0
+        self._lookout.add(server.socket.fileno())
         self.limit(self.max_children, self.spare_children)
 
     def limit(self, max_children: int, spare_children: int) -> None:
@@ -212,15 +215,19 @@ class Parent:
         if self._set_poke_below():
             wait = 0  # a child may have taken a connection by the old rule: look once more before sleeping
         events = self._epoll.poll(wait, EVENTS_A_TURN)
-        self._happened = bool(events)
         if wait != 0:  # a mere look tells nothing
             self._is_calm = not events
+        self._happened = False
         for descriptor, _ in events:
             child = self.children.find(descriptor)
             if child is not None:
                 self._reap(child)
+            elif descriptor in self._lookout.listeners:
+                self._lookout.client_came(monotonic(), self.observer)
+                continue  # nothing has happened yet: no child has taken that client
             elif descriptor in self._watched:
                 self._watched[descriptor]()
+            self._happened = True
 
     def _seconds_to_wait(self, timeout: float | None) -> float:
         """Until the nearest deadline; -1: there is none."""
@@ -230,6 +237,9 @@ class Parent:
             deadline = timer(now)
             if deadline is not None and (nearest is None or deadline < nearest):
                 nearest = deadline
+        next_look = self._lookout.turn(now)
+        if next_look is not None and (nearest is None or next_look < nearest):
+            nearest = next_look
         if timeout is not None and (nearest is None or now + timeout < nearest):
             nearest = now + timeout
         if self._throttle.until is not None:
@@ -253,7 +263,7 @@ class Parent:
             below = 0
         else:
             below = self._low_water + 1
-        if self._poke_below == below:
+        if self._poke_below == below == self.board["poke_below"]:
             return False
         self.board["poke_below"] = self._poke_below = below
         return True
@@ -362,6 +372,7 @@ class Parent:
     def _retire_again(self, repeat: Repeat) -> None:
         """Signal those who still wait: it may have come in the instant before accept()."""
         if repeat.is_due(monotonic()):
+            self._lookout.replace_stopped(self.observer)
             left = [child for child in self.children if child.is_retired and self.board.is_waiting(child.index)]
             send(RETIRE, left)
             if not left:
@@ -373,6 +384,7 @@ class Parent:
         if drain.is_cutting and not was_cutting:
             self.observer.deadline_passed(len(self.children))
         if due is not None:
+            self._lookout.replace_stopped(self.observer)
             send(due, self.children)
 
     def _reap(self, child: Living) -> bool:

@@ -119,6 +119,15 @@ class Reporter(Observer):
         """No child is forked for a while."""
         self._log.write(log.WARNING, "throttle", f"{reason}; forking again in {pause:g} s", pause_usec=int(pause * 1e6))
 
+    def child_stopped(self, pid: int) -> None:
+        """A child waits no more, and does not end."""
+        text = f"child {pid} is stopped; where it waited, another takes its place"
+        self._log.write(log.WARNING, "stopped", text, child_pid=pid)
+
+    def scoreboard_overwritten(self) -> None:
+        """What stood in the scoreboard is lost."""
+        self._log.write(log.ERROR, "scoreboard", "somebody has written over the scoreboard; its totals begin anew")
+
     def resumed(self) -> None:
         """Forking works again."""
         self._log.write(log.INFO, "resume", "children serve again")

@@ -245,6 +245,10 @@ class Scoreboard:
         words[PID] = 0
         self._free.append(index)
 
+    def set_busy(self, index: int) -> None:
+        """Count the child of the slot as one that waits no more."""
+        self._states[index] = BUSY
+
     def repair(self, taken: set[int]) -> bool:
         """Make a scoreboard again of a file that somebody has written over; `taken` are the slots of the living.
 

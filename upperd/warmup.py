@@ -16,6 +16,7 @@ from upperd.handler import UpperHandler
 from upperd.inheritance import Inheritance
 from upperd.link import Link
 from upperd.log import Log
+from upperd.lookout import Lookout
 from upperd.observer import End
 from upperd.parent import Parent
 from upperd.rehearsal import ROUNDS, rehearse
@@ -34,7 +35,7 @@ _OF_CHILDREN = (
 )
 _OF_PARENT = (
     *(Parent, Children, Living, Inheritance, Link, scoreboard.Scoreboard, scoreboard.Slot, Throttle),
-    *(Reporter, End, SharedSignals, Log),
+    *(Lookout, Reporter, End, SharedSignals, Log),
 )
 _BETWEEN_FORKS = (
     *(Parent.top_up, Parent.turn, Parent._seconds_to_wait, Parent._set_poke_below, Parent._room, Parent._fork),
@@ -44,7 +45,7 @@ _BETWEEN_FORKS = (
     *(scoreboard.Scoreboard.claim, scoreboard.Scoreboard.born, scoreboard.Scoreboard.release),
     *(scoreboard.Scoreboard.add, scoreboard.Scoreboard.__getitem__, scoreboard.Slot.__init__, End.__init__),
     *(SharedSignals.__enter__, SharedSignals.__exit__, Throttle.succeeded, Reporter.turn, Reporter.child_ended),
-    *(Reporter._report_status, Reporter._send_status, Log.is_on),
+    *(Reporter._report_status, Reporter._send_status, Log.is_on, Lookout.turn),
 )
 """What the parent runs between one fork and the next: a page that it writes to is copied, too."""
 

@@ -16,10 +16,10 @@ RANKS = [
     *("__init__", "streams", "transform", "layout", "scoreboard", "limits", "guard", "accounts"),
     *("paths", "locks", "pidfile", "store", "listeners", "tcp"),
     *("notify", "settings", "log", "options", "opening", "titles"),
-    *("throttle", "link", "child", "children", "inheritance", "drain", "observer", "passing", "parent", "idle"),
+    *("throttle", "link", "child", "children", "inheritance", "drain", "observer", "lookout", "passing", "parent"),
     *("rates", "overdue", "policy"),
-    *("reload", "handler", "server", "rehearsal", "packing", "reporter", "warmup", "inetd", "daemonize", "daemon"),
-    *("lean", "cli", "recheck", "snapshot", "client", "view", "ctl", "demo"),
+    *("idle", "reload", "handler", "server", "rehearsal", "packing", "reporter", "warmup", "inetd", "daemonize"),
+    *("daemon", "lean", "cli", "recheck", "snapshot", "client", "view", "ctl", "demo"),
 ]
 """From the lowest to the highest: a module imports only what stands before it."""
 
