@@ -1,7 +1,7 @@
 """What must hold whatever goes wrong: nobody else is affected, and every connection stands in the account.
 
-Bystanders ask without pause, on connections that they hold and on new ones. At the end the spare children must be back,
-no zombie left, and every connection that was accepted must be counted: in the scoreboard, and in the records of the log.
+Bystanders ask without pause, on connections that they hold and on new ones. At the end the spare children must be
+back, no zombie left, and every connection that was accepted must be counted: in the scoreboard, and in the log.
 """
 
 from __future__ import annotations

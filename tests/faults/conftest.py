@@ -14,6 +14,8 @@ import pytest
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "integration"))  # for running.py
 
+pytest.register_assert_rewrite("account")
+
 from shim import Shim  # noqa: E402  # what is imported here needs that path, too
 
 
@@ -37,7 +39,8 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if compiler is None:
         missing("no C compiler: apt-get install gcc libc6-dev")
     path = tmp_path_factory.mktemp("shim") / "shim.so"
-    subprocess.run([str(compiler), "-shared", "-fPIC", "-O1", "-o", str(path), str(HERE / "shim.c"), "-ldl"], check=True)
+    command = [str(compiler), "-shared", "-fPIC", "-O1", "-o", str(path), str(HERE / "shim.c"), "-ldl"]
+    subprocess.run(command, check=True)
     return path
 
 

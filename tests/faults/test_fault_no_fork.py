@@ -17,7 +17,7 @@ SECONDS = 10
     ("error", "text"), [("EAGAIN", "Resource temporarily unavailable"), ("ENOMEM", "Cannot allocate memory")]
 )
 def test_no_process_for_ten_seconds(folder: Path, shim: Shim, error: str, text: str) -> None:
-    """Who comes while no child can be forked waits, and is served then; the pauses are said, and so is the end of it."""
+    """Who comes while no child can be forked waits and is served then; each pause is said, and the end of it."""
     with running(folder, environ=shim.environ) as daemon, unaffected(daemon, bystanders=8):
         began = time.monotonic()
         with shim.failing("fork", error):
