@@ -38,6 +38,7 @@ class Reporter(Observer):
         self._next_watchdog = 0.0
         self._next_status = 0.0
         self._status = ""
+        self._is_heard = True
         self._seen = -1
         self._was_busy = False
         self._window = 0.0
@@ -102,16 +103,24 @@ class Reporter(Observer):
         """Send the status if it has changed."""
         if self._notifier.is_connected:
             status = self.status()
-            if status != self._status and self._notifier.send(f"STATUS={status}"):
+            if status != self._status and self._tell(f"STATUS={status}"):
                 self._status = status
 
     def _feed_watchdog(self, now: float, deadline: float | None) -> float:
         """The loop turns: say so, at half of the time that the manager gives."""
         assert self._watchdog_seconds is not None
         if now >= self._next_watchdog:
-            self._notifier.send("WATCHDOG=1")
+            self._tell("WATCHDOG=1")
             self._next_watchdog = now + self._watchdog_seconds
         return self._next_watchdog if deadline is None else min(deadline, self._next_watchdog)
+
+    def _tell(self, assignment: str) -> bool:
+        """Notify the manager. That it does not listen is said once, until it does."""
+        is_heard = self._notifier.send(assignment)
+        if self._is_heard and not is_heard:
+            self._log.write(log.WARNING, "notify", "the service manager takes no messages, ignoring")
+        self._is_heard = is_heard
+        return is_heard
 
     # What happens
 
