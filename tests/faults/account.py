@@ -133,7 +133,7 @@ class Account:
 
 def recorded(log: str) -> int:
     """How many connections the records of a log account for."""
-    return sum(int(number) for number in re.findall(r"(?m)(?:^| )ends?: .* connections=(\d+) ", log))
+    return sum(int(number) for number in re.findall(r"(?m)(?:^|[ >])ends?: .* connections=(\d+) ", log))
 
 
 def once(log: str, pattern: str) -> str:
