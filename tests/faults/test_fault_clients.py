@@ -1,0 +1,121 @@
+"""Clients that are slow, rude, or gone: each is its own child's affair."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import struct
+import time
+from pathlib import Path
+
+import pytest
+from account import asking, held, once, resident, unaffected
+from running import DEADLINE, Daemon, read_exactly, read_to_end, running, wait_until
+
+RESET_AT_CLOSE = struct.pack("@ii", 1, 0)
+"""SO_LINGER (socket(7)): on, for zero seconds."""
+
+
+def test_slow_reader(folder: Path) -> None:
+    """A client that reads its answer in small pieces, with pauses, gets every byte of it."""
+    data = b"slow " * 200_000
+    with running(folder) as daemon, unaffected(daemon) as account, daemon.connect() as client:
+        client.setblocking(False)
+        sent = received = 0
+        while received < len(data):
+            with contextlib.suppress(BlockingIOError):
+                sent += client.send(data[sent : sent + 65536])
+            if received % 100_000 < 20_000:
+                account.wait_for_progress(1)
+            with contextlib.suppress(BlockingIOError):
+                block = client.recv(20_000)
+                assert block == data[received : received + len(block)].upper()
+                received += len(block)
+        client.shutdown(socket.SHUT_WR)
+        client.settimeout(DEADLINE)
+        assert read_to_end(client) == b""
+
+
+def test_slow_writer(folder: Path) -> None:
+    """A client that sends one byte a second has each answered at once, and in the middle of a character as well."""
+    text = "aß€"
+    with running(folder) as daemon, unaffected(daemon), daemon.connect() as client:
+        answer, due = b"", time.monotonic()
+        for byte in text.encode():
+            wait_until(lambda due=due: time.monotonic() >= due, "a second passes")  # type: ignore[misc]
+            client.sendall(bytes([byte]))
+            due += 1
+            if byte == ord("a"):
+                answer += client.recv(16)
+        assert answer + read_exactly(client, 5) == text.upper().encode()
+
+
+def _send(client: socket.socket, size: int) -> int:
+    """Send as much of so many bytes as is taken without waiting."""
+    sent, block = 0, bytes(65536)
+    with contextlib.suppress(BlockingIOError):
+        while sent < size:
+            sent += client.send(block[: size - sent])
+    return sent
+
+
+def test_client_that_never_reads(folder: Path) -> None:
+    """A client that would send 100 MiB and never reads costs no memory, and is killed at the drain deadline."""
+    with running(folder, "--drain-timeout", "0.5") as daemon, held(daemon) as (client, pid):
+        before, sent = resident(pid), 0
+        client.setblocking(False)
+        with asking(daemon) as account:
+            account.opened.append(client)
+            for _ in range(10):
+                sent += _send(client, (100 << 20) - sent)
+                account.wait_for_progress(5)
+        assert sent < 4 << 20, "more than the kernel's buffers hold was taken"
+        assert resident(pid) < before + 1024  # KiB
+        assert daemon.stop() == 0
+        account.check_scoreboard_at_end()
+    assert "was killed at the drain deadline" in once(daemon.log, f"child_pid={pid} ")
+
+
+def test_half_close_at_once(folder: Path) -> None:
+    """A client that has nothing to say and half-closes at once sees an end of file, and is counted."""
+    with running(folder) as daemon, unaffected(daemon):
+        for _ in range(50):
+            assert daemon.ask(b"") == b""
+    assert daemon.board.header["crashed"] == 0
+
+
+def test_client_leaves_at_once(folder: Path) -> None:
+    """A client that is gone before it was accepted is counted all the same, and is no error."""
+    with running(folder) as daemon, unaffected(daemon):
+        for _ in range(50):
+            daemon.connect().close()
+    assert daemon.board.header["crashed"] == 0
+
+
+def _tcp(daemon: Daemon) -> socket.socket:
+    found = re.search(r"tcp:127\.0\.0\.1:(\d+)", " ".join(daemon.board.listeners))
+    assert found is not None
+    return socket.create_connection(("127.0.0.1", int(found[1])), DEADLINE)
+
+
+@pytest.mark.parametrize("family", ["unix", "tcp"])
+def test_reset_in_the_middle(folder: Path, family: str) -> None:
+    """A client that leaves while its answer is under way is recorded as reset, and is no error."""
+    with running(folder, "--tcp", "127.0.0.1:0", "--spare-children", "2") as daemon:
+        with asking(daemon) as account:
+            for _ in range(10):
+                client = daemon.connect() if family == "unix" else _tcp(daemon)
+                if family == "tcp":
+                    account.opened.append(client)
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_AT_CLOSE)
+                with client:
+                    client.setblocking(False)
+                    account.wait_for_progress(1)
+                    _send(client, 10 << 20)  # till nothing moves: an answer waits to be read
+            wait_until(lambda: daemon.log.count(" outcome=reset ") == 10, "all are recorded")
+        wait_until(lambda: (daemon.board.busy, daemon.board.spare) == (0, 4), "spare children are back")
+        account.check_scoreboard()
+        account.check_records()
+        assert daemon.board.header["crashed"] == 0
+    assert daemon.log.count(" outcome=reset ") == 10

@@ -1,0 +1,68 @@
+"""The wall clock is set back: nothing that waits goes by it."""
+
+from __future__ import annotations
+
+import ast
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from account import unaffected
+from running import read_to_end, running
+from shim import Shim
+
+import upperd
+
+HOUR = 3600
+WALL_CLOCKS = {"time.time", "time.time_ns", "time.CLOCK_REALTIME", "datetime.now", "time.strftime", "time.localtime"}
+ALLOWED = {"scoreboard.py": {"time.time_ns"}, "view.py": {"time.strftime", "time.localtime"}}
+"""When the daemon was started, for people."""
+
+
+@pytest.mark.parametrize("seconds", [-HOUR, HOUR])
+def test_clock_set(folder: Path, shim: Shim, seconds: int) -> None:
+    """The clock set back or forth an hour: status, watchdog, pauses and the drain deadline keep their times."""
+    environ = {**shim.environ, "WATCHDOG_USEC": "400000"}
+    with running(folder, "--drain-timeout", "1", environ=environ) as daemon:
+        with unaffected(daemon) as account:
+            shim.set_clock(seconds)
+            began = time.monotonic()
+            for _ in range(5):
+                daemon.manager.wait_for("WATCHDOG=1")
+            daemon.manager.wait_for("STATUS=2 busy")
+            assert time.monotonic() - began < 5
+            account.wait_for_progress(20)
+        with daemon.connect() as client:
+            client.sendall(b"a\xc3")  # in the middle of a character: it is waited for up to the deadline
+            assert client.recv(1) == b"A"
+            began = time.monotonic()
+            daemon.signal(signal.SIGTERM)
+            assert read_to_end(client) == b"\xc3"
+            assert daemon.wait() == 0
+            assert 0.9 < time.monotonic() - began < 10
+
+
+def test_shim_sets_the_clock(folder: Path, shim: Shim) -> None:
+    """The fault is one: a daemon that starts with the clock an hour off writes that time down."""
+    shim.set_clock(-HOUR)
+    with running(folder, environ=shim.environ) as daemon:
+        started = daemon.board.header["started_unix_usec"] / 1e6
+    assert -HOUR - 60 < started - time.time() < -HOUR + 60
+    assert shim.hits("clock") >= 1
+
+
+def _wall_clocks(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            found.add(f"{node.value.id}.{node.attr}")
+        elif isinstance(node, ast.ImportFrom) and node.module in ("time", "datetime"):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found & WALL_CLOCKS
+
+
+@pytest.mark.parametrize("path", sorted(Path(upperd.__file__).parent.glob("*.py")), ids=lambda path: path.stem)
+def test_no_deadline_by_the_wall_clock(path: Path) -> None:
+    """No module asks for the time of day, but to say when the daemon was started."""
+    assert _wall_clocks(path) <= ALLOWED.get(path.name, set())
