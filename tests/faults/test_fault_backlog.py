@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import threading
 from pathlib import Path
 
@@ -20,7 +21,9 @@ def test_backlog_full(folder: Path) -> None:
     answers: list[bytes] = []
 
     def ask() -> None:
-        with daemon.connect() as client:  # waits in connect()
+        with socket.socket(socket.AF_UNIX) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", int(DEADLINE), 0))
+            client.connect(str(path))  # waits: a time-out of Python's would have it fail at once
             answers.append(ask_on(client, b"waited"))
 
     with socket.socket(socket.AF_UNIX) as listener, contextlib.ExitStack() as until:

@@ -1,0 +1,77 @@
+"""Very many connections, at once or one after the other: afterwards everything is as before."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from account import Account, asking, proportional
+from running import Daemon, read_exactly, running
+
+SLACK = 512
+"""KiB that the parent's share of memory may be more afterwards: its children share more or less of it."""
+PROCESSES = 4
+
+
+class Figures:
+    """What a daemon has when nobody is connected, and its spare children are back."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        Account(daemon, 0).check_children()
+        self.descriptors = len(os.listdir(f"/proc/{daemon.pid}/fd")) - len(daemon.children())
+        self.memory = proportional(daemon.pid)
+
+    def check(self, before: Figures) -> None:
+        """All is as before."""
+        assert self.descriptors == before.descriptors
+        assert self.memory < before.memory + SLACK
+
+
+def _ask(daemon: Daemon, count: int) -> None:
+    """So many short connections, of several processes at once."""
+    command = [sys.executable, str(Path(__file__).with_name("short.py")), str(daemon.path), str(count // PROCESSES)]
+    with contextlib.ExitStack() as until:
+        clients = [until.enter_context(subprocess.Popen(command)) for _ in range(PROCESSES)]
+        assert [client.wait(150) for client in clients] == [0] * PROCESSES
+
+
+@pytest.mark.parametrize(("reuse", "count"), [("100", 100_000), ("1", 5_000)])
+def test_short_connections(folder: Path, reuse: str, count: int) -> None:
+    """After 100,000 short connections, and after 5,000 with a child each: descriptors, children, memory as before."""
+    with running(folder, "--connections-per-child", reuse, "--spare-children", "4", "--max-children", "5") as daemon:
+        account = Account(daemon, 0)
+        _ask(daemon, 2_000)  # what is allocated once
+        before = Figures(daemon)
+        with asking(daemon, bystanders=1):
+            _ask(daemon, count)
+        account.opened += range(2_000 + count)  # type: ignore[list-item]
+        account.check_scoreboard()
+        account.check_records()
+        Figures(daemon).check(before)
+        assert daemon.board.header["crashed"] == daemon.board.header["records_lost"] == 0
+
+
+def test_thousand_connections_held(folder: Path, many_descriptors: int) -> None:
+    """While 1,000 connections are held open others are served; when they end everything is as before."""
+    if many_descriptors < 2_500:
+        pytest.skip("not enough descriptors may be had: ulimit -Hn")
+    with running(folder, "--max-children", "1010") as daemon:
+        with asking(daemon, bystanders=1):
+            pass
+        before = Figures(daemon)
+        with contextlib.ExitStack() as until, asking(daemon) as account:
+            clients = [until.enter_context(daemon.held()) for _ in range(1_000)]
+            account.wait_for_progress(10)
+            for number, client in enumerate(clients):
+                client.sendall(b"still %d" % number)
+            for number, client in enumerate(clients):
+                assert read_exactly(client, 6 + len(str(number))) == b"STILL %d" % number
+        Figures(daemon).check(before)
+        assert daemon.stop() == 0
+        header = daemon.board.header
+        assert header["crashed"] == 0
+        assert header["connections"] >= 1_000 + sum(bystander.asked for bystander in account.bystanders)
