@@ -55,10 +55,9 @@ def test_short_connections(folder: Path, reuse: str, count: int) -> None:
         assert daemon.board.header["crashed"] == daemon.board.header["records_lost"] == 0
 
 
-def test_thousand_connections_held(folder: Path, many_descriptors: int) -> None:
+@pytest.mark.usefixtures("many_descriptors")
+def test_thousand_connections_held(folder: Path) -> None:
     """While 1,000 connections are held open others are served; when they end everything is as before."""
-    if many_descriptors < 2_500:
-        pytest.skip("not enough descriptors may be had: ulimit -Hn")
     with running(folder, "--max-children", "1010") as daemon:
         with asking(daemon, bystanders=1):
             pass
