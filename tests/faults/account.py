@@ -103,7 +103,7 @@ class Account:
 
         wait_until(are_back, f"{wanted} spare children are back")
         wait_until(lambda: all(map(lives, daemon.children())), "no zombie is left")
-        assert len(daemon.children()) == daemon.board.spare
+        wait_until(lambda: len(daemon.children()) == daemon.board.spare, "there are no other children")
 
     def check_scoreboard(self) -> None:
         """Every connection is counted, once."""
