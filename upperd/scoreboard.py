@@ -6,7 +6,8 @@ no request to the daemon, can be had while it is overloaded, and survive it. Wha
 Who writes what (one writer for each field, so there is no lock):
 
 - the header, and of a slot `pid`, `generation`, `listener`, `started_usec`: the parent;
-- the rest of a slot, and its word in the state column: the child that owns the slot; the parent while there is none;
+- the rest of a slot, and its word in the state column: the child that owns the slot; the parent while there is none,
+  or while it is stopped;
 - `denied_uid` of the header: whichever child has refused somebody last.
 
 What a child writes is gossip: a child may be broken. The parent never indexes by it, and a reader clamps it.

@@ -388,3 +388,14 @@ def test_status_after_a_connection_that_nobody_saw(stage: Stage) -> None:
     stage.reporter.turn(20.0)
     stage.reporter.turn(21.0)
     assert "1 connections" in stage.manager.sent[-1]
+
+
+def test_deaf_manager_is_named_once() -> None:
+    """That the manager does not listen is said once, and again only after it did."""
+    stage = Stage(watchdog_usec=1_000_000)
+    now = 0.0
+    for works, said in ((False, 1), (False, 1), (True, 1), (False, 2)):
+        stage.manager.works = works
+        now += 10.0
+        stage.reporter.turn(now)
+        assert len(stage.log.of("notify")) == said

@@ -162,6 +162,37 @@ def test_release_wraps() -> None:
     assert board["bytes_in"] == 4
 
 
+def test_overwritten_file_is_repaired(path: str) -> None:
+    """What the parent has said stands in the file again, the living are busy, other slots free; it is done once."""
+    board = Scoreboard(path, slots=4)
+    board.describe("9.9", ["unix:/x"])
+    board["max_children"] = 4
+    index, _ = board.claim(0, WAITING)
+    assert not board.repair({index})
+    Path(path).write_bytes(b"\xff" * SIZE)
+    assert board.repair({index})
+    assert not board.repair({index})
+    snapshot = read(path)
+    assert (snapshot.version, snapshot.header["max_children"], snapshot.header["pid"]) == ("9.9", 4, os.getpid())
+    assert (snapshot.busy, snapshot.spare, snapshot.header["forked"]) == (1, 0, 0)
+
+
+def test_counters_wrap_whatever_stands_there(path: str) -> None:
+    """With ones written over all of it nothing fails that counts."""
+    board = Scoreboard(path, slots=4)
+    index, slot = board.claim(0, WAITING)
+    Path(path).write_bytes(b"\xff" * SIZE)
+    board.born(index, 1)
+    slot.connected(0, 0, 1)
+    slot.received(2)
+    slot.sent(2)
+    slot.undecodable(2)
+    board.add("ended")
+    board.extend(8)
+    board.release(index)
+    assert (board["forked"], board["ended"]) == (0, 0)
+
+
 def test_slot_shows_its_peer_and_times() -> None:
     """A connection shows who is there, and when something happened last."""
     _, slot = Scoreboard(slots=1).claim(0, BUSY)
