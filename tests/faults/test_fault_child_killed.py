@@ -6,12 +6,13 @@ import contextlib
 import os
 import resource
 import signal
+import socket
 import time
 from pathlib import Path
 
 import pytest
 from account import asking, held, once, spare, unaffected
-from running import running, wait_until
+from running import activated, running, wait_until
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGBUS])
@@ -101,3 +102,18 @@ def test_drain_with_a_stopped_spare(folder: Path) -> None:
         assert daemon.stop() == 0
         assert time.monotonic() - began < 10
     assert "cut=0 killed=1 crashed=0" in daemon.log.splitlines()[-1]
+
+
+def test_idle_exit_with_a_stopped_spare(folder: Path) -> None:
+    """A spare child that is stopped keeps an idle daemon from leaving, not from serving; then both leave."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(folder / "upperd.sock"))
+        listener.listen(socket.SOMAXCONN)
+        with running(folder, **activated(folder, [listener], "--idle-exit", "1")) as daemon:
+            pid = spare(daemon)[0]
+            os.kill(pid, signal.SIGSTOP)
+            wait_until(lambda: f" child_pid={pid}" in daemon.log, "it is found when the daemon would leave")
+            assert [daemon.ask(b"x") for _ in range(5)] == [b"X"] * 5
+            os.kill(pid, signal.SIGCONT)
+            assert daemon.wait() == 0
+    once(daemon.log, f" stopped: .* child_pid={pid}$")
