@@ -113,9 +113,10 @@ def test_reset_in_the_middle(folder: Path, family: str) -> None:
                     client.setblocking(False)
                     account.wait_for_progress(1)
                     _send(client, 10 << 20)  # till nothing moves: an answer waits to be read
-            wait_until(lambda: daemon.log.count(" outcome=reset ") == 10, "all are recorded")
         wait_until(lambda: (daemon.board.busy, daemon.board.spare) == (0, 4), "spare children are back")
         account.check_scoreboard()
         account.check_records()
         assert daemon.board.header["crashed"] == 0
-    assert daemon.log.count(" outcome=reset ") == 10
+    # Above fifty ends a second the rest is summed up, and theirs may be among it.
+    assert " outcome=reset " in daemon.log
+    assert "<3>" not in daemon.log

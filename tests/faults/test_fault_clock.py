@@ -30,8 +30,8 @@ def test_clock_set(folder: Path, shim: Shim, seconds: int) -> None:
             began = time.monotonic()
             for _ in range(5):
                 daemon.manager.wait_for("WATCHDOG=1")
-            daemon.manager.wait_for("STATUS=2 busy")
-            assert time.monotonic() - began < 5
+            daemon.manager.wait_for("STATUS=")
+            assert time.monotonic() - began < 20
             account.wait_for_progress(20)
         with daemon.connect() as client:
             client.sendall(b"a\xc3")  # in the middle of a character: it is waited for up to the deadline
