@@ -253,11 +253,16 @@ def _convert(name: str, value: Any) -> Any:
     """A value of TOML as the option has it: a whole number may stand for any, a number for a user or group."""
     if type(value) is int and name in _FLOATS and abs(value) < 2**53:
         return float(value)
-    if name in _ACCOUNTS and type(value) is int:
-        return str(value)
+    if name in _ACCOUNTS:
+        return _word(value)
     if name in _LISTS and isinstance(value, list):
-        return tuple(str(item) if type(item) is int else item for item in value)
+        return tuple(map(_word, value))
     return value
+
+
+def _word(value: Any) -> Any:
+    """A user or group as on the command line."""
+    return str(value) if type(value) is int and 0 <= value <= accounts.HIGHEST else value
 
 
 _ACCOUNTS = {"socket_owner", "socket_group"}

@@ -12,7 +12,7 @@ import pytest
 from account import asking, held, once, recorded, unaffected
 from running import COMMAND, Daemon, lives, running, wait_until
 
-from upperd import scoreboard
+from upperd import layout
 
 
 def _check_log(daemon: Daemon, count: int) -> None:
@@ -55,7 +55,7 @@ def test_deleted(folder: Path) -> None:
 @pytest.mark.parametrize("what", ["zeros", "ones", "0x80", "random"])
 def test_overwritten(folder: Path, what: str) -> None:
     """Whatever is written over it, the daemon serves all and returns to its spare children."""
-    size = scoreboard.SIZE
+    size = layout.SIZE
     garbage = {"zeros": bytes(size), "ones": b"\xff" * size, "0x80": b"\x80" * size}.get(what)
     with running(folder, "--max-children", "16") as daemon:
         with asking(daemon, bystanders=4) as account, held(daemon) as (client, _), account.quiet():

@@ -7,7 +7,7 @@ from fuzzing import fuzz, instrumented
 with instrumented():
     import invariants
 
-    from upperd import scoreboard
+    from upperd import layout
 
 BETWEEN = b"||"
 """Between the parts of an input: the header, the text, the states, the slots, and what the file has besides."""
@@ -24,16 +24,16 @@ check.__doc__ = invariants.check_scoreboard.__doc__
 
 
 def _seed(text: bytes, states: bytes) -> bytes:
-    words = len(scoreboard.HEADER_FIELDS) - 1
+    words = len(layout.HEADER_FIELDS) - 1
     header = struct.pack(f"={words}Q", *range(words))
-    slots = struct.pack(f"={scoreboard.WORDS_A_SLOT}Q", *range(scoreboard.WORDS_A_SLOT))
+    slots = struct.pack(f"={layout.WORDS_A_SLOT}Q", *range(layout.WORDS_A_SLOT))
     return BETWEEN.join((header, text, states, slots))
 
 
 SEEDS = [
-    _seed(b"1.0\nunix:/run/upperd/upperd.sock\ntcp:[::1]:9999\n", bytes((scoreboard.BUSY, scoreboard.WAITING + 1))),
-    _seed(b"", bytes((scoreboard.FREE, scoreboard.BUSY))),
-    BETWEEN.join((b"", "1\nunix:/é\n".encode(), b"\x01", b"\xff" * 128, b"more")),
+    _seed(b"1.0\nunix:/run/upperd/upperd.sock\ntcp:[::1]:9999\n", struct.pack("=2Q", layout.cell(layout.BUSY, 1000), layout.WAITING + 1)),
+    _seed(b"", struct.pack("=2Q", layout.FREE, layout.BUSY)),
+    BETWEEN.join((b"", "1\nunix:/é\n".encode(), b"\x01", b"\xff" * 256, b"more")),
     b"",
 ]
 

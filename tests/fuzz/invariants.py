@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any
 
-from upperd import cli, scoreboard, settings, view
+from upperd import cli, layout, settings, view
 from upperd.notify import FIRST_DESCRIPTOR, Manager, ManagerError, take_environment
 from upperd.options import ConfigError, OptionError, Options, read_config
 from upperd.settings import Settings
@@ -70,10 +70,10 @@ def check_transform(data: bytes) -> None:
 def scoreboard_file(*, header: bytes = b"", text: bytes = b"", states: bytes = b"", slots: bytes = b"") -> bytes:
     """A file of a scoreboard's size and with its mark; each part is cut or filled with zeros to its room."""
     parts = (
-        (scoreboard.MAGIC.to_bytes(8, "little") + header, scoreboard.TEXT),
-        (text, scoreboard.STATES - scoreboard.TEXT),
-        (states, scoreboard.TABLE - scoreboard.STATES),
-        (slots, scoreboard.SIZE - scoreboard.TABLE),
+        (layout.MAGIC.to_bytes(8, "little") + header, layout.TEXT),
+        (text, layout.STATES - layout.TEXT),
+        (states, layout.TABLE - layout.STATES),
+        (slots, layout.SIZE - layout.TABLE),
     )
     return b"".join(part[:room].ljust(room, b"\0") for part, room in parts)
 
@@ -86,21 +86,21 @@ def check_scoreboard(data: bytes) -> None:
         _check_line(str(error))
         return
     header, children = snapshot.header, snapshot.children
-    assert header["magic"] == scoreboard.MAGIC
-    assert set(header) == set(scoreboard.HEADER_FIELDS)
+    assert header["magic"] == layout.MAGIC
+    assert set(header) == set(layout.HEADER_FIELDS)
     assert _are_words(header.values())
-    assert header["phase"] < len(scoreboard.PHASES)
-    assert snapshot.busy + snapshot.spare == len(children) <= scoreboard.SLOTS
+    assert header["phase"] < len(layout.PHASES)
+    assert snapshot.busy + snapshot.spare == len(children) <= layout.SLOTS
     for child in children:
-        assert set(child) == {*scoreboard.SLOT_FIELDS, "slot", "waiting"}
+        assert set(child) == {*layout.SLOT_FIELDS, "slot", "waiting"}
         assert _are_words(child.values())
         assert child["listener"] < max(len(snapshot.listeners), 1)
-        assert child["outcome"] < len(scoreboard.OUTCOMES)
+        assert child["outcome"] < len(layout.OUTCOMES)
         assert child["waiting"] in (0, 1)
-    for field, total in scoreboard.SUMMED:
+    for field, total in layout.SUMMED:
         ended = int(struct.unpack_from("=Q", data, total * 8)[0])
-        living = sum(child[scoreboard.SLOT_FIELDS[field]] for child in children)
-        assert header[scoreboard.HEADER_FIELDS[total]] == (ended + living) % 2**64
+        living = sum(child[layout.SLOT_FIELDS[field]] for child in children)
+        assert header[layout.HEADER_FIELDS[total]] == (ended + living) % 2**64
     _check_shown(snapshot)
 
 

@@ -7,15 +7,15 @@ import invariants
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from upperd import scoreboard
+from upperd import layout
 from upperd.options import Options, flag
 
-WORD = st.one_of(st.integers(0, 9), st.integers(0, scoreboard.UNKNOWN)).map(lambda word: word.to_bytes(8, "little"))
-ROW = st.lists(WORD, min_size=scoreboard.WORDS_A_SLOT, max_size=scoreboard.WORDS_A_SLOT).map(b"".join)
+WORD = st.one_of(st.integers(0, 9), st.integers(0, layout.UNKNOWN)).map(lambda word: word.to_bytes(8, "little"))
+ROW = st.lists(WORD, min_size=layout.WORDS_A_SLOT, max_size=layout.WORDS_A_SLOT).map(b"".join)
 LINES = st.one_of(st.binary(max_size=40), st.text(max_size=20).map(str.encode), st.just(b"unix:/run/upperd.sock\n"))
 FILES = st.builds(
     invariants.scoreboard_file,
-    header=st.lists(WORD, max_size=len(scoreboard.HEADER_FIELDS)).map(b"".join),
+    header=st.lists(WORD, max_size=len(layout.HEADER_FIELDS)).map(b"".join),
     text=st.lists(LINES, max_size=4).map(b"\n".join),
     states=st.lists(st.sampled_from(bytes((0, 1, 2, 0x7F, 0x80, 0xFF))), max_size=20).map(bytes),
     slots=st.lists(ROW, max_size=5).map(b"".join),
