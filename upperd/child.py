@@ -42,6 +42,7 @@ from upperd.layout import (
     REFUSED_USER,
     UNKNOWN,
 )
+from upperd.limits import limits_now
 from upperd.scoreboard import Scoreboard, Slot
 from upperd.titles import SPARE, serving
 
@@ -176,8 +177,8 @@ class Child:
             passed = None
             request = accepted[0]
             uid, gid, pid = server.peer_credentials(request)
-            is_guarded = board.is_guarded()
-            if is_guarded and self._refuses(slot, request, uid, gid):
+            guards = board.guards()
+            if guards and self._refuses(slot, request, uid, gid):
                 board.wait(index, self._listener)
                 continue
             if board.take(index, self._listener, uid):
@@ -186,12 +187,13 @@ class Child:
                 slot.words[OUTCOME] = PASSED
                 self._link.pass_up(request, self._listener)
                 return EX_OK
-            if is_guarded and not board.may_serve(index, uid):
+            if guards and not board.may_serve(index, uid):
                 board.wait(index, self._listener)
                 self._refuse(slot, request, uid, REFUSED_USER)
                 self._forget_user(slot)
                 continue
             slot.connected(uid, gid, pid)
+            server.limits = limits_now(board) if guards else None
             if not self._finish(slot, request, accepted[1]):
                 return EX_SOFTWARE
             left -= 1
@@ -220,8 +222,8 @@ class Child:
         return reason != 0
 
     def _refuse(self, slot: Slot, request: Any, uid: int, reason: int) -> None:
+        slot.refused(reason)  # before the peer sees it
         self._server.shutdown_request(request)
-        slot.refused(reason)
         if self._board.deny(uid):
             self._link.poke()
 

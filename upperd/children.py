@@ -25,15 +25,13 @@ if TYPE_CHECKING:
 class Living:
     """A child that lives, or has not been reaped. `pidfd` is -1 while it cannot be watched."""
 
-    __slots__ = ("index", "is_overdue", "is_retired", "limits", "pid", "pidfd", "server")
+    __slots__ = ("index", "is_overdue", "is_retired", "pid", "pidfd", "server")
 
     def __init__(self, pid: int, index: int, server: Server) -> None:
         self.pid = pid
         self.pidfd = -1
         self.index = index
         self.server = server
-        self.limits = server.limits
-        """What held for a connection when it was forked."""
         self.is_overdue = False
         """Whether it was killed since it had outlasted a limit."""
         self.is_retired = False

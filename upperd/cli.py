@@ -101,7 +101,7 @@ def parse(words: list[str]) -> dict[str, Any]:
     except argparse.ArgumentError as error:
         raise OptionError(str(error)) from None
     for name, value in flags.items():
-        if value == "":
+        if value == "" or (isinstance(value, list) and "" in value):
             raise OptionError(f"--{flag(name)} is empty: leave it out for its default")
     return {name: tuple(value) if isinstance(value, list) else value for name, value in flags.items()}
 

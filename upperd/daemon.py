@@ -33,7 +33,7 @@ from upperd.notify import Notifier
 from upperd.opening import Opening, open_scoreboard
 from upperd.parent import Parent
 from upperd.pidfile import PidFile, PidFileError
-from upperd.policy import Policy, limits_of
+from upperd.policy import Policy
 from upperd.reload import Reload
 from upperd.reporter import Reporter
 from upperd.server import LINGER_SECONDS, TCPServer, UnixServer
@@ -143,7 +143,6 @@ class Daemon:
         server_class = UnixServer if listening.family == socket.AF_UNIX else TCPServer
         server = server_class(listening, UpperHandler, self._policy.guard if self._policy else None)
         server.connections_per_child = self._settings.connections_per_child
-        server.limits = limits_of(self._settings)
         return server
 
     def _announce(self) -> None:
@@ -181,7 +180,6 @@ class Daemon:
         self._set_idle_exit()
         for server in parent.servers:
             server.connections_per_child = settings.connections_per_child
-            server.limits = limits_of(settings)
         policy.follow(settings)  # before the children are retired: who is busy looks at the rules then
         parent.limit(settings.max_children, settings.spare_children)
         parent.retire()

@@ -17,7 +17,7 @@ import errno
 import mmap
 from _socket import SOL_SOCKET as _SOL_SOCKET
 
-from upperd.layout import BUSY, REFUSED_ACCESS, REFUSED_RATE, UNKNOWN, cell
+from upperd.layout import BUSY, DOOR, REFUSED_ACCESS, REFUSED_RATE, UNKNOWN, cell
 from upperd.scoreboard import now_usec
 
 TYPE_CHECKING = False
@@ -106,7 +106,8 @@ class Guard:
     def stand(self) -> None:
         """Have the children ask, if there is anything to ask for."""
         board = self._board
-        board["guarded"] = int(any(self._rules) or board["penalised"] > 0 or board["max_children_per_user"] > 0)
+        door = any(self._rules) or board["penalised"] > 0 or board["max_children_per_user"] > 0
+        board["guarded"] = board["guarded"] & ~DOOR | (DOOR if door else 0)
 
     # The child's side
 

@@ -79,11 +79,14 @@ SLOT_FIELDS = (
     "outcome",
     "claimed_nsec",
     "rules",
+    "idle_limit_usec",
+    "expires_usec",
 )
 (
     PID, GENERATION, LISTENER, STARTED, PEER_UID, PEER_GID, PEER_PID, CONNECTIONS,
     MESSAGES, BYTES_IN, BYTES_OUT, UNDECODABLE, REFUSED, REFUSED_ACCESS, REFUSED_USER, REFUSED_RATE,
     ENDED_IDLE, ENDED_LIFETIME, ENDED_BYTES, ENDED_ACCESS, CONNECTED, ACTIVE, OUTCOME, CLAIMED, RULES,
+    IDLE_LIMIT, EXPIRES,
 ) = range(len(SLOT_FIELDS))  # fmt: skip
 
 OUTCOMES = (
@@ -149,6 +152,8 @@ HEADER_FIELDS = (
     "ended_bytes",
     "ended_access",
 )
+DOOR, LIMITS = 1, 2
+"""Bits of `guarded`: somebody may have to be refused; a connection has limits."""
 HEADER = {name: index for index, name in enumerate(HEADER_FIELDS)}
 SUMMED = tuple(
     (field, HEADER[name])

@@ -13,20 +13,20 @@ from _socket import SO_SNDTIMEO as _SO_SNDTIMEO
 from _socket import SOL_SOCKET as _SOL_SOCKET
 from time import monotonic
 
-from upperd.layout import BYTES, IDLE, LIFETIME
+from upperd.layout import BYTES, EXPIRES, IDLE, IDLE_LIMIT, LIFETIME, LIMITS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from upperd.scoreboard import Slot
+    from upperd.scoreboard import Scoreboard, Slot
 
 PIECE = 16384
 """Bytes of an answer that are sent at once: a reader that takes so many within the idle time-out is not idle."""
 
 
 class Limits:
-    """The limits of a connection, in seconds and bytes; 0: none. Never changed: a reload makes others."""
+    """The limits of a connection, in seconds and bytes; 0: none."""
 
     __slots__ = ("idle_timeout", "max_bytes", "max_lifetime")
 
@@ -35,9 +35,12 @@ class Limits:
         self.max_lifetime = max_lifetime
         self.max_bytes = max_bytes
 
-    def any(self) -> bool:
-        """Whether there is any limit."""
-        return bool(self.idle_timeout or self.max_lifetime or self.max_bytes)
+
+def limits_now(board: Scoreboard) -> Limits | None:
+    """Those of the header at this moment; None: there are none."""
+    if not board.guards() & LIMITS:
+        return None
+    return Limits(board["idle_timeout_usec"] / 1e6, board["max_lifetime_usec"] / 1e6, board["max_bytes"])
 
 
 class SpentError(Exception):
@@ -53,6 +56,9 @@ class Allowance:
         self._slot = slot
         self._left = limits.max_bytes
         self._end = monotonic() + limits.max_lifetime
+        # For the parent, if we should not be able to end.
+        slot.words[IDLE_LIMIT] = int(limits.idle_timeout * 1e6)
+        slot.words[EXPIRES] = int(self._end * 1e6) if limits.max_lifetime else 0
         self.is_spent = False
         """Whether a limit is reached."""
         self.arm()

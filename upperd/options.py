@@ -99,7 +99,7 @@ class Options:
         if self.tcp:
             _check_address(self.tcp)
         _check_paths({name: getattr(self, name) for name in ("socket", "scoreboard", "pid_file")})
-        if self.socket_mode and not re.fullmatch("[0-7]{3,4}", self.socket_mode):
+        if self.socket_mode and not re.fullmatch("0?(?!000)[0-7]{3}", self.socket_mode):
             raise OptionError(f"socket-mode is {self.socket_mode!r}: it must be octal, such as 0660")
         self._check_accounts()
 

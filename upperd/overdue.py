@@ -10,7 +10,7 @@ from __future__ import annotations
 import signal
 
 from upperd.children import send
-from upperd.layout import ACTIVE, BUSY, CONNECTED, COUNTED, OUTCOME, RULES
+from upperd.layout import ACTIVE, BUSY, COUNTED, EXPIRES, IDLE_LIMIT, OUTCOME, RULES
 from upperd.scoreboard import now_usec
 
 TYPE_CHECKING = False
@@ -61,8 +61,5 @@ class Overdue:
         words = self._board.words(child.index)
         if words[OUTCOME] in COUNTED or words[RULES] != self._board["rules"]:
             return True
-        limits, now = child.limits, now_usec()
-        return limits is not None and (
-            0 < limits.idle_timeout < (now - words[ACTIVE]) / 1e6
-            or 0 < limits.max_lifetime < (now - words[CONNECTED]) / 1e6
-        )
+        now, idle, expires = now_usec(), words[IDLE_LIMIT], words[EXPIRES]
+        return 0 < idle < now - words[ACTIVE] or 0 < expires < now

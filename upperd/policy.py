@@ -6,7 +6,7 @@ The law: what a setting means is here; how it is kept is in guard.py, limits.py,
 from __future__ import annotations
 
 from upperd.guard import Guard
-from upperd.limits import Limits
+from upperd.layout import LIMITS
 from upperd.overdue import Overdue
 from upperd.rates import Rates
 from upperd.settings import numbers
@@ -45,14 +45,10 @@ class Policy:
             board[f"{name}_usec"] = int(getattr(settings, name) * 1e6)
         rules = [numbers(words) for words in (settings.deny_user, settings.allow_user, settings.allow_group)]
         self.guard.set_rules(*rules)
+        has_limits = settings.idle_timeout or settings.max_lifetime or settings.max_bytes
+        board["guarded"] = LIMITS if has_limits else 0
         self.guard.stand()
         if self._rates is not None:
             self._rates.highest = settings.max_rate_per_user
         if self._overdue is not None:
-            self._overdue.is_on = any(rules) or limits_of(settings) is not None
-
-
-def limits_of(settings: Settings) -> Limits | None:
-    """What a connection may take; None: all it wants."""
-    limits = Limits(settings.idle_timeout, settings.max_lifetime, settings.max_bytes)
-    return limits if limits.any() else None
+            self._overdue.is_on = any(rules) or bool(has_limits)

@@ -83,7 +83,7 @@ class Reporter(Observer):
 
     def _refused_more(self) -> bool:
         """Whether somebody was refused since the last entry about that."""
-        return self._board.is_guarded() and total(self._board, "refused") != self._refused["refused"]
+        return self._board.guards() != 0 and total(self._board, "refused") != self._refused["refused"]
 
     def _write_refused(self) -> None:
         before = self._refused

@@ -33,9 +33,11 @@ from upperd.layout import (
     CONNECTED,
     CONNECTIONS,
     COUNTED,
+    EXPIRES,
     FREE,
     GENERATION,
     HEADER,
+    IDLE_LIMIT,
     LISTENER,
     MAGIC,
     MESSAGES,
@@ -107,7 +109,7 @@ class Slot:
         words[PEER_PID] = pid
         words[CONNECTIONS] = words[CONNECTIONS] + 1 & UNKNOWN
         words[CONNECTED] = words[ACTIVE] = monotonic_ns() // 1000
-        words[OUTCOME] = NONE
+        words[OUTCOME] = words[IDLE_LIMIT] = words[EXPIRES] = NONE
 
     def received(self, size: int) -> None:
         """A message of `size` bytes came in: as much as one read returned."""
@@ -288,9 +290,9 @@ class Scoreboard:
         self._table[index * WORDS_A_SLOT + CLAIMED] = 0
         self._states[index] = WAITING + listener
 
-    def is_guarded(self) -> bool:
-        """Whether there are rules, penalties or a limit for each user: whether a peer may have to be refused."""
-        return self._words[_GUARDED] != 0
+    def guards(self) -> int:
+        """What there is to be kept at this moment: DOOR, LIMITS."""
+        return self._words[_GUARDED]
 
     def deny(self, uid: int) -> bool:
         """A child has refused this user. Returns whether to wake the parent for it."""

@@ -76,7 +76,7 @@ class PreforkingMixIn(socketserver.ForkingMixIn, _Base):
     listener = 0
     """The number of our listener in the scoreboard."""
     limits: Limits | None
-    """What one connection may take; None: all it wants. A child goes by what held when it was forked."""
+    """In a child: what its connection may take; None: all it wants."""
     slot: scoreboard.Slot | None
     """In a child: its row of the scoreboard. Elsewhere None."""
     parent: Parent | None = None

@@ -30,8 +30,9 @@ def _seed(text: bytes, states: bytes) -> bytes:
     return BETWEEN.join((header, text, states, slots))
 
 
+STATES = struct.pack("=2Q", layout.cell(layout.BUSY, 1000), layout.WAITING + 1)
 SEEDS = [
-    _seed(b"1.0\nunix:/run/upperd/upperd.sock\ntcp:[::1]:9999\n", struct.pack("=2Q", layout.cell(layout.BUSY, 1000), layout.WAITING + 1)),
+    _seed(b"1.0\nunix:/run/upperd/upperd.sock\ntcp:[::1]:9999\n", STATES),
     _seed(b"", struct.pack("=2Q", layout.FREE, layout.BUSY)),
     BETWEEN.join((b"", "1\nunix:/é\n".encode(), b"\x01", b"\xff" * 256, b"more")),
     b"",

@@ -27,7 +27,7 @@ SLOT_WORDS = (
     "pid", "generation", "listener", "started_usec", "peer_uid", "peer_gid", "peer_pid", "connections", "messages",
     "bytes_in", "bytes_out", "undecodable", "refused", "refused_access", "refused_user", "refused_rate", "ended_idle",
     "ended_lifetime", "ended_bytes", "ended_access", "connected_usec", "active_usec", "outcome", "claimed_nsec",
-    "rules",
+    "rules", "idle_limit_usec", "expires_usec",
 )  # fmt: skip
 TEXT, STATES, TABLE, SLOTS = 1024, 4096, 36864, 4096
 TOTALS = HEADER_WORDS[-13:-7]

@@ -1,0 +1,237 @@
+"""--idle-timeout, --max-lifetime, --max-bytes: what one connection may take."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import time
+from pathlib import Path
+
+import pytest
+from running import DEADLINE, Daemon, free_port, is_full, read_exactly, read_to_end, running, wait_until
+
+KINDS = ["unix", "tcp"]
+
+
+class _Place:
+    """A daemon with limits, and connections to it of either kind."""
+
+    def __init__(self, daemon: Daemon, port: int) -> None:
+        self.daemon = daemon
+        self.port = port
+
+    def connect(self, kind: str) -> socket.socket:
+        if kind == "unix":
+            return self.daemon.connect()
+        return socket.create_connection(("127.0.0.1", self.port), DEADLINE)
+
+
+def _options(port: int, *options: str) -> tuple[str, ...]:
+    return (*options, "--tcp", f"127.0.0.1:{port}")
+
+
+def _end(client: socket.socket) -> bytes:
+    """What is left to read; a reset is an end, too."""
+    try:
+        return read_to_end(client)
+    except ConnectionResetError:
+        return b""
+
+
+def _counted(daemon: Daemon, name: str) -> None:
+    wait_until(lambda: daemon.board.header[f"ended_{name}"] == 1, "it is counted")
+    outcome = "denied" if name == "access" else name
+    wait_until(lambda: f"outcome={outcome}" in daemon.log, "its record says why")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_idle_connection(folder: Path, kind: str) -> None:
+    """A connection on which nothing moves for that long is ended, not before, and what was unfinished is answered."""
+    port = free_port()
+    with running(folder, *_options(port, "--idle-timeout", "1")) as daemon:
+        with _Place(daemon, port).connect(kind) as client:
+            client.sendall(b"a\xc3")
+            assert client.recv(1) == b"A"
+            began = time.monotonic()
+            assert _end(client) == b"\xc3"
+            assert time.monotonic() - began > 0.9
+        _counted(daemon, "idle")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_connection_that_never_says_a_word(folder: Path, kind: str) -> None:
+    """A connection that sends nothing at all is idle, too."""
+    port = free_port()
+    with running(folder, *_options(port, "--idle-timeout", "0.5")) as daemon:
+        with _Place(daemon, port).connect(kind) as client:
+            assert _end(client) == b""
+        _counted(daemon, "idle")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_busy_connection_is_not_idle(folder: Path, kind: str) -> None:
+    """A connection on which something moves now and then goes on for longer than the idle time-out."""
+    port = free_port()
+    with running(folder, *_options(port, "--idle-timeout", "1")) as daemon:
+        with _Place(daemon, port).connect(kind) as client:
+            for _ in range(12):
+                client.sendall(b"x")
+                assert client.recv(1) == b"X"
+                select.select([], [], [], 0.2)
+        assert daemon.board.header["ended_idle"] == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_client_that_never_reads(folder: Path, kind: str) -> None:
+    """A client that sends and never reads is idle once the buffers are full, and its child is free again."""
+    port = free_port()
+    with running(folder, *_options(port, "--idle-timeout", "1", "--max-children", "8")) as daemon:
+        with _Place(daemon, port).connect(kind) as client:
+            client.setblocking(False)
+            wait_until(lambda: is_full(client), "the buffers are full")
+            _counted(daemon, "idle")
+            wait_until(lambda: not daemon.board.busy, "its child has ended")
+        assert daemon.ask(b"x") == b"X"
+
+
+def test_slow_reader_is_not_idle(folder: Path) -> None:
+    """A client that reads slowly but all the time gets everything, however long it takes."""
+    size = 1 << 20
+    with running(folder, "--idle-timeout", "1") as daemon, daemon.connect() as client:
+        pid = os.fork()
+        if pid == 0:
+            client.sendall(b"x" * size)
+            client.shutdown(socket.SHUT_WR)
+            os._exit(0)
+        received = 0
+        while received < size:
+            received += len(read_exactly(client, 65536))
+            select.select([], [], [], 0.2)
+        assert client.recv(1) == b""
+        assert os.waitpid(pid, 0)[1] == 0
+    assert daemon.board.header["ended_idle"] == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_lifetime(folder: Path, kind: str) -> None:
+    """A connection is ended at the end of its lifetime, however busy it is, and all that was taken is answered."""
+    port = free_port()
+    with running(folder, *_options(port, "--max-lifetime", "1")) as daemon:
+        with _Place(daemon, port).connect(kind) as client:
+            began = time.monotonic()
+            try:
+                while client.send(b"y") and client.recv(1):
+                    assert time.monotonic() < began + DEADLINE
+            except (BrokenPipeError, ConnectionResetError):
+                pass
+            assert time.monotonic() - began > 0.9
+        _counted(daemon, "lifetime")
+
+
+def test_quiet_connection_at_the_end_of_its_lifetime(folder: Path) -> None:
+    """A connection that waits for its client is ended at the end of its lifetime, too."""
+    with running(folder, "--max-lifetime", "1") as daemon:
+        with daemon.held() as client:
+            assert _end(client) == b""
+        _counted(daemon, "lifetime")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bytes(folder: Path, kind: str) -> None:
+    """A connection that sends more than it may is ended; the bytes up to there are answered, and no others."""
+    port = free_port()
+    with running(folder, *_options(port, "--max-bytes", "100000")) as daemon:
+        with _Place(daemon, port).connect(kind) as client:
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    client.sendall(b"z" * 3_000_000)
+                except OSError:
+                    pass
+                os._exit(0)
+            received = b""
+            try:
+                while block := client.recv(65536):
+                    received += block
+            except ConnectionResetError:
+                pass
+            os.waitpid(pid, 0)
+        assert received == b"Z" * 100_000
+        _counted(daemon, "bytes")
+
+
+def test_exactly_the_bytes_that_are_allowed(folder: Path) -> None:
+    """A connection that sends exactly what it may ends like any other."""
+    with running(folder, "--max-bytes", "1000") as daemon:
+        assert daemon.ask(b"a" * 1000) == b"A" * 1000
+        wait_until(lambda: daemon.board.header["ended"] == 1, "its child has ended")
+        assert daemon.board.header["ended_bytes"] == 0
+        assert "outcome=done" in daemon.log
+
+
+def test_each_connection_of_a_child_has_its_own(folder: Path) -> None:
+    """A child that is reused gives every connection the whole of the limits."""
+    options = ("--connections-per-child", "100", "--spare-children", "1", "--max-bytes", "10", "--idle-timeout", "60")
+    with running(folder, *options) as daemon:
+        for _ in range(20):
+            assert daemon.ask(b"0123456789") == b"0123456789"
+        assert daemon.board.header["ended_bytes"] == 0
+
+
+def test_limits_are_changed_by_a_reload(folder: Path) -> None:
+    """After a reload new connections have the new limits, those of before keep theirs."""
+    config = folder / "upperd.toml"
+    config.write_text("idle-timeout = 60\n")
+    with running(folder, "--config", str(config)) as daemon, daemon.held() as before:
+        config.write_text("idle-timeout = 0.5\n")
+        daemon.signal(signal.SIGHUP)
+        daemon.manager.wait_for("RELOADING=1")
+        daemon.manager.wait_for("READY=1")
+        with daemon.held() as after:
+            assert _end(after) == b""
+        before.sendall(b"still here")
+        assert read_exactly(before, 10) == b"STILL HERE"
+
+
+def test_drain_goes_before_the_limits(folder: Path) -> None:
+    """While the daemon drains a quiet connection ends at once, whatever its idle time-out is."""
+    with running(folder, "--idle-timeout", "600", "--max-lifetime", "600") as daemon, daemon.held() as client:
+        began = time.monotonic()
+        daemon.signal(signal.SIGTERM)
+        assert _end(client) == b""
+        assert daemon.wait() == 0
+        assert time.monotonic() - began < DEADLINE
+    assert "outcome=quiet" in daemon.log
+
+
+@pytest.mark.parametrize("option", ["--idle-timeout", "--max-lifetime"])
+def test_child_that_is_stopped(folder: Path, option: str) -> None:
+    """A child that cannot end its connection, since it is stopped, is killed by the parent, counted and logged."""
+    with running(folder, option, "0.5") as daemon, daemon.connect() as client:
+        client.sendall(b"x")
+        assert client.recv(1) == b"X"
+        [pid] = [child["pid"] for child in daemon.board.children if not child["waiting"]]
+        os.kill(pid, signal.SIGSTOP)
+        assert _end(client) == b""
+        wait_until(lambda: daemon.board.header["overdue"] == 1, "it is counted")
+        assert daemon.board.header["crashed"] == 0
+        wait_until(lambda: "was killed: it had not ended at its limit" in daemon.log, "it is logged")
+        assert daemon.ask(b"others") == b"OTHERS"
+        assert daemon.stop() == 0
+
+
+def test_stopped_child_of_one_who_is_no_longer_allowed(folder: Path) -> None:
+    """Nobody keeps a connection that a reload forbids by having his child stopped."""
+    config = folder / "upperd.toml"
+    config.write_text("")
+    with running(folder, "--config", str(config)) as daemon, daemon.held() as client:
+        [pid] = [child["pid"] for child in daemon.board.children if not child["waiting"]]
+        os.kill(pid, signal.SIGSTOP)
+        config.write_text(f"deny-user = [{os.geteuid()}]\n")
+        daemon.signal(signal.SIGHUP)
+        daemon.manager.wait_for("RELOADING=1")
+        daemon.manager.wait_for("READY=1")
+        assert _end(client) == b""
+        wait_until(lambda: daemon.board.header["overdue"] == 1, "it is counted")

@@ -1,0 +1,133 @@
+"""--max-children-per-user and --max-rate-per-user: no one user takes all."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from running import Daemon, running, wait_until
+from users import ALICE, BOB, connect_as, is_served, needs_root, serves
+
+CHILDREN = 3
+
+
+@pytest.fixture
+def limited(folder: Path) -> Iterator[Daemon]:
+    needs_root(folder)
+    options = ("--max-children-per-user", str(CHILDREN), "--max-children", "20", "--socket-mode", "0666")
+    with running(folder, *options) as daemon:
+        yield daemon
+
+
+def test_children_of_a_user(limited: Daemon) -> None:
+    """A user has as many connections at one time as he may, the next ones are refused, and others are not concerned."""
+    connections = connect_as(limited, ALICE, count=8)
+    assert sum(is_served(connection) for connection in connections) == CHILDREN
+    assert serves(limited, BOB)
+    assert serves(limited, 0)
+    assert not serves(limited, ALICE)
+    header = limited.board.header
+    assert (header["refused_user"], header["refused"], header["connections"]) == (6, 6, CHILDREN + 2)
+    wait_until(lambda: "for the limit of children per user; the last of uid 61001" in limited.log, "it is logged")
+    for connection in connections:
+        connection.close()
+    wait_until(lambda: serves(limited, ALICE), "he may come again")
+
+
+def test_at_the_same_moment(limited: Daemon) -> None:
+    """Of many connections of a user at the same moment exactly as many are served as he may have, never fewer."""
+    for _ in range(10):
+        connections = connect_as(limited, ALICE, count=12)
+        assert sum(is_served(connection) for connection in connections) == CHILDREN
+        for connection in connections:
+            connection.close()
+        wait_until(lambda: not limited.board.busy, "all have ended")
+
+
+def test_limit_is_changed_by_a_reload(folder: Path) -> None:
+    """A reload changes the limit for whoever comes after it."""
+    needs_root(folder)
+    config = folder / "upperd.toml"
+    config.write_text("max-children-per-user = 1\n")
+    with running(folder, "--config", str(config), "--socket-mode", "0666") as daemon, contextlib.ExitStack() as until:
+        for limit in (1, 3, 2):
+            config.write_text(f"max-children-per-user = {limit}\n")
+            daemon.signal(signal.SIGHUP)
+            daemon.manager.wait_for("RELOADING=1")
+            daemon.manager.wait_for("READY=1")
+            connections = [until.enter_context(connection) for connection in connect_as(daemon, ALICE, count=5)]
+            assert sum(is_served(connection) for connection in connections) == limit
+            for connection in connections:
+                connection.close()
+            wait_until(lambda: not daemon.board.busy, "all have ended")
+
+
+def _ask(daemon: Daemon) -> bool:
+    """Whether one short connection of our own is served."""
+    try:
+        return daemon.ask(b"x") == b"X"
+    except (BrokenPipeError, ConnectionResetError):
+        return False
+
+
+@pytest.mark.parametrize("per_child", ["1", "1000"])
+def test_rate_of_a_user(folder: Path, per_child: str) -> None:
+    """Who comes more often than he may is refused, as often as it takes for his rate to be the highest on average."""
+    rate, seconds = 20, 4.0
+    with running(folder, "--max-rate-per-user", str(rate), "--connections-per-child", per_child) as daemon:
+        served = refused = 0
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if _ask(daemon):
+                served += 1
+            else:
+                refused += 1
+        header = daemon.board.header
+    assert refused > served
+    # A second's worth at once, and what comes until the parent looks, which is paid for afterwards.
+    assert rate <= served
+    assert header["refused_rate"] == refused
+    assert header["connections"] == served
+
+
+def test_rate_is_forgiven(folder: Path) -> None:
+    """A user who was refused for his rate is served again by himself, and meanwhile others are."""
+    needs_root(folder)
+    with running(folder, "--max-rate-per-user", "10", "--socket-mode", "0666") as daemon:
+        wait_until(lambda: not _ask(daemon), "we come too often")
+        assert daemon.board.header["penalised"] == 1
+        assert serves(daemon, ALICE)
+        wait_until(lambda: _ask(daemon), "the penalty is over")
+        wait_until(lambda: not daemon.board.header["penalised"], "it is forgotten")
+
+
+def test_slow_enough(folder: Path) -> None:
+    """Who comes no more often than he may is never refused."""
+    with running(folder, "--max-rate-per-user", "50") as daemon:
+        for _ in range(40):
+            assert _ask(daemon)
+            select.select([], [], [], 0.025)
+        assert daemon.board.header["refused"] == 0
+
+
+def test_rest_of_a_user_that_is_refused(folder: Path) -> None:
+    """An idle daemon with penalties and limits sleeps like any other once they are over."""
+    options = ("--max-rate-per-user", "1000", "--max-children-per-user", "5", "--idle-timeout", "60")
+    with running(folder, *options, "--deny-user", "61001") as daemon:
+        assert _ask(daemon)
+
+        def switches() -> int:
+            status = Path(f"/proc/{daemon.pid}/status").read_text()
+            return int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
+
+        def is_asleep() -> bool:
+            before = switches()
+            select.select([], [], [], 1.5)
+            return switches() == before
+
+        wait_until(is_asleep, "it sleeps")

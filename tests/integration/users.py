@@ -1,0 +1,73 @@
+"""Connections of other users: what a socket is told of its peer is who called connect(), whoever uses it afterwards."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from running import DEADLINE, Daemon, read_to_end
+
+ALICE, BOB, CAROL = 61001, 61002, 61003
+"""Three users that need no entry in passwd(5)."""
+
+_CONNECT = """
+import socket, sys
+control = socket.socket(fileno=int(sys.argv[1]))
+connections = []
+for _ in range(int(sys.argv[3])):
+    connections.append(socket.socket(socket.AF_UNIX))
+    connections[-1].connect(sys.argv[2])
+    socket.send_fds(control, [b"x"], [connections[-1].fileno()])
+"""
+
+
+def needs_root(folder: Path) -> None:
+    """Skip where nobody else can be acted as; else let them into the folder."""
+    if os.geteuid() != 0:
+        pytest.skip("acting as other users takes root")
+    os.chmod(folder, 0o755)
+
+
+def connect_as(
+    daemon: Daemon, uid: int, gid: int | None = None, groups: Sequence[int] = (), count: int = 1
+) -> list[socket.socket]:
+    """`count` connections of this user."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    command = ["/usr/bin/python3", "-I", "-S", "-c", _CONNECT, str(theirs.fileno()), str(daemon.path), str(count)]
+    gid = uid if gid is None else gid
+    with ours, theirs:
+        subprocess.run(
+            command, user=uid, group=gid, extra_groups=groups, pass_fds=[theirs.fileno()], check=True, timeout=DEADLINE
+        )
+        connections = [socket.socket(fileno=socket.recv_fds(ours, 1, 1)[1][0]) for _ in range(count)]
+    for connection in connections:
+        connection.settimeout(DEADLINE)
+    return connections
+
+
+def is_served(connection: socket.socket) -> bool:
+    """Whether the connection, which is left open, is answered; where it was refused it ends without a byte."""
+    try:
+        connection.sendall(b"who")
+        return connection.recv(3) == b"WHO"
+    except (BrokenPipeError, ConnectionResetError):
+        return False
+
+
+def serves(daemon: Daemon, uid: int, gid: int | None = None, groups: Sequence[int] = ()) -> bool:
+    """Whether a connection of this user is served."""
+    [connection] = connect_as(daemon, uid, gid, groups)
+    with connection:
+        return is_served(connection)
+
+
+def is_ended(connection: socket.socket) -> bytes | None:
+    """What is left to read of a connection that the daemon ends; None: it ended with a reset."""
+    try:
+        return read_to_end(connection)
+    except ConnectionResetError:
+        return None
