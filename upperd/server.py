@@ -32,6 +32,7 @@ from upperd import layout, scoreboard
 from upperd.layout import UNKNOWN
 from upperd.limits import set_timeout
 from upperd.parent import Parent
+from upperd.socket_owner import peer_uid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -302,6 +303,10 @@ class TCPServer(_UpperServer, socketserver.TCPServer):
         # On the listener: Linux hands both down to what it accepts (tcp(7), socket(7)).
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+    def peer_credentials(self, request: Any) -> tuple[int, int, int]:
+        """The uid of who made a loopback peer's socket, where it is certain (see socket_owner.py)."""
+        return peer_uid(request), UNKNOWN, UNKNOWN
 
     def end_input(self, request: Any) -> bool:
         self.input_ended = True

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import re
 import socket
+import struct
 from pathlib import Path
+from platform import machine
 
 import pytest
+from acting import OTHER, USER, missing, need_root, start_as
 from running import COMMAND, DEADLINE, Daemon, ask_on, free_port, run_to_end, running
 
 from upperd.paths import FALLBACK_TCP
@@ -133,3 +137,81 @@ def test_tcp_is_loopback_only(folder: Path, host: str) -> None:
     """An address that others can reach is refused with status 73: that is for the operator's .socket unit to say."""
     status, said = run_to_end(folder, "--no-socket", "--tcp", f"{host}:0", "--scoreboard", "scoreboard")
     assert (status, "not a loopback address" in said) == (73, True)
+
+
+CLIENT = """
+import socket, sys
+for _ in range(int(sys.argv[2])):
+    with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as client:
+        client.sendall(b"who")
+        assert client.recv(16) == b"WHO"
+"""
+
+
+def _peers(daemon: Daemon) -> dict[str, set[str]]:
+    """By the pid of each child that served: the uids of its peers, in the log; "" stands for unknown."""
+    peers: dict[str, set[str]] = {}
+    for line in daemon.log.splitlines():
+        words = dict(word.split("=", 1) for word in line.split() if "=" in word)
+        if "child_pid" in words and words["outcome"] != "":
+            peers.setdefault(words["child_pid"], set()).add(words.get("peer_uid", ""))
+    return peers
+
+
+def test_never_two_users_over_tcp(folder: Path) -> None:
+    """On loopback a child serves one uid only: what another user sends to it is passed on, and is in the log as his."""
+    need_root()
+    options = ("--connections-per-child", "1000", "--spare-children", "1")
+    with running(folder, "--tcp", "127.0.0.1:0", *options) as daemon:
+        port = str(_ports(daemon)["127.0.0.1"])
+        for uid in (USER, OTHER, USER, OTHER):
+            with start_as(uid, CLIENT, port, "5") as client:
+                assert client.wait(DEADLINE) == 0
+        header = daemon.board.header
+        assert header["passed"] >= 2
+        assert daemon.stop() == 0
+    assert daemon.board.header["connections"] == 20
+    assert set.union(*_peers(daemon).values()) == {str(USER), str(OTHER)}
+    assert all(len(uids) == 1 for uids in _peers(daemon).values())
+
+
+def _refuse_netlink() -> None:
+    """As RestrictAddressFamilies= does (systemd.exec(5)): no socket of AF_NETLINK from now on (seccomp(2))."""
+    load, equal, give = 0x20, 0x15, 0x06  # BPF_LD|W|ABS, BPF_JMP|JEQ|K, BPF_RET|K
+    number = {"x86_64": 41, "aarch64": 198}[machine()]
+    rows = [
+        (load, 0, 0, 0),  # seccomp_data.nr
+        (equal, 0, 3, number),
+        (load, 0, 0, 16),  # seccomp_data.args[0]
+        (equal, 0, 1, int(socket.AF_NETLINK)),
+        (give, 0, 0, 0x00050000 | errno.EAFNOSUPPORT),  # SECCOMP_RET_ERRNO
+        (give, 0, 0, 0x7FFF0000),  # SECCOMP_RET_ALLOW
+    ]
+    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *row) for row in rows))
+    program = ctypes.create_string_buffer(struct.pack("@HP", len(rows), ctypes.addressof(code)))
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    # PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP with SECCOMP_MODE_FILTER
+    if prctl(38, 1, 0, 0, 0) or prctl(22, 2, program, 0, 0):
+        raise OSError(ctypes.get_errno(), "seccomp")
+
+
+def test_peer_is_unknown_without_netlink(folder: Path) -> None:
+    """Where the sandbox refuses AF_NETLINK, TCP is served as ever, and its peers are unknown."""
+    if machine() not in ("x86_64", "aarch64"):
+        missing("the numbers of system calls here are not known to this test")
+    with running(folder, "--tcp", "127.0.0.1:0", preexec_fn=_refuse_netlink) as daemon:
+        with socket.create_connection(("127.0.0.1", _ports(daemon)["127.0.0.1"]), DEADLINE) as client:
+            assert ask_on(client, b"x") == b"X"
+        assert daemon.stop() == 0
+    assert set.union(*_peers(daemon).values()) == {""}
+
+
+def test_peer_of_tcp_is_known(folder: Path) -> None:
+    """Elsewhere the record of a connection from loopback has its uid, and neither gid nor pid."""
+    with running(folder, "--tcp", "127.0.0.1:0") as daemon:
+        with socket.create_connection(("127.0.0.1", _ports(daemon)["127.0.0.1"]), DEADLINE) as client:
+            client.sendall(b"x")
+            assert client.recv(1) == b"X"
+        assert daemon.stop() == 0
+    assert set.union(*_peers(daemon).values()) == {str(os.geteuid())}
+    assert not re.search(r"peer_gid|peer_pid", daemon.log)

@@ -18,8 +18,8 @@ RANKS = [
     *("notify", "settings", "log", "options", "opening", "titles"),
     *("throttle", "link", "child", "children", "inheritance", "drain", "observer", "lookout", "passing", "parent"),
     *("rates", "overdue", "policy"),
-    *("idle", "reload", "handler", "server", "rehearsal", "packing", "reporter", "warmup", "inetd", "daemonize"),
-    *("daemon", "lean", "cli", "recheck", "snapshot", "client", "view", "ctl", "demo"),
+    *("idle", "reload", "handler", "socket_owner", "server", "rehearsal", "packing", "reporter", "warmup", "inetd"),
+    *("daemonize", "daemon", "lean", "cli", "recheck", "snapshot", "client", "view", "ctl", "demo"),
 ]
 """From the lowest to the highest: a module imports only what stands before it."""
 

@@ -1,0 +1,51 @@
+"""Other users of this host, and what they do: small programs that run with another uid."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from typing import Any
+
+import pytest
+
+USER, OTHER = 61001, 61002
+"""Two uids that are nobody's."""
+
+
+def missing(reason: str) -> None:
+    """The test cannot be done here: in CI that is a failure."""
+    (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+
+
+def need_root() -> None:
+    """Skip where we cannot act as another user."""
+    if os.geteuid() != 0:
+        missing("acting as another user takes root")
+
+
+def need(*tools: str) -> None:
+    """Skip where one of these commands is missing."""
+    for tool in tools:
+        if shutil.which(tool) is None:
+            missing(f"no command {tool}")
+
+
+def start_as(uid: int, script: str, *arguments: str, **popen: Any) -> subprocess.Popen[bytes]:
+    """Run a script of the standard library as this user, with pipes; by a Python that everybody may execute."""
+    command = ["/usr/bin/python3", "-c", script, *arguments]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    return subprocess.Popen(command, user=uid, group=uid, extra_groups=[], cwd="/", **{**pipes, **popen})
+
+
+def said(process: subprocess.Popen[bytes]) -> str:
+    """The next line of its standard output."""
+    assert process.stdout is not None
+    return process.stdout.readline().decode().rstrip("\n")
+
+
+def tell(process: subprocess.Popen[bytes], line: str) -> None:
+    """Send it a line."""
+    assert process.stdin is not None
+    process.stdin.write(f"{line}\n".encode())
+    process.stdin.flush()

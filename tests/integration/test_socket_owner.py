@@ -1,0 +1,171 @@
+"""Whose the other end of a TCP connection is: right, or unknown; never root's by mistake."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from acting import OTHER, USER, need, need_root, said, start_as, tell
+
+from upperd import socket_owner
+from upperd.layout import UNKNOWN
+from upperd.socket_owner import peer_uid
+
+ROOT = Path(__file__).parents[2]
+CLIENT = """
+import os, socket, struct, sys
+host, port, maker = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+os.seteuid(maker)
+client = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+os.seteuid(os.getuid())
+client.connect((host, port))
+print(flush=True)
+for line in sys.stdin:
+    exec(line)
+    print(flush=True)
+"""
+RESET = "client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0)); client.close()"
+
+
+@contextmanager
+def _listening(host: str) -> Iterator[socket.socket]:
+    """A listener at an address; "dual": one of IPv6 that takes IPv4, too."""
+    dual = host == "dual"
+    try:
+        listener = socket.create_server(
+            ("::" if dual else host, 0), family=socket.AF_INET if "." in host else socket.AF_INET6, dualstack_ipv6=dual
+        )
+    except OSError as error:
+        pytest.skip(f"{host}: {error.strerror}")
+    with listener:
+        yield listener
+
+
+class Accepted:
+    """An accepted connection, and the process at its other end."""
+
+    def __init__(self, connection: socket.socket, client: subprocess.Popen[bytes]) -> None:
+        self.connection = connection
+        self._client = client
+
+    def do(self, line: str) -> None:
+        """Have the client execute a line of Python."""
+        tell(self._client, line)
+        said(self._client)
+
+
+@pytest.fixture
+def accept() -> Iterator[Callable[..., Accepted]]:
+    """A function that has a user connect, with a socket that another `maker` may have made."""
+    need_root()
+    with ExitStack() as stack:
+
+        def connected(listener: socket.socket, uid: int, maker: int | None = None, host: str = "") -> Accepted:
+            name, port = listener.getsockname()[:2]
+            maker = uid if maker is None else maker
+            client = stack.enter_context(start_as(uid, CLIENT, host or name, str(port), str(maker)))
+            assert said(client) == ""
+            return Accepted(stack.enter_context(listener.accept()[0]), client)
+
+        yield connected
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.3.2.1", "::1"])
+def test_users_are_told_apart(accept: Callable[..., Accepted], host: str) -> None:
+    """The uid of each of two users and of root is known, on every kind of loopback address."""
+    with _listening(host) as listener:
+        for uid in (USER, OTHER, 0, USER):
+            assert peer_uid(accept(listener, uid).connection) == uid
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_listener_of_both_families(accept: Callable[..., Accepted], host: str) -> None:
+    """A listener of IPv6 that takes IPv4, too, knows the peers of either."""
+    with _listening("dual") as listener:
+        assert peer_uid(accept(listener, USER, host=host).connection) == USER
+
+
+def test_socket_counts_for_its_maker(accept: Callable[..., Accepted]) -> None:
+    """A socket that one user made and another one uses is its maker's, not root's."""
+    with _listening("127.0.0.1") as listener:
+        assert peer_uid(accept(listener, 0, maker=USER).connection) == USER
+
+
+@pytest.mark.parametrize(
+    "ending", ["client.shutdown(1)", "client.shutdown(2)", "client.close()", "client.send(b'x'); client.close()", RESET]
+)
+def test_ended_connection_is_unknown(accept: Callable[..., Accepted], ending: str) -> None:
+    """A client that has closed, half-closed or reset its connection is unknown; its row would read as root's."""
+    with _listening("127.0.0.1") as listener:
+        accepted = accept(listener, USER)
+        accepted.do(ending)
+        assert peer_uid(accepted.connection) == UNKNOWN
+
+
+def test_port_taken_by_another_user(accept: Callable[..., Accepted]) -> None:
+    """Who takes the port of a client that has reset its connection does not become the peer of that one."""
+    with _listening("127.0.0.1") as listener:
+        first = accept(listener, USER)
+        address = first.connection.getpeername()
+        first.do(RESET)
+        with socket.socket() as second:
+            second.bind(address)
+            second.connect(listener.getsockname())
+            assert peer_uid(first.connection) == UNKNOWN
+            with listener.accept()[0] as connection:
+                assert peer_uid(connection) == os.geteuid()
+
+
+ELSEWHERE = """
+import socket, subprocess, sys
+from upperd.socket_owner import peer_uid
+subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+theirs = socket.socket(fileno=int(sys.argv[1]))
+with socket.create_server(theirs.getsockname()) as listener, socket.socket() as client:
+    client.bind(theirs.getpeername())
+    client.connect(theirs.getsockname())
+    print(peer_uid(theirs), peer_uid(listener.accept()[0]))
+"""
+
+
+def test_other_network_namespace(accept: Callable[..., Accepted]) -> None:
+    """A connection of the same addresses in the daemon's own network tells nothing of one that came from another."""
+    need("unshare", "ip")
+    with _listening("127.0.0.1") as listener:
+        number = accept(listener, USER).connection.fileno()
+        command = ["unshare", "--net", sys.executable, "-c", ELSEWHERE, str(number)]
+        done = subprocess.run(command, pass_fds=[number], capture_output=True, text=True, cwd=ROOT)
+    assert (done.stdout.split(), done.stderr) == ([str(UNKNOWN), "0"], "")
+
+
+def test_nothing_is_asked_of_a_peer_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A peer that is not loopback is unknown without a question to the kernel."""
+    asked = []
+    monkeypatch.setattr(socket_owner, "BareSocket", lambda *arguments: asked.append(arguments))
+
+    class Connection:
+        def getsockname(self) -> tuple[str, int]:
+            return "192.0.2.1", 9999
+
+        def getpeername(self) -> tuple[str, int]:
+            return "192.0.2.2", 1
+
+    assert peer_uid(Connection()) == UNKNOWN
+    assert asked == []
+
+
+def test_look_up_leaves_nothing_open(accept: Callable[..., Accepted]) -> None:
+    """Each look-up, of those that fail too, gives its descriptor back."""
+    with _listening("127.0.0.1") as listener:
+        accepted = accept(listener, USER)
+        before = os.listdir("/proc/self/fd")
+        assert peer_uid(accepted.connection) == USER
+        accepted.do("client.close()")
+        assert peer_uid(accepted.connection) == UNKNOWN
+        assert os.listdir("/proc/self/fd") == before
