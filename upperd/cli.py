@@ -119,6 +119,7 @@ def make_settings(options: Options, manager: Manager | None = None) -> Settings:
     settings.default_socket = not options.socket
     settings.no_socket = options.no_socket
     settings.tcp = options.tcp
+    settings.tcp_allow_remote = options.tcp_allow_remote
     settings.fallback = "" if options.no_fallback else paths.FALLBACK_TCP
     settings.scoreboard = options.scoreboard
     settings.pid_file = options.pid_file

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from upperd import __version__, listeners, locks, log, paths, scoreboard
-from upperd.tcp import bind_tcp
+from upperd.tcp import bind_tcp, is_remote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Opening:
         if not (settings.no_socket or self.opened):
             self._open_path()
         if settings.tcp:
-            self._open_tcp(settings.tcp)
+            self._open_tcp(settings.tcp, allow_remote=settings.tcp_allow_remote)
         if settings.max_children < len(self.opened):
             raise listeners.ListenerError(too_few_children(settings.max_children, len(self.opened)))
         self._drop_stored()
@@ -66,8 +66,16 @@ class Opening:
             if not settings.tcp:
                 self._open_tcp(settings.fallback)
 
-    def _open_tcp(self, host_port: str) -> None:
-        self.opened += bind_tcp(host_port, self._stored)
+    def _open_tcp(self, host_port: str, *, allow_remote: bool = False) -> None:
+        opened = bind_tcp(host_port, self._stored, allow_remote=allow_remote)
+        self.opened += opened
+        remote = [listener.address for listener in opened if is_remote(listener.socket.getsockname()[0])]
+        if remote:
+            self._log.write(
+                log.WARNING,
+                "starting",
+                f"{', '.join(remote)}: whoever can reach that may connect, and who it is remains unknown",
+            )
 
     def _drop_stored(self) -> None:
         """What an earlier daemon left in the store and we have no use for: another path, another address."""

@@ -44,6 +44,7 @@ class Options:
 
     socket: str = _option("", "PATH", "listen on this path")
     tcp: str = _option("", "HOST:PORT", "listen on this loopback address, too")
+    tcp_allow_remote: bool = _option(False, "", "let --tcp name an address that other hosts can reach")
     no_socket: bool = _option(False, "", "do not listen on a path: TCP alone")
     no_fallback: bool = _option(
         False, "", f"fail where the path cannot be had, instead of listening on {paths.FALLBACK_TCP}"
@@ -98,6 +99,8 @@ class Options:
             raise OptionError("--no-socket needs --tcp HOST:PORT: there is nothing else to listen on")
         if self.tcp:
             _check_address(self.tcp)
+        elif self.tcp_allow_remote:
+            raise OptionError("--tcp-allow-remote needs --tcp HOST:PORT: it is about that address alone")
         _check_paths({name: getattr(self, name) for name in ("socket", "scoreboard", "pid_file")})
         if self.socket_mode and not re.fullmatch("0?(?!000)[0-7]{3}", self.socket_mode):
             raise OptionError(f"socket-mode is {self.socket_mode!r}: it must be octal, such as 0660")

@@ -28,8 +28,8 @@ CHANGEABLE = (
 )
 """The settings that a reload changes."""
 FIXED = (
-    *("socket", "socket_mode", "socket_owner", "socket_group", "no_socket", "tcp", "fallback"),
-    *("scoreboard", "pid_file", "store_listeners"),
+    *("socket", "socket_mode", "socket_owner", "socket_group", "no_socket", "tcp", "tcp_allow_remote"),
+    *("fallback", "scoreboard", "pid_file", "store_listeners"),
 )
 """Those that take a restart."""
 

@@ -22,6 +22,8 @@ class Settings:
     """Whether the path is not to be bound, only to say where the scoreboard lies."""
     tcp: str = ""
     """HOST:PORT to bind; empty: none."""
+    tcp_allow_remote: bool = False
+    """Whether that may be an address that other hosts can reach."""
     fallback: str = ""
     """HOST:PORT to bind where the path cannot be had; empty: fail then."""
     scoreboard: str = ""

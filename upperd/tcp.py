@@ -1,4 +1,4 @@
-"""Listening on TCP, on this host's loopback addresses.
+"""Listening on TCP: on this host's loopback addresses, unless the operator says otherwise.
 
 As for a path: a listener is either taken out of the manager's descriptor store or bound anew.
 """
@@ -19,8 +19,13 @@ _NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 """A host need not have both families."""
 
 
-def bind_tcp(host_port: str, stored: MutableMapping[str, Listener] | None = None) -> list[Listener]:
-    """Listen on every loopback address that HOST:PORT names: by one of `stored`, else anew. Raises ListenerError."""
+def bind_tcp(
+    host_port: str, stored: MutableMapping[str, Listener] | None = None, *, allow_remote: bool = False
+) -> list[Listener]:
+    """Listen on every address that HOST:PORT names: by one of `stored`, else anew. Raises ListenerError.
+
+    `allow_remote`: they need not be loopback ones.
+    """
     host, _, port = host_port.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     try:
@@ -29,8 +34,9 @@ def bind_tcp(host_port: str, stored: MutableMapping[str, Listener] | None = None
         raise ListenerError(f"{host_port}: {error}", errno.EADDRNOTAVAIL) from None
     listeners: list[Listener] = []
     failure: OSError | None = None
-    for *_, address in found:
-        _refuse_remote(host_port, str(address[0]))
+    if not allow_remote:
+        for *_, address in found:
+            _refuse_remote(host_port, str(address[0]))
     for family, _, _, _, address in dict.fromkeys(found):
         if listeners and int(port) == 0:
             # The port that the kernel chose for the first is meant for all.
@@ -65,9 +71,14 @@ def _bind_address(family: int, address: tuple[object, ...]) -> Listener:
     return Listener(sock)
 
 
-def _refuse_remote(host_port: str, address: str) -> None:
-    if not (address.startswith("127.") or address == "::1"):
+def is_remote(host: str) -> bool:
+    """Whether others than this host can reach this address."""
+    return not (host.startswith("127.") or host == "::1")
+
+
+def _refuse_remote(host_port: str, host: str) -> None:
+    if is_remote(host):
         raise ListenerError(
-            f"tcp:{host_port} is {address}, not a loopback address: upperd serves this host only; "
-            "let systemd pass a socket (ListenStream=), or put a proxy before it"
+            f"tcp:{host_port} is {host}, not a loopback address, so other hosts could connect: if they are to, say so "
+            "with --tcp-allow-remote, or have systemd pass a socket (ListenStream=)"
         )

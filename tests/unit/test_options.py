@@ -103,6 +103,13 @@ def test_no_socket() -> None:
         Options(no_socket=True, socket="/x", tcp="localhost:0")
 
 
+def test_tcp_allow_remote() -> None:
+    """--tcp-allow-remote needs --tcp."""
+    assert Options(tcp="0.0.0.0:0", tcp_allow_remote=True).tcp_allow_remote
+    with pytest.raises(OptionError, match="--tcp-allow-remote needs --tcp HOST:PORT"):
+        Options(tcp_allow_remote=True)
+
+
 @pytest.mark.parametrize(
     ("first", "second"),
     [("socket", "scoreboard"), ("socket", "pid_file"), ("scoreboard", "pid_file")],
