@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 import struct
 
 _FLOCK = "@hhqqi4x"  # struct flock: l_type, l_whence, l_start, l_len, l_pid
@@ -28,8 +29,7 @@ def take(path: str) -> int:
 
     Raises LockedError, or OSError. The lock ends when *any* descriptor of the file is closed in this process.
     """
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-    descriptor = os.open(path, flags, 0o600)
+    descriptor = _open(path)
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -39,6 +39,33 @@ def take(path: str) -> int:
             raise
         raise LockedError(path, pid) from None
     return descriptor
+
+
+def _open(path: str) -> int:
+    """Open the file, which may have been planted: never one that is not ours alone, and nothing that blocks."""
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    try:
+        return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        pass
+    # Looked at before it is opened for writing, and again after: it may be another one by then.
+    _refuse_planted(path, os.lstat(path))
+    descriptor = os.open(path, flags)
+    try:
+        _refuse_planted(path, os.fstat(descriptor))
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _refuse_planted(path: str, status: os.stat_result) -> None:
+    if stat.S_ISLNK(status.st_mode):
+        raise OSError(errno.ELOOP, f"its lock {path} is a symbolic link: remove it")
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EEXIST, f"its lock {path} is not a file: remove it")
+    if status.st_uid != os.geteuid() or status.st_nlink > 1:
+        raise OSError(errno.EPERM, f"its lock {path} is not a file of uid {os.geteuid()} alone: remove it")
 
 
 def holder(path: str) -> int:

@@ -106,8 +106,18 @@ def test_no_folder(tmp_path: Path) -> None:
         locks.take(str(tmp_path / "none" / "x.lock"))
 
 
-def test_not_a_file(path: str) -> None:
-    """A FIFO in the place of the lock blocks nobody."""
-    os.mkfifo(path)
-    os.close(locks.take(path))
-    assert locks.holder(path) == 0
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_not_a_file(path: str, make: Callable[[str], None]) -> None:
+    """A FIFO or a folder in the place of the lock blocks nobody, and is refused with its name and the cure."""
+    make(path)
+    with pytest.raises(OSError, match=f"{path} is not a file: remove it"):
+        locks.take(path)
+    assert stat.S_ISREG(os.lstat(path).st_mode) is False
+
+
+def test_link_to_the_file(path: str, tmp_path: Path) -> None:
+    """A file that has another name, too, may be anybody's: it is refused."""
+    (tmp_path / "precious").touch()
+    os.link(tmp_path / "precious", path)
+    with pytest.raises(OSError, match="is not a file of uid .* alone: remove it"):
+        locks.take(path)
