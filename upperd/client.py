@@ -76,24 +76,48 @@ def _connect_default() -> socket.socket:
     """Our own daemon, else the system's, else TCP, there only if its owner can be trusted with our text."""
     uid = os.geteuid()
     failures: list[ClientError] = []
-    for path in paths.client_sockets(dict(os.environ), uid):
-        folder = os.path.dirname(path)
-        if folder.startswith("/tmp/") and not paths.is_own_folder(folder, uid, private=True):
-            continue
+    for path in paths.trusted_sockets(dict(os.environ), uid):
         try:
-            return _connect_unix(path)
+            connection = _connect_unix(path)
+            if path != paths.SYSTEM_SOCKET:  # which only root can have put there
+                _refuse_impostor(connection, path, f"--socket {path}", {_listener_uid(connection)})
+            return connection
         except ClientError as error:
             failures.append(error)
-    if owners := tcp_listener_owners(paths.FALLBACK_TCP):
-        if owners <= trusted_uids():
-            return _connect_tcp(paths.FALLBACK_TCP)
-        failures.append(
-            AccessError(
-                f"{paths.FALLBACK_TCP} belongs to uid {min(owners - trusted_uids())}, who is not upperd: nothing was "
-                f"sent; if you trust it, say so with --tcp {paths.FALLBACK_TCP}"
-            )
-        )
+    try:
+        if tcp_listener_owners(paths.FALLBACK_TCP):
+            return _connect_fallback()
+    except ClientError as error:
+        failures.append(error)
     raise max(failures, key=lambda error: error.status)
+
+
+def _connect_fallback() -> socket.socket:
+    """Connect to TCP, where the owner is asked for before and after: another may have come in between."""
+    address, word = paths.FALLBACK_TCP, f"--tcp {paths.FALLBACK_TCP}"
+    _refuse_impostor(None, address, word, tcp_listener_owners(address))
+    connection = _connect_tcp(address)
+    _refuse_impostor(connection, address, word, tcp_listener_owners(address) or {-1})
+    return connection
+
+
+def _refuse_impostor(connection: socket.socket | None, where: str, word: str, owners: set[int]) -> None:
+    """Close the connection where one who listens there is not to be trusted with our text. Raises AccessError."""
+    strangers = owners - trusted_uids()
+    if not strangers:
+        return
+    if connection is not None:
+        connection.close()
+    who = "an unknown user" if min(strangers) < 0 else f"uid {min(strangers)}"
+    raise AccessError(
+        f"{where} belongs to {who}, who is not upperd: nothing was sent; if you trust it, say so with {word}"
+    )
+
+
+def _listener_uid(connection: socket.socket) -> int:
+    """The uid of who listens at the other end of a Unix connection (unix(7), SO_PEERCRED)."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    return int(memoryview(credentials).cast("I")[1])
 
 
 def trusted_uids() -> set[int]:
@@ -107,7 +131,10 @@ def trusted_uids() -> set[int]:
 
 
 def tcp_listener_owners(host_port: str) -> set[int]:
-    """The uids of all who listen on this port of this host (proc(5), /proc/net/tcp, state 0A)."""
+    """The uids of all who listen on this port of this host (proc(5), /proc/net/tcp, state 0A); -1: unknown.
+
+    A socket without inode is being closed, and would read as root's.
+    """
     port = int(host_port.rpartition(":")[2])
     owners = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
@@ -116,7 +143,8 @@ def tcp_listener_owners(host_port: str) -> set[int]:
                 rows = [line.split() for line in file.readlines()[1:]]
         except OSError:
             continue
-        owners |= {int(row[7]) for row in rows if row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == port}
+        listening = [row for row in rows if row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == port]
+        owners |= {int(row[7]) if row[9] != "0" else -1 for row in listening}
     return owners
 
 

@@ -37,6 +37,19 @@ def client_sockets(environ: dict[str, str], uid: int) -> list[str]:
     return [*own, SYSTEM_SOCKET]
 
 
+def trusted_sockets(environ: dict[str, str], uid: int) -> list[str]:
+    """Those of them that nobody else can have prepared: in a folder of the user alone, or the system's, root's."""
+    return [
+        path
+        for path in client_sockets(environ, uid)
+        if path == SYSTEM_SOCKET or is_own_folder(folder := os.path.dirname(path), uid, private=_is_in_tmp(folder))
+    ]
+
+
+def _is_in_tmp(folder: str) -> bool:
+    return folder.startswith("/tmp/")
+
+
 def scoreboard_of(socket_path: str) -> str:
     """The scoreboard of the daemon with this socket: beside it, and told from that of another in the same folder."""
     folder, name = os.path.split(socket_path)
@@ -62,7 +75,7 @@ def make_default_folder(socket_path: str, uid: int) -> None:
     except FileNotFoundError:
         raise FolderError(f"{os.path.dirname(folder)} does not exist; name another path with --socket") from None
     # In /tmp anybody may have made it first.
-    if not is_own_folder(folder, uid, private=folder.startswith("/tmp/")):
+    if not is_own_folder(folder, uid, private=_is_in_tmp(folder)):
         raise FolderError(f"{folder} is not a folder of uid {uid} alone; name another path with --socket")
 
 

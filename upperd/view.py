@@ -61,7 +61,7 @@ def find(path: str | None) -> Sight:
     """Look at the daemon of the socket at `path`; with none, at the first that is to be expected and is there."""
     if path is not None:
         return Sight(paths.scoreboard_of(path))
-    candidates = paths.client_sockets(dict(os.environ), os.geteuid())
+    candidates = paths.trusted_sockets(dict(os.environ), os.geteuid())
     sights = [Sight(paths.scoreboard_of(candidate)) for candidate in candidates]
     for state in (RUNNING, UNKNOWN, NOT_RUNNING):
         for sight in sights:
@@ -84,9 +84,9 @@ def status_text(sight: Sight) -> str:
     last = "" if sight.state == RUNNING else "; these are its last figures"
     trouble = [f"{header[name]} {name.replace('_', ' ')}" for name in _TROUBLE if header[name]]
     lines = [
-        f"upperd {snapshot.version}: {word} (pid {header['pid']}){phase}{last}",
+        f"upperd {printable(snapshot.version)}: {word} (pid {header['pid']}){phase}{last}",
         f"   since        {_when(header['started_unix_usec'])}",
-        *(f"   listening    {listener}" for listener in snapshot.listeners),
+        *(f"   listening    {printable(listener)}" for listener in snapshot.listeners),
         f"   children     {snapshot.busy} busy, {snapshot.spare} spare, at most {header['max_children']}; "
         f"{header['connections_per_child']} connections each",
         f"   served       {header['connections']} connections, {header['messages']} messages, "

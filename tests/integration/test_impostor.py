@@ -1,0 +1,199 @@
+"""upperctl hands no text to somebody who only stands where upperd would be."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from acting import OTHER, USER, need_root, said, start_as
+from running import DEADLINE, free_port
+
+from upperd import client, paths
+
+ROOT = Path(__file__).parents[2]
+IMPOSTOR = """
+import os, select, socket, sys
+where = sys.argv[1]
+if where.isdigit():
+    listener = socket.create_server(("127.0.0.1", int(where)))
+else:
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(where)
+    os.chmod(where, 0o777)
+    listener.listen()
+print("listens", flush=True)
+while listener in select.select([listener, 0], [], [])[0]:
+    connection = listener.accept()[0]
+    if text := connection.recv(100):
+        print("got", text.decode(), flush=True)
+        connection.sendall(text.upper())
+    connection.close()
+"""
+"""It ends at the end of its standard input, and says what it has got."""
+
+SEND = """
+import os, sys
+from upperd import client, ctl, paths, view
+import encodings.ascii, encodings.idna
+ctl._make_parser().parse_args(["status"])
+uid, port, system = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+paths.FALLBACK_TCP, paths.SYSTEM_SOCKET = f"127.0.0.1:{port}", system
+os.setgroups([]); os.setgid(uid); os.setuid(uid)
+sys.argv[1:] = sys.argv[4:]
+sys.exit(ctl.main())
+"""
+"""upperctl as another user, with an address and a path of the test's own. (What it imports he need not be able to.)"""
+
+
+class Caller:
+    """A user who runs upperctl without saying where upperd is."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self._folder = folder
+        self.uid = USER + 500 + os.getpid() % 500
+        self.default = Path(f"/tmp/upperd-{self.uid}")
+
+    def run(self, *words: str, runtime: str = "") -> tuple[int, str, str]:
+        """The exit status, what was printed and what was complained."""
+        command = [sys.executable, "-c", SEND, str(self.uid), str(self.port), str(self._folder / "none"), *words]
+        environ = {**os.environ, "XDG_RUNTIME_DIR": runtime, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, env=environ, input="")
+        return done.returncode, done.stdout, done.stderr
+
+    def make_default(self, owner: int, mode: int) -> Path:
+        """The folder in /tmp where his own daemon would be; returns the socket's path."""
+        self.default.mkdir()
+        os.chown(self.default, owner, owner)
+        os.chmod(self.default, mode)
+        return self.default / paths.SOCKET_NAME
+
+
+@pytest.fixture
+def caller(folder: Path) -> Iterator[Caller]:
+    need_root()
+    os.chmod(folder, 0o755)
+    made = Caller(folder)
+    yield made
+    shutil.rmtree(made.default, ignore_errors=True)
+
+
+@contextmanager
+def impostor(uid: int, where: str) -> Iterator[list[str]]:
+    """Another user who listens there; at the end, what he has got."""
+    got: list[str] = []
+    with start_as(uid, IMPOSTOR, where) as process:
+        assert said(process) == "listens"
+        yield got
+        assert process.stdin is not None
+        process.stdin.close()
+        while line := said(process):
+            got.append(line)
+
+
+@pytest.mark.parametrize("owner", [OTHER, USER])
+def test_tcp_impostor(caller: Caller, owner: int) -> None:
+    """While the daemon is down, somebody else's listener on the fallback address gets no text; status 77 names him."""
+    with impostor(owner, str(caller.port)) as got:
+        status, printed, complaint = caller.run("send", "secret")
+    assert (status, printed, got) == (77, "", [])
+    assert f"belongs to uid {owner}, who is not upperd: nothing was sent" in complaint
+
+
+@pytest.mark.parametrize("owner", ["root", "the caller"])
+def test_tcp_daemon_is_trusted(caller: Caller, owner: str) -> None:
+    """The fallback address is used where its listener is root's or the caller's own."""
+    with impostor(0 if owner == "root" else caller.uid, str(caller.port)) as got:
+        assert caller.run("send", "text")[:2] == (0, "TEXT\n")
+    assert "got text" in got
+
+
+def test_folder_of_an_impostor(caller: Caller) -> None:
+    """A /tmp/upperd-UID that somebody else has made is passed over: no text, and none of its statistics."""
+    path = caller.make_default(OTHER, 0o777)
+    (path.parent / "scoreboard").write_bytes(b"planted")
+    with impostor(OTHER, str(path)) as got:
+        assert caller.run("send", "secret")[0] == 69
+        assert "planted" not in caller.run("status")[1]
+        assert str(path) not in caller.run("status")[1]
+    assert got == []
+
+
+def test_socket_of_an_impostor_in_our_folder(caller: Caller) -> None:
+    """A socket that somebody put into the caller's own folder while that stood open gets no text."""
+    path = caller.make_default(caller.uid, 0o777)
+    with impostor(OTHER, str(path)) as got:
+        os.chmod(path.parent, 0o700)
+        status, _, complaint = caller.run("send", "secret")
+    assert status == 77
+    assert f"{path} belongs to uid {OTHER}, who is not upperd: nothing was sent" in complaint
+    assert got == []
+
+
+def test_runtime_folder_of_another(caller: Caller, folder: Path) -> None:
+    """A runtime folder that is somebody else's, as su(1) may leave it in the environment, is passed over."""
+    theirs = folder / "run" / "upperd"
+    theirs.mkdir(parents=True)
+    os.chown(theirs, OTHER, OTHER)
+    with impostor(OTHER, str(theirs / paths.SOCKET_NAME)) as got:
+        assert caller.run("send", "secret", runtime=str(folder / "run"))[0] == 69
+    assert got == []
+
+
+def test_own_daemon_is_found(caller: Caller) -> None:
+    """In the caller's own folder his own daemon is asked."""
+    with impostor(caller.uid, str(caller.make_default(caller.uid, 0o700))) as got:
+        assert caller.run("send", "text")[:2] == (0, "TEXT\n")
+    assert "got text" in got
+
+
+def test_named_address_is_the_users_own_word(caller: Caller, folder: Path) -> None:
+    """What --socket or --tcp names is trusted, whoever listens there."""
+    path = folder / "open"
+    path.mkdir()
+    os.chmod(path, 0o777)
+    with impostor(OTHER, str(path / "s")), impostor(OTHER, str(caller.port)):
+        assert caller.run("--socket", str(path / "s"), "send", "text")[:2] == (0, "TEXT\n")
+        assert caller.run("--tcp", f"127.0.0.1:{caller.port}", "send", "text")[:2] == (0, "TEXT\n")
+
+
+def test_impostor_between_look_and_connection(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Who takes the address between the look at its owner and the connection is found out before anything is sent."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        monkeypatch.setattr(paths, "FALLBACK_TCP", f"127.0.0.1:{listener.getsockname()[1]}")
+        monkeypatch.setattr(paths, "SYSTEM_SOCKET", str(tmp_path / "none"))
+        monkeypatch.setattr(paths, "client_sockets", lambda environ, uid: [paths.SYSTEM_SOCKET])
+        looks = iter([{os.geteuid()}, {os.geteuid()}, {OTHER}])
+        monkeypatch.setattr(client, "tcp_listener_owners", lambda address: next(looks))
+        with pytest.raises(client.AccessError, match=f"belongs to uid {OTHER}"):
+            client.connect()
+        with listener.accept()[0] as connection:
+            assert connection.recv(100) == b""
+
+
+def test_listener_that_is_being_closed_is_nobodys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A row without inode, which reads as root's while its socket is being closed, is trusted by nobody."""
+    row = "   0: 0100007F:270F 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 0 1 0 100 0\n"
+    (tmp_path / "tcp").write_text("  sl  local_address ...\n" + row)
+
+    def opened(path: str, encoding: str) -> object:
+        return open(tmp_path / "tcp") if path == "/proc/net/tcp" else open(os.devnull)
+
+    monkeypatch.setattr(client, "open", opened, raising=False)
+    assert not client.tcp_listener_owners("localhost:9999") <= client.trusted_uids()
+
+
+def test_status_needs_no_daemon_of_an_impostor(caller: Caller) -> None:
+    """A scoreboard that is a link, in the caller's own folder too, is not followed."""
+    path = caller.make_default(caller.uid, 0o700)
+    (path.parent / "scoreboard").symlink_to("/etc/passwd")
+    status, printed, _ = caller.run("--socket", str(path), "status")
+    assert status != 0
+    assert "root:" not in printed
