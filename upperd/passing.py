@@ -5,6 +5,7 @@ One at a time; the next ones wait in the queue of the link. What was accepted is
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 
@@ -29,7 +30,12 @@ class Passing:
             taken = self._link.take_passed()
             if taken is not None:
                 self.listener, descriptor = taken
-                self.waiting = socket.socket(fileno=descriptor)
+                try:
+                    self.waiting = socket.socket(fileno=descriptor)
+                except OSError:  # a child that is not itself any more has sent something else
+                    os.close(descriptor)
+                    self._link.restore_reserve()
+                    return False
                 self._epoll.modify(self._link.passing_descriptor(), 0)
         return self.waiting is not None
 
