@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from running import DEADLINE, Daemon, activated, running, wait_until
 
-from upperd import scoreboard
+from upperd import layout, scoreboard
 
 CTL = [sys.executable, "-m", "upperd.ctl"]
 EVIL = "\x1b]0;evil\x07\x1b[2J\x9b31m\r\x7f\u202e"
@@ -31,10 +31,10 @@ def test_scoreboard_of_a_hostile_owner(folder: Path, words: list[str]) -> None:
     """What a broken child or a hostile owner has written into a scoreboard is shown with escapes."""
     path = str(folder / "scoreboard")
     scoreboard.Scoreboard(path, 4).describe(f"1{EVIL}", [f"unix:/x{EVIL} (bound)", EVIL])
-    with open(path, "r+b") as file, mmap.mmap(file.fileno(), scoreboard.SIZE) as memory:
-        slots = slice(scoreboard.TABLE, scoreboard.TABLE + 256)
+    with open(path, "r+b") as file, mmap.mmap(file.fileno(), layout.SIZE) as memory:
+        slots = slice(layout.TABLE, layout.TABLE + 256)
         memory[slots] = b"\x1b" * 256
-        memory[scoreboard.STATES : scoreboard.STATES + 2] = b"\x01\xff"
+        memory[layout.STATES : layout.STATES + 2] = b"\x01\xff"
     command = [*CTL, "--socket", str(folder / "upperd.sock"), *words]
     done = subprocess.run(command, capture_output=True, timeout=DEADLINE)
     assert RAW.findall(done.stdout.decode()) == []

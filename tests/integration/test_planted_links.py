@@ -57,7 +57,7 @@ def _start_and_stop(folder: Path, shared: Path) -> str:
             daemon.signal(signal.SIGTERM)
         except AssertionError:
             assert has_ended()
-        assert daemon.wait() in (0, 73)
+        assert daemon.wait() in (0, 73), daemon.log
         return daemon.log
 
 
