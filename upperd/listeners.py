@@ -255,11 +255,11 @@ def _listen(listener: Listener, permissions: Permissions) -> None:
         permissions.set(path)
     except OSError as error:
         listener.unlink()
-        listener.close()
+        listener.socket.close()  # the lock is closed by who has taken it
         who = f"owner {permissions.owner} and group {permissions.group}".replace(" -1", " as it is")
+        cure = ": only root may choose an owner, and others a group that they are in" * (error.errno == errno.EPERM)
         raise ListenerError(
-            f"cannot give {path} its permissions ({who}): {error.strerror}: only root may choose an owner, "
-            "and others a group that they are in",
+            f"cannot give {path} its permissions ({who}): {error.strerror}{cure}",
             error.errno,
         ) from None
     listener.socket.listen(BACKLOG)
