@@ -12,15 +12,7 @@ from pathlib import Path
 import pytest
 
 from upperd import listeners, paths
-from upperd.listeners import (
-    ActivationError,
-    AlreadyRunningError,
-    Listener,
-    ListenerError,
-    Permissions,
-    adopt,
-    bind_unix,
-)
+from upperd.listeners import ActivationError, AlreadyRunningError, Listener, ListenerError, adopt, bind_unix
 from upperd.tcp import bind_tcp
 
 
@@ -177,21 +169,6 @@ def test_never_with_wrong_permissions(path: str, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(os, "chmod", chmod)
     bind_unix(path).close()
     assert seen == [(0o600, False)]
-
-
-def test_permissions_that_cannot_be_had(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An owner that only root may choose is an error with the cause; path and lock are free again."""
-
-    def chown(target: str, owner: int, group: int) -> None:
-        raise PermissionError(errno.EPERM, "Operation not permitted")
-
-    monkeypatch.setattr(os, "chown", chown)
-    before = os.listdir("/proc/self/fd")
-    with pytest.raises(ListenerError, match="only root may choose an owner"):
-        bind_unix(path, permissions=Permissions(owner=0))
-    assert os.listdir("/proc/self/fd") == before
-    assert not os.path.lexists(path)
-    bind_unix(path).close()
 
 
 def test_closed_folder(path: str, not_as_root: Callable[[], AbstractContextManager[None]]) -> None:

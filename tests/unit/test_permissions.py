@@ -1,0 +1,25 @@
+"""A socket that is to have other permissions than its own."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from upperd.listeners import ListenerError, Permissions, bind_unix
+
+
+def test_permissions_that_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An owner that only root may choose is an error with the cause; path and lock are free again."""
+    path = str(tmp_path / "s")
+
+    def chown(target: str, owner: int, group: int) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "chown", chown)
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(ListenerError, match="only root may choose an owner"):
+        bind_unix(path, permissions=Permissions(owner=0))
+    assert os.listdir("/proc/self/fd") == before
+    assert not os.path.lexists(path)
+    bind_unix(path).close()
