@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import stat
 import subprocess
@@ -169,7 +170,7 @@ def test_default_folder_in_tmp(folder: Path, precious: Path, prepared: str) -> N
         if default.is_symlink():
             default.unlink()
         else:
-            default.rmdir()
+            shutil.rmtree(default)
 
 
 def _run_python(program: str) -> tuple[int, str]:
