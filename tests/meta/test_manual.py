@@ -40,7 +40,7 @@ def test_scoreboard_is_documented() -> None:
     section = " ".join(MANUAL[MANUAL.index(".Ss Scoreboard") :].split())
     header = [section.index(name) for name in layout.HEADER_FIELDS if name != "magic"]
     assert len(header) == len(layout.HEADER_FIELDS) - 1
-    slots = section[section.index("the slots of 16 words") :]
+    slots = section[section.index("the slots of 32 words") :]
     assert [name for name in layout.SLOT_FIELDS if name not in slots] == []
     assert [name for name in layout.OUTCOMES if name not in section] == []
     assert [name for name in layout.PHASES if name not in section] == []
