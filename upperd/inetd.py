@@ -25,10 +25,12 @@ from upperd import layout, log, scoreboard
 from upperd.child import CUT, DRAIN
 from upperd.drain import Drain
 from upperd.handler import UpperHandler
+from upperd.limits import limits_now
 from upperd.log import Log
 from upperd.notify import ManagerError, Notifier
 from upperd.observer import End
 from upperd.options import OptionError, flag
+from upperd.policy import Policy
 from upperd.reporter import Reporter
 from upperd.server import TCPServer, UnixServer
 
@@ -41,7 +43,10 @@ if TYPE_CHECKING:
 EX_OK = 0
 EX_SOFTWARE = 70
 
-_FLAGS = ("config", "drain_timeout", "log_level")
+_FLAGS = (
+    *("config", "drain_timeout", "log_level"),
+    *("allow_user", "allow_group", "deny_user", "idle_timeout", "max_lifetime", "max_bytes"),
+)
 """Options that mean something to one connection. (In a file the others may stand: it may be the daemon's.)"""
 _CURE = "--inetd serves one connection that inetd, xinetd or a socket unit with Accept=yes has accepted"
 _PULSE_SECONDS = 1.0
@@ -77,9 +82,12 @@ def serve(settings: Settings) -> int:
     said = Log(settings.log_level, journal=settings.journal)
     if settings.warning:
         said.write(log.WARNING, "starting", settings.warning)
-    service = _Service(_take(settings.passed()), settings.drain_timeout)
+    service = _Service(_take(settings.passed()), settings)
     Notifier(settings.notify_socket).send("READY=1")
-    Reporter(service.board, said, Notifier("")).child_ended(service.run())
+    reporter = Reporter(service.board, said, Notifier(""))
+    end = service.run()
+    reporter.turn(time.monotonic())
+    reporter.child_ended(end)
     return service.status
 
 
@@ -147,25 +155,35 @@ class _OutOfTimeError(BaseException):
 class _Service:
     """The one connection, its server, and its row in a scoreboard of its own."""
 
-    def __init__(self, connection: socket.socket, drain_timeout: float) -> None:
+    def __init__(self, connection: socket.socket, settings: Settings) -> None:
+        self.board = scoreboard.Scoreboard(slots=1)
+        policy = Policy(self.board)
+        policy.follow(settings)
         server_class = UnixServer if connection.family == socket.AF_UNIX else TCPServer
-        self._server = server_class(connection, UpperHandler)
+        self._server = server_class(connection, UpperHandler, policy.guard)
+        self._server.limits = limits_now(self.board)
         self._connection = connection
-        self._drain_timeout = drain_timeout
+        self._drain_timeout = settings.drain_timeout
         self._drain: Drain | None = None
         self._is_serving = True
         self._was_killed = False
-        self.board = scoreboard.Scoreboard(slots=1)
         self.status = EX_OK
 
     def run(self) -> End:
         """Serve the connection; return its account. A peer that goes away is no error."""
         index, slot = self.board.claim(0, layout.BUSY)
         self._server.slot = slot
-        slot.connected(*self._server.peer_credentials(self._connection))
-        self._take_signals()
-        outcome = self._serve()
-        self._ignore_signals()
+        uid, gid, pid = self._server.peer_credentials(self._connection)
+        reason = self._server.refuse_request(self._connection, uid, gid)
+        if reason:
+            slot.refused(reason)
+            self.board.deny(uid)
+            outcome = layout.REFUSED_OUTCOME
+        else:
+            slot.connected(uid, gid, pid)
+            self._take_signals()
+            outcome = self._serve()
+            self._ignore_signals()
         if slot.words[layout.OUTCOME] == layout.NONE:
             slot.end(outcome)
         self._server.shutdown_request(self._connection)

@@ -344,3 +344,29 @@ def _connect(family: str, address: Any) -> socket.socket | None:
         client.close()
         return None
     return client
+
+
+@pytest.mark.parametrize(
+    ("option", "sent", "answer", "outcome"),
+    [
+        (("--deny-user", str(os.geteuid())), b"", b"", "refused"),
+        (("--max-bytes", "3"), b"abcdef", b"ABC", "bytes"),
+        (("--idle-timeout", "0.5"), b"a\xc3", b"A\xc3", "idle"),
+        (("--max-lifetime", "0.5"), b"a\xc3", b"A\xc3", "lifetime"),
+    ],
+)
+def test_rules_and_limits(option: tuple[str, str], sent: bytes, answer: bytes, outcome: str) -> None:
+    """The rules and the limits of a connection hold for one that somebody else has accepted, too."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.settimeout(DEADLINE)
+        ours.sendall(sent)
+        command = [*COMMAND, "--inetd", "--log-level", "debug", *option]
+        process = subprocess.Popen(command, stdin=theirs, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        theirs.close()
+        assert read_to_end(ours) == answer
+        _, said = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 0
+    assert f"outcome={outcome}" in said
+    if outcome == "refused":
+        assert f"deny: refused 1 connections: 1 for their user; the last of uid {os.geteuid()}" in said
