@@ -266,6 +266,7 @@ def exchange(
     connection.setblocking(False)
     poll = select.poll()
     unsent = [memoryview(block) for block in data]
+    has_answer = False
     while newlines > 0:
         poll.register(connection, select.POLLIN | (select.POLLOUT if unsent else 0))
         if not poll.poll(None if timeout is None else timeout * 1000):
@@ -274,8 +275,9 @@ def exchange(
             unsent = _send_some(connection, unsent)
         block = _receive_some(connection)
         if block == b"":
-            raise _short(newlines)
+            raise _short(newlines, has_answer)
         if block is not None:
+            has_answer = True
             newlines -= block.count(b"\n")
             yield block
 
@@ -302,7 +304,12 @@ def _receive_some(connection: socket.socket) -> bytes | None:
         return b""
 
 
-def _short(missing: int) -> ShortReplyError:
+def _short(missing: int, has_answer: bool) -> ShortReplyError:
+    if not has_answer:
+        return ShortReplyError(
+            "the connection was closed without an answer: the daemon refuses us (its log says why: deny), or was "
+            "restarted and can be asked again"
+        )
     return ShortReplyError(
         f"the connection was closed early, {missing} lines of the answer are missing: the daemon was restarted or "
         "ended the connection; send it again"
@@ -323,6 +330,7 @@ class Stream:
         self._last = b"\n"
         self._added_newline = False
         self._held = b""
+        self._has_answer = False
 
     def run(self) -> None:
         """Send all, half-close, and hand on the answer as it comes. Raises ShortReplyError, OSError of the source."""
@@ -362,6 +370,7 @@ class Stream:
                 self._half_close()
         block = _receive_some(self._connection)
         if block:
+            self._has_answer = True
             self._newlines -= block.count(b"\n")
             self._sink(self._held + block[:-1])
             self._held = block[-1:]
@@ -376,6 +385,6 @@ class Stream:
     def _finish(self) -> None:
         if self._reading or self._unsent or self._newlines:
             self._sink(self._held)
-            raise _short(max(1, self._newlines))
+            raise _short(max(1, self._newlines), self._has_answer)
         if not self._added_newline:
             self._sink(self._held)

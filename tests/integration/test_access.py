@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -99,6 +101,15 @@ def test_refused_before_a_byte_is_read(guarded: Callable[[str], Daemon]) -> None
     wait_until(lambda: daemon.board.header["refused_access"] == 7, "they are counted")
     header = daemon.board.header
     assert (header["refused"], header["connections"], header["bytes_in"], header["ended"]) == (7, 0, 0, 0)
+
+
+def test_upperctl_says_so(guarded: Callable[[str], Daemon]) -> None:
+    """Who is refused is told what may be the cause and where to look, with the status of a reply that is missing."""
+    daemon = guarded("deny-user = [0]")
+    command = [sys.executable, "-m", "upperd.ctl", "--socket", str(daemon.path), "send", "hello"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE)
+    assert (done.returncode, done.stdout) == (76, "")
+    assert "closed without an answer: the daemon refuses us (its log says why: deny)" in done.stderr
 
 
 def test_refusals_are_logged(guarded: Callable[[str], Daemon]) -> None:
