@@ -82,7 +82,8 @@ def test_endless_input(one: Daemon, folder: Path, pattern: bytes) -> None:
         _pour(client, pattern)
         assert _rss(one.pid) < before[0] + MOST_KIB
         assert _rss(child) < before[1] + MOST_KIB
-        assert (_descriptors(one.pid), _descriptors(child), _files(folder)) == before[2:]
+        assert _descriptors(one.pid) <= before[2] + 1  # a spare child may have been on its way
+        assert (_descriptors(child), _files(folder)) == before[3:]
 
 
 def test_client_that_does_not_read(one: Daemon) -> None:
