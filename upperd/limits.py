@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from upperd.scoreboard import Scoreboard, Slot
 
+_LONGEST_USEC = 2**53
 PIECE = 16384
 """Bytes of an answer that are sent at once: a reader that takes so many within the idle time-out is not idle."""
 
@@ -40,7 +41,9 @@ def limits_now(board: Scoreboard) -> Limits | None:
     """Those of the header at this moment; None: there are none."""
     if not board.guards() & LIMITS:
         return None
-    return Limits(board["idle_timeout_usec"] / 1e6, board["max_lifetime_usec"] / 1e6, board["max_bytes"])
+    # Clamped: somebody may have written over the file.
+    idle_usec, lifetime_usec = (min(board[name], _LONGEST_USEC) for name in ("idle_timeout_usec", "max_lifetime_usec"))
+    return Limits(idle_usec / 1e6, lifetime_usec / 1e6, board["max_bytes"])
 
 
 class SpentError(Exception):

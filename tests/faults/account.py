@@ -125,10 +125,12 @@ class Account:
 
     def check_records(self) -> None:
         """Every connection stands in a record of the log, once, or is of a child that lives."""
-        living = sum(child["connections"] for child in self._daemon.board.children)
-        count = len(self.opened) - living
-        wait_until(lambda: recorded(self._daemon.log) >= count, f"{count} connections are recorded")
-        assert recorded(self._daemon.log) == count
+        daemon, count = self._daemon, len(self.opened)
+
+        def adds_up() -> bool:
+            return recorded(daemon.log) + sum(child["connections"] for child in daemon.board.children) == count
+
+        wait_until(adds_up, f"{count} connections are recorded")
 
 
 def recorded(log: str) -> int:
@@ -175,11 +177,6 @@ def unaffected(daemon: Daemon, bystanders: int = 2) -> Iterator[Account]:
 def resident(pid: int) -> int:
     """Resident memory of a process in KiB (proc(5), status, VmRSS)."""
     return _kib(Path(f"/proc/{pid}/status").read_text(), "VmRSS")
-
-
-def proportional(pid: int) -> int:
-    """Its share of the memory in KiB, what it shares with others divided (proc(5), smaps_rollup, Pss)."""
-    return _kib(Path(f"/proc/{pid}/smaps_rollup").read_text(), "Pss")
 
 
 def _kib(text: str, name: str) -> int:

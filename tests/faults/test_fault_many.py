@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from account import Account, asking, proportional
+from account import Account, asking, resident
 from running import Daemon, read_exactly, running
 
 SLACK = 512
-"""KiB that the parent's share of memory may be more afterwards: its children share more or less of it."""
+"""KiB that the parent may have more afterwards."""
 PROCESSES = 4
 
 
@@ -23,7 +23,7 @@ class Figures:
     def __init__(self, daemon: Daemon) -> None:
         Account(daemon, 0).check_children()
         self.descriptors = len(os.listdir(f"/proc/{daemon.pid}/fd")) - len(daemon.children())
-        self.memory = proportional(daemon.pid)
+        self.memory = resident(daemon.pid)
 
     def check(self, before: Figures) -> None:
         """All is as before."""
