@@ -32,7 +32,7 @@ class Link:
         self.lifeline, self._lifeline_end = os.pipe2(os.O_CLOEXEC)
         fcntl(self.lifeline, F_SETFL, os.O_NONBLOCK | os.O_ASYNC)
         self._is_rehearsal = is_rehearsal
-        self.group = os.getpgrp() if is_rehearsal else 0
+        self._group = os.getpgrp() if is_rehearsal else 0
         """The process group of the children; 0: there is none yet."""
         self.parent = os.getppid() if is_rehearsal else getpid()
         self._passing_parent, self.passing_child = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -86,8 +86,8 @@ class Link:
         Not PR_SET_PDEATHSIG (prctl(2)): that one fires when the *thread* that forked ends.
         """
         try:
-            setpgid(0, self.group)
-            if not self.group:
+            setpgid(0, self._group)
+            if not self._group:
                 # We found it. The parent does the same, but may be killed before it comes to that.
                 fcntl(self.lifeline, F_SETOWN, -getpid())
         except OSError:
@@ -115,12 +115,12 @@ class Link:
 
         Where it is not, the next child founds it, and `own_signals` is to be called with its pid.
         """
-        if self.group:
+        if self._group:
             try:
-                killpg(self.group, 0)
+                killpg(self._group, 0)
             except OSError:
-                self.group = 0
-        return self.group != 0
+                self._group = 0
+        return self._group != 0
 
     def own_signals(self, pid: int) -> bool:
         """In the parent: child `pid` founds the group to which SIGIO goes (so does it, too: whoever is first).
@@ -132,7 +132,7 @@ class Link:
             fcntl(self.lifeline, F_SETOWN, -pid)
         except OSError:
             return False
-        self.group = pid
+        self._group = pid
         return True
 
     def take_passed(self) -> tuple[int, int] | None:

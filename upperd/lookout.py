@@ -7,7 +7,7 @@ listener is in the parent's epoll, for one event (EPOLLONESHOT), and LOOK_SECOND
 
 from __future__ import annotations
 
-from os import P_PGID, WNOHANG, WSTOPPED, waitid
+from os import P_PID, WNOHANG, WSTOPPED, waitid
 from select import EPOLLIN, EPOLLONESHOT
 
 from upperd.child import RETIRE
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from select import epoll
 
     from upperd.children import Children
-    from upperd.link import Link
     from upperd.observer import Observer
     from upperd.scoreboard import Scoreboard
 
@@ -29,9 +28,8 @@ LOOK_SECONDS = 1.0
 class Lookout:
     """When to look, and whom one finds."""
 
-    def __init__(self, epoll: epoll, link: Link, children: Children, board: Scoreboard) -> None:
+    def __init__(self, epoll: epoll, children: Children, board: Scoreboard) -> None:
         self._epoll = epoll
-        self._link = link
         self._children = children
         self._board = board
         self._next: float | None = None
@@ -63,21 +61,18 @@ class Lookout:
 
     def replace_stopped(self, observer: Observer) -> None:
         """Count children that are stopped as waiting no more, so that others are forked. Once they go on they end."""
-        stopped = self._stopped()
-        for child in self._children if stopped else ():
-            if child.pid in stopped:
+        for child in self._children:
+            if self._board.is_waiting(child.index) and _has_stopped(child.pid):
                 child.is_retired = True
                 self._board.set_busy(child.index)
                 send(RETIRE, [child])
                 observer.child_stopped(child.pid)
 
-    def _stopped(self) -> list[int]:
-        """The pids of the children that have been stopped since the last look (waitid(2), WSTOPPED)."""
-        pids = []
-        group = self._link.group
-        try:
-            while group and (found := waitid(P_PGID, group, WSTOPPED | WNOHANG)) is not None:
-                pids.append(found.si_pid)
-        except ChildProcessError:
-            pass  # nobody is left in the group
-        return pids
+
+def _has_stopped(pid: int) -> bool:
+    """Whether the child has been stopped since the last look (waitid(2), WSTOPPED)."""
+    # Each for itself: one that was stopped at once has not joined the process group of the others yet.
+    try:
+        return waitid(P_PID, pid, WSTOPPED | WNOHANG) is not None
+    except ChildProcessError:
+        return False  # it has ended

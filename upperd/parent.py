@@ -80,7 +80,7 @@ class Parent:
         self.children = Children(self._epoll)
         self.inheritance = Inheritance(self._link, self._epoll, self.children, self.servers)
         self._passing = Passing(self._link, self._epoll)
-        self._lookout = Lookout(self._epoll, self._link, self.children, self.board)
+        self._lookout = Lookout(self._epoll, self.children, self.board)
         self._watched: dict[int, Callable[[], object]] = {self._link.passing_descriptor(): self._passing.take}
         self.watch(self._link.poke_descriptor, self._link.poked)
 

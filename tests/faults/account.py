@@ -205,3 +205,8 @@ def held(daemon: Daemon) -> Iterator[tuple[socket.socket, int]]:
 def spare(daemon: Daemon) -> list[int]:
     """The pids of the children that wait for a connection."""
     return [child["pid"] for child in daemon.board.children if child["waiting"] and child["pid"]]
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether the process has stopped: until then a child may still take a connection (proc(5), stat)."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"

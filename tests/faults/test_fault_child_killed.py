@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
-from account import asking, held, once, spare, unaffected
-from running import activated, running, wait_until
+from account import asking, held, is_stopped, once, spare, unaffected
+from running import activated, lives, running, wait_until
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGBUS])
@@ -35,6 +35,8 @@ def test_spare_children_killed(folder: Path) -> None:
             pids = wait_until(lambda: found if len(found := spare(daemon)) == 4 else [], "four children wait")
             for pid in pids:
                 os.kill(pid, signal.SIGKILL)
+            # One that has not died yet may still take a connection, and it with it.
+            wait_until(lambda: not any(map(lives, pids)), "they have ended")
         account.wait_for_progress()
     for pid in pids:
         assert "served 0 of unknown peer" in once(daemon.log, f"child_pid={pid} ")
@@ -86,6 +88,7 @@ def test_spare_children_stopped(folder: Path, count: int) -> None:
             pids = wait_until(lambda: found if len(found := spare(daemon)) == count else [], "they wait")
             for pid in pids:
                 os.kill(pid, signal.SIGSTOP)
+            wait_until(lambda: all(map(is_stopped, pids)), "they have stopped")
         account.wait_for_progress(20)
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
