@@ -1,0 +1,66 @@
+"""Access rules and limits in the installed service: they hold inside of its sandbox, by name, and for every user."""
+
+import pytest
+from installed import DEADLINE, Upperd
+from machine import wait_until
+
+EX_PROTOCOL = 76
+
+
+@pytest.fixture(params=["socket unit", "own socket"])
+def started(request: pytest.FixtureRequest, upperd: Upperd) -> Upperd:
+    """The running service, with either kind of listener."""
+    if request.param == "own socket":
+        upperd.without_socket_unit()
+    upperd.systemctl("start", "upperd")
+    return upperd
+
+
+def is_served(upperd: Upperd, user: str) -> bool:
+    """Whether this user's text is upper-cased; where it is refused, upperctl says that."""
+    done = upperd.machine.run("upperctl", "send", "x", user=user, check=False)
+    if done.returncode == 0:
+        return done.stdout == "X\n"
+    assert done.returncode == EX_PROTOCOL
+    assert "the daemon refuses us" in done.stderr
+    return False
+
+
+def test_rules_by_name(started: Upperd) -> None:
+    """Users and groups are named in the file, a reload takes them over, and the journal has refusals by their user."""
+    assert [is_served(started, user) for user in ("alice", "bob")] == [True, True]
+    started.configure('deny-user = ["alice"]\n')
+    started.systemctl("reload", "upperd")
+    wait_until(lambda: started.stats()["rules"] == 1, DEADLINE, "the rules are taken over")
+    assert [is_served(started, user) for user in ("alice", "bob", "root")] == [False, True, True]
+    uid = started.machine.run("id", "-u", "alice").stdout.strip()
+    wait_until(lambda: started.records("UPPERD_EVENT=deny"), DEADLINE, "the refusal is logged")
+    [record] = started.records("UPPERD_EVENT=deny")
+    assert (record["UPPERD_PEER_UID"], record["UPPERD_REFUSED_ACCESS"]) == (uid, "1")
+
+    started.configure('allow-group = ["upperd"]\n')
+    started.systemctl("reload", "upperd")
+    wait_until(lambda: started.stats()["rules"] == 2, DEADLINE, "the rules are taken over")
+    assert [is_served(started, user) for user in ("alice", "bob", "root")] == [True, True, False]
+
+
+def test_limits_in_the_sandbox(upperd: Upperd) -> None:
+    """An idle connection is ended and a stopped child is killed by the parent, under the unit's system call filter."""
+    upperd.systemctl("start", "upperd")
+    upperd.configure("idle-timeout = 1\n")
+    upperd.systemctl("reload", "upperd")
+    wait_until(lambda: upperd.stats()["idle_timeout_usec"] == 1_000_000, DEADLINE, "the limit is taken over")
+    with upperd.connect() as connection:
+        connection.settimeout(DEADLINE)
+        assert connection.recv(1) == b""
+    assert upperd.stats()["ended_idle"] == 1
+    with upperd.connect() as connection:
+        connection.settimeout(DEADLINE)
+        connection.sendall(b"x")
+        assert connection.recv(1) == b"X"
+        [busy] = [child for child in upperd.stats()["children"] if not child["waiting"]]
+        upperd.machine.run("kill", "-STOP", str(busy["pid"]))
+        assert connection.recv(1) == b""
+    wait_until(lambda: upperd.stats()["overdue"] == 1, DEADLINE, "it is counted")
+    [record] = upperd.records(f"UPPERD_CHILD_PID={busy['pid']}")
+    assert "was killed: it had not ended at its limit" in record["MESSAGE"]
