@@ -318,6 +318,7 @@ class TCPServer(_UpperServer, socketserver.TCPServer):
         if self.input_ended:
             _ignoring_errors(request.shutdown, socket.SHUT_WR)
             _ignoring_errors(self._discard, request)
+            self.input_ended = False  # the child's next connection begins anew
         super().shutdown_request(request)
 
     def _discard(self, request: Any) -> None:

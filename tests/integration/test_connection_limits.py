@@ -180,6 +180,19 @@ def test_each_connection_of_a_child_has_its_own(folder: Path) -> None:
         assert daemon.board.header["ended_bytes"] == 0
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_next_connection_of_a_child_that_ended_one(folder: Path, kind: str) -> None:
+    """A child that has ended a connection at a limit serves the next one like any other."""
+    port = free_port()
+    options = ("--max-children", "2", "--connections-per-child", "100", "--max-bytes", "3")
+    with running(folder, *_options(port, *options)) as daemon:
+        for _ in range(3):
+            with _Place(daemon, port).connect(kind) as client:
+                client.sendall(b"abcd")
+                assert _end(client) == b"ABC"
+        assert daemon.board.header["ended"] == 0
+
+
 def test_limits_are_changed_by_a_reload(folder: Path) -> None:
     """After a reload new connections have the new limits, those of before keep theirs."""
     config = folder / "upperd.toml"
