@@ -98,12 +98,13 @@ class UpperHandler(BaseRequestHandler):
 
     def _take_within_limits(self, caser: UpperCaser, allowance: Allowance, data: bytes) -> None:
         """Answer what may be taken of it, and take nothing more from the client where that was all."""
-        was_spent = allowance.is_spent
         answer = caser.feed(allowance.take(data))
-        if allowance.is_spent and not was_spent:
+        if allowance.is_spent:
             self._owner.end_input(self.request)
         if answer:
             allowance.send(answer)
+            if allowance.is_spent:  # meanwhile
+                self._owner.end_input(self.request)
 
     def _may_read_on(self, unanswered: int) -> bool:
         """Nothing can be read, and the connection has a time-out."""

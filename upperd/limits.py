@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from upperd.scoreboard import Scoreboard, Slot
 
 _LONGEST_USEC = 2**53
+_LATEST = 0.25
+"""Seconds by which a lifetime may end too late: a time-out of the socket begins anew at every recv() and send()."""
 PIECE = 16384
 """Bytes of an answer that are sent at once: a reader that takes so many within the idle time-out is not idle."""
 
@@ -58,7 +60,8 @@ class Allowance:
         self._request = request
         self._slot = slot
         self._left = limits.max_bytes
-        self._end = monotonic() + limits.max_lifetime
+        self._armed = monotonic()
+        self._end = self._armed + limits.max_lifetime
         # For the parent, if we should not be able to end.
         slot.words[IDLE_LIMIT] = int(limits.idle_timeout * 1e6)
         slot.words[EXPIRES] = int(self._end * 1e6) if limits.max_lifetime else 0
@@ -72,7 +75,8 @@ class Allowance:
         if self._limits.idle_timeout:
             waits.append(self._limits.idle_timeout - self._slot.idle_usec() / 1e6)
         if self._limits.max_lifetime:
-            waits.append(self._end - monotonic())
+            self._armed = monotonic()
+            waits.append(self._end - self._armed)
         if waits:
             set_timeout(self._request, _SO_RCVTIMEO, min(waits))
             set_timeout(self._request, _SO_SNDTIMEO, min(waits))
@@ -88,8 +92,7 @@ class Allowance:
 
     def take(self, data: bytes) -> bytes:
         """What may be taken of what came in."""
-        if self._limits.max_lifetime and not self.is_spent and monotonic() >= self._end:
-            self._spend(LIFETIME)
+        self._look_at_clock()
         if not self._limits.max_bytes:
             return data
         taken = data[: self._left]
@@ -111,6 +114,16 @@ class Allowance:
                 continue
             self._slot.sent(sent)
             rest = rest[sent:]
+            self._look_at_clock()
+
+    def _look_at_clock(self) -> None:
+        """Something moved: the rest of the lifetime is shorter than the time-outs of the socket say."""
+        if self._limits.max_lifetime and not self.is_spent:
+            now = monotonic()
+            if now >= self._end:
+                self._spend(LIFETIME)
+            elif now - self._armed >= _LATEST:
+                self.arm()
 
     def _spend(self, outcome: int) -> None:
         if not self.is_spent:

@@ -139,6 +139,21 @@ def test_quiet_connection_at_the_end_of_its_lifetime(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_lifetime_of_a_connection_that_falls_quiet(folder: Path, kind: str) -> None:
+    """The lifetime ends in time, whenever the client has sent something last."""
+    port = free_port()
+    with running(folder, *_options(port, "--max-lifetime", "2")) as daemon:
+        began = time.monotonic()
+        with _Place(daemon, port).connect(kind) as client:
+            while time.monotonic() < began + 1.7:
+                client.sendall(b"y")
+                assert client.recv(1) == b"Y"
+            assert _end(client) == b""
+            assert time.monotonic() < began + 3.2
+        _counted(daemon, "lifetime")
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_bytes(folder: Path, kind: str) -> None:
     """A connection that sends more than it may is ended; the bytes up to there are answered, and no others."""
     port = free_port()
