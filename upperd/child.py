@@ -31,6 +31,7 @@ from signal import set_wakeup_fd
 
 from upperd.layout import (
     CONNECTIONS,
+    COUNTED,
     DONE,
     FAILED,
     NONE,
@@ -185,6 +186,7 @@ class Child:
                 self._link.poke()
             if not self._is_ours(uid):
                 slot.words[OUTCOME] = PASSED
+                board.set_busy(index)  # who is served by another child counts there
                 self._link.pass_up(request, self._listener)
                 return EX_OK
             if guards and not board.may_serve(index, uid):
@@ -194,7 +196,7 @@ class Child:
                 continue
             slot.connected(uid, gid, pid)
             server.limits = limits_now(board) if guards else None
-            if not self._finish(slot, request, accepted[1]):
+            if not self._finish(index, slot, request, accepted[1]):
                 return EX_SOFTWARE
             left -= 1
             if left <= 0 or self.leaving:
@@ -243,7 +245,7 @@ class Child:
             if self._set_title is not None:
                 self._set_title(SPARE)
 
-    def _finish(self, slot: Slot, request: Any, address: object) -> bool:
+    def _finish(self, index: int, slot: Slot, request: Any, address: object) -> bool:
         """Serve one connection by the hooks of socketserver. False: the handler raised."""
         server = self._server
         self._request = request
@@ -265,7 +267,10 @@ class Child:
         if slot.words[OUTCOME] == NONE:
             slot.words[OUTCOME] = outcome
         self._request = None
-        server.shutdown_request(request)
+        if slot.words[OUTCOME] not in COUNTED:
+            self._board.set_busy(index)  # before the peer sees the end: he may come again at once
+        server.shutdown_request(request)  # may take a while where we have ended the connection
+        self._board.set_busy(index)
         return served
 
     # Signals: they may come between any two instructions, and again and again.

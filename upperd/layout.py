@@ -34,7 +34,7 @@ UNKNOWN_CODE = 2**33
 # State of a slot: the lowest byte of its word in the column.
 FREE = 0
 BUSY = 0xFF
-"""The child serves a connection, or is on its way out."""
+"""The child serves a connection, passes it up, or is on its way out."""
 WAITING = 0x80
 """WAITING + n: the child waits in accept() on listener n."""
 LISTENERS = 0x7F
@@ -46,7 +46,7 @@ AT_REST = SLOTS + 1
 
 
 def cell(state: int, uid: int | None = None) -> int:
-    """A word of the state column: the state, and above it whom a busy child serves: the uid + 1; 0: nobody yet."""
+    """A word of the state column: the state, and above it whom a busy child serves: the uid + 1; 0: nobody."""
     return state if uid is None else state | (UNKNOWN_CODE if uid == UNKNOWN else uid + 1) << 8
 
 

@@ -249,7 +249,7 @@ class Scoreboard:
         self._free.append(index)
 
     def set_busy(self, index: int) -> None:
-        """Count the child of the slot as one that waits no more."""
+        """Count the child of the slot as one that waits no more, and serves nobody."""
         self._states[index] = BUSY
 
     def repair(self, taken: set[int]) -> bool:

@@ -49,6 +49,29 @@ def test_at_the_same_moment(limited: Daemon) -> None:
         wait_until(lambda: not limited.board.busy, "all have ended")
 
 
+@pytest.mark.parametrize("per_child", ["1", "1000"])
+def test_one_after_the_other(folder: Path, per_child: str) -> None:
+    """Who comes again when he has seen the end of his last connection is not refused because of that one."""
+    with running(folder, "--max-children-per-user", "1", "--connections-per-child", per_child) as daemon:
+        assert all(_ask(daemon) for _ in range(200))
+
+
+def test_connection_that_is_passed_up(folder: Path) -> None:
+    """A child that hands a connection on, since it has served another user, does not count for the user any more."""
+    needs_root(folder)
+    options = ("--max-children-per-user", "1", "--connections-per-child", "1000", "--spare-children", "1")
+    with running(folder, *options, "--max-children", "20", "--socket-mode", "0666") as daemon:
+        for _ in range(8):
+            held = [connect_as(daemon, uid)[0] for uid in (ALICE, BOB)]
+            assert all(map(is_served, held))
+            assert serves(daemon, 0)
+            for connection in held:
+                connection.close()
+            wait_until(lambda: not daemon.board.busy, "all have ended")
+        assert daemon.board.header["passed"]
+        assert not daemon.board.header["refused"]
+
+
 def test_limit_is_changed_by_a_reload(folder: Path) -> None:
     """A reload changes the limit for whoever comes after it."""
     needs_root(folder)
