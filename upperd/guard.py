@@ -99,6 +99,12 @@ class Guard:
                 self._kept_out[index] = self._words[_UNTIL + index] = 0
         self._count()
 
+    def let_everybody_in(self) -> None:
+        """Forget all of them."""
+        for index in range(PENALTIES):
+            self._kept_out[index] = self._words[_UNTIL + index] = 0
+        self._count()
+
     def _count(self) -> None:
         self._board["penalised"] = PENALTIES - self._kept_out.tolist().count(0)
         self.stand()

@@ -49,6 +49,6 @@ class Policy:
         board["guarded"] = board["guarded"] & DOOR | (LIMITS if has_limits else 0)  # the door stays shut meanwhile
         self.guard.stand()
         if self._rates is not None:
-            self._rates.highest = settings.max_rate_per_user
+            self._rates.limit(settings.max_rate_per_user)
         if self._overdue is not None:
             self._overdue.is_on = any(rules) or bool(has_limits)

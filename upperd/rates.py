@@ -2,8 +2,8 @@
 
 The model is that of sshd_config(5), PerSourcePenalties. A connection costs its user the time that it would take at the
 highest rate allowed; what was spent comes back as time goes by. Who is more than BURST_SECONDS ahead is kept out until
-the time that was spent is over: so a user may come in a burst, and a worse offence costs more, LONGEST_PENALTY at
-most.
+the time that was spent is over: so a user may come in a burst, and a worse offence costs more, LONGEST_PENALTY or the
+price of one connection at most.
 
 The law: the parent alone counts, from the scoreboard, and looks at it LOOKS_A_SECOND times at most; children read who
 is kept out. So a burst that is shorter than that passes, and is paid for.
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 BURST_SECONDS = 1.0
 LONGEST_PENALTY = 60.0
 """Seconds."""
+_LONGEST_COST = 366 * 86400.0
+"""Seconds: what one connection may cost at most, at a rate of next to nothing."""
 LOOKS_A_SECOND = 20
 MOST_USERS = 4096
 """Users whose time is kept; of more, those are forgotten that are the least ahead."""
@@ -46,12 +48,22 @@ class Rates:
         self._spent: dict[int, float] = {}
         """By uid: when what was spent is over."""
         self._next_look = 0.0
-        self.highest = 0.0
-        """Connections of one user a second; 0: no limit."""
+        self._highest = 0.0
+
+    def limit(self, highest: float) -> None:
+        """Allow so many connections of one user a second from now on; 0: no limit, and nobody owes anything."""
+        if highest and not self._highest:
+            for child in self._children:  # what came before is not counted
+                self._counted[child.pid] = self._board.words(child.index)[CONNECTIONS]
+        elif not highest and self._highest:
+            self._counted.clear()
+            self._spent.clear()
+            self._guard.let_everybody_in()
+        self._highest = highest
 
     def turn(self, now: float) -> float | None:
         """Look at who came, if it is time to; return when to be asked again."""
-        if not self.highest:
+        if not self._highest:
             return None
         if now < self._next_look:
             return self._next_look
@@ -62,7 +74,7 @@ class Rates:
 
     def child_ended(self, end: End, now: float) -> None:
         """A child was reaped: count what was not counted while it lived."""
-        if self.highest:
+        if self._highest:
             self._count(end.pid, end.words, now)
         self._counted.pop(end.pid, None)
 
@@ -77,8 +89,10 @@ class Rates:
         return True
 
     def _spend(self, uid: int, connections: int, now: float) -> None:
-        spent = max(self._spent.get(uid, 0.0), now) + connections / self.highest
-        self._spent[uid] = spent = min(spent, now + LONGEST_PENALTY)
+        cost = 1 / self._highest
+        spent = max(self._spent.get(uid, 0.0), now) + connections * cost
+        # One connection is paid for in full, however low the rate is.
+        self._spent[uid] = spent = min(spent, now + max(LONGEST_PENALTY, min(cost, _LONGEST_COST)))
         if len(self._spent) > MOST_USERS:
             self._forget(now)
         if spent - now > BURST_SECONDS:

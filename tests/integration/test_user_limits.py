@@ -118,6 +118,29 @@ def test_rate_of_a_user(folder: Path, per_child: str) -> None:
     assert header["connections"] == served
 
 
+def test_rate_is_changed_by_a_reload(folder: Path) -> None:
+    """What came before there was a highest rate is not counted, and who was refused comes in when there is none."""
+    config = folder / "upperd.toml"
+    config.write_text("")
+    with running(folder, "--config", str(config), "--connections-per-child", "1000") as daemon:
+        for _ in range(50):
+            assert _ask(daemon)
+
+        def reload(text: str) -> None:
+            config.write_text(text)
+            daemon.signal(signal.SIGHUP)
+            daemon.manager.wait_for("RELOADING=1")
+            daemon.manager.wait_for("READY=1")
+
+        reload("max-rate-per-user = 2")
+        assert not daemon.board.header["penalised"]
+        assert _ask(daemon)
+        wait_until(lambda: not _ask(daemon), "we come too often")
+        reload("")
+        assert not daemon.board.header["penalised"]
+        assert _ask(daemon)
+
+
 def test_rate_is_forgiven(folder: Path) -> None:
     """A user who was refused for his rate is served again by himself, and meanwhile others are."""
     needs_root(folder)
