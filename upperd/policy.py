@@ -6,7 +6,7 @@ The law: what a setting means is here; how it is kept is in guard.py, limits.py,
 from __future__ import annotations
 
 from upperd.guard import Guard
-from upperd.layout import DOOR, LIMITS
+from upperd.layout import LIMITS
 from upperd.overdue import Overdue
 from upperd.rates import Rates
 from upperd.settings import numbers
@@ -46,7 +46,8 @@ class Policy:
         rules = [numbers(words) for words in (settings.deny_user, settings.allow_user, settings.allow_group)]
         self.guard.set_rules(*rules)
         has_limits = settings.idle_timeout or settings.max_lifetime or settings.max_bytes
-        board["guarded"] = board["guarded"] & DOOR | (LIMITS if has_limits else 0)  # the door stays shut meanwhile
+        # In one go: whoever comes at this moment must not find the door open.
+        board["guarded"] = board["guarded"] & ~LIMITS | (LIMITS if has_limits else 0)
         self.guard.stand()
         if self._rates is not None:
             self._rates.limit(settings.max_rate_per_user)
