@@ -10,7 +10,7 @@ from __future__ import annotations
 import signal
 
 from upperd.children import send
-from upperd.layout import ACTIVE, BUSY, COUNTED, EXPIRES, IDLE_LIMIT, OUTCOME, RULES
+from upperd.layout import ACTIVE, BUSY, CLAIMED, COUNTED, EXPIRES, IDLE_LIMIT, OUTCOME, PASSED, RULES
 from upperd.scoreboard import now_usec
 
 TYPE_CHECKING = False
@@ -59,6 +59,9 @@ class Overdue:
         if self._board.state(child.index) != BUSY:
             return False
         words = self._board.words(child.index)
+        # Of one that waited when it was stopped, or hands its connection to us, the words are of the one before.
+        if not words[CLAIMED] or words[OUTCOME] == PASSED:
+            return False
         if words[OUTCOME] in COUNTED or words[RULES] != self._board["rules"]:
             return True
         now, idle, expires = now_usec(), words[IDLE_LIMIT], words[EXPIRES]

@@ -137,8 +137,8 @@ class Slot:
         self.words[OUTCOME] = outcome
 
     def end_at_limit(self, outcome: int) -> None:
-        """The same, where a limit or a rule of ours is the cause (see COUNTED): counted once for a connection."""
-        if self.words[OUTCOME] != outcome:
+        """The same, where a limit or a rule of ours is the cause (see COUNTED), and nothing was before."""
+        if self.words[OUTCOME] == NONE:
             self.words[OUTCOME] = outcome
             field = COUNTED[outcome]
             self.words[field] = self.words[field] + 1 & UNKNOWN
