@@ -109,10 +109,10 @@ class UpperHandler(BaseRequestHandler):
     def _may_read_on(self, unanswered: int) -> bool:
         """Nothing can be read, and the connection has a time-out."""
         allowance = self._allowance
+        if allowance is not None and allowance.is_over():
+            return bool(self._owner.end_input(self.request))
         if allowance is None or self._owner.is_draining:
             return bool(self._owner.input_paused(self.request, unanswered))
-        if allowance.is_over():
-            return bool(self._owner.end_input(self.request))
         allowance.arm()
         return True
 

@@ -234,6 +234,17 @@ def test_drain_goes_before_the_limits(folder: Path) -> None:
     assert "outcome=quiet" in daemon.log
 
 
+def test_limits_hold_in_a_drain(folder: Path) -> None:
+    """A connection that a drain waits for, in the middle of a character, is ended at its limit and answered."""
+    with running(folder, "--idle-timeout", "2") as daemon, daemon.held() as client:
+        client.sendall(b"\xc3")
+        wait_until(lambda: daemon.board.header["bytes_in"] == 5, "it is read")
+        daemon.signal(signal.SIGTERM)
+        assert _end(client) == b"\xc3"
+        assert daemon.wait() == 0
+    assert "outcome=idle" in daemon.log
+
+
 @pytest.mark.parametrize("option", ["--idle-timeout", "--max-lifetime"])
 def test_child_that_is_stopped(folder: Path, option: str) -> None:
     """A child that cannot end its connection, since it is stopped, is killed by the parent, counted and logged."""
