@@ -180,6 +180,7 @@ class Daemon:
         self._set_idle_exit()
         for server in parent.servers:
             server.connections_per_child = settings.connections_per_child
+        self._reporter.flush()  # who was refused by the old rules; by the new ones perhaps nobody is
         policy.follow(settings)  # before the children are retired: who is busy looks at the rules then
         parent.limit(settings.max_children, settings.spare_children)
         parent.retire()

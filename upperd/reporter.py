@@ -83,7 +83,10 @@ class Reporter(Observer):
 
     def _refused_more(self) -> bool:
         """Whether somebody was refused since the last entry about that."""
-        return self._board.guards() != 0 and total(self._board, "refused") != self._refused["refused"]
+        return self._board.guards() != 0 and self._count_refused() > 0
+
+    def _count_refused(self) -> int:
+        return total(self._board, "refused") - self._refused["refused"]
 
     def _write_refused(self) -> None:
         before = self._refused
@@ -180,9 +183,11 @@ class Reporter(Observer):
         self._log.write(log.INFO, "ends", text, **summed)
 
     def flush(self) -> None:
-        """Write what is still summed."""
+        """Write what is still summed: ends of children, and refusals."""
         if self._unrecorded is not None:
             self._write_sum()
+        if self._count_refused() > 0:
+            self._write_refused()
 
     def _write_record(self, level: int, end: End) -> None:
         self._log.write(level, "end", _sentence(end), **_fields(end))

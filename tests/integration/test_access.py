@@ -128,6 +128,20 @@ def test_refusals_are_logged(guarded: Callable[[str], Daemon]) -> None:
     wait_until(lambda: "60 refused" in daemon.manager.wait_for("STATUS="), "the status says so")
 
 
+@pytest.mark.parametrize("by", ["reload", "end"])
+def test_last_refusals_are_logged(guarded: Callable[[str], Daemon], config: Path, by: str) -> None:
+    """Who was refused just before the end, or before a reload that opens the door, is in the log."""
+    daemon = guarded(f"deny-user = [{ALICE}]")
+    assert not serves(daemon, ALICE)
+    wait_until(lambda: "deny: refused 1 " in daemon.log, "it is logged; the next entry is a second away")
+    assert not serves(daemon, ALICE)
+    if by == "reload":
+        _reload(daemon, config, "")
+    else:
+        daemon.stop()
+    assert daemon.log.count("deny: refused 1 ") == 2
+
+
 def test_refused_users_do_not_use_children_up(guarded: Callable[[str], Daemon]) -> None:
     """A child that has refused somebody serves whoever comes next: refusing takes no fork."""
     daemon = guarded(f"deny-user = [{ALICE}]")
