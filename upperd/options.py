@@ -142,18 +142,21 @@ def flag(name: str) -> str:
 def _check(name: str, value: Any, kind: type, metadata: dict[str, Any]) -> None:
     if kind is tuple and isinstance(value, tuple):
         for item in value:
-            _check(name, item, str, {})
+            if not isinstance(item, str):
+                what = f"a name, or a number from 0 to {accounts.HIGHEST}"
+                raise OptionError(f"{flag(name)} is {_shown(item)}: it must be {what}")
             if not item:
                 raise OptionError(f"{flag(name)} has an empty name in it")
+            _check(name, item, str, {})
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise OptionError(f"{flag(name)} is {_shown(value)}: it must be {_KINDS[kind]}")
     choices = metadata.get("choices")
     if choices and value not in choices:
         raise OptionError(f"{flag(name)} is {_shown(value)}: it must be one of {', '.join(choices)}")
     if isinstance(value, (int, float)) and "low" in metadata:
-        low, high = metadata["low"], metadata["high"]
+        low, high, form = metadata["low"], metadata["high"], "d" if kind is int else ".10g"
         if not low <= value <= high:
-            raise OptionError(f"{flag(name)} is {_shown(value)}: it must be from {low:.10g} to {high:.10g}")
+            raise OptionError(f"{flag(name)} is {_shown(value)}: it must be from {low:{form}} to {high:{form}}")
     if isinstance(value, str) and ("\0" in value or "\n" in value):
         raise OptionError(f"{flag(name)} is {_shown(value)}: it must be text of one line")
 
@@ -245,8 +248,11 @@ def read_config(path: str) -> dict[str, Any]:
         values[names[key]] = _convert(names[key], value)
     for option in fields(Options):
         if option.name in values:
+            value = values[option.name]
             try:
-                _check(option.name, values[option.name], type(option.default), dict(option.metadata))
+                _check(option.name, value, type(option.default), dict(option.metadata))
+                if type(option.default) is not bool:  # what one option demands of another may be met by a flag
+                    Options(**{option.name: value})
             except OptionError as error:
                 raise ConfigError(f"{path}: {error}") from None
     return values

@@ -254,6 +254,26 @@ def test_check_config(config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert str(config) in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("deny-user = ['no-such-user']", "deny-user: no user 'no-such-user' on this host"),
+        ("deny-user = [-1]", "deny-user is -1: it must be a name, or a number from 0 to 4294967294"),
+        (f"allow-group = {[*range(2000)]}", "allow-group has 2000 names: at most 1024"),
+        ("socket-mode = '0999'", "socket-mode is '0999': it must be octal"),
+        ("tcp = 'nowhere'", "tcp is 'nowhere': it must be HOST:PORT"),
+        ("max-bytes = -1", "max-bytes is -1: it must be from 0 to 9223372036854775807"),
+    ],
+)
+def test_value_in_the_file_that_means_nothing(
+    config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], line: str, says: str
+) -> None:
+    """A value in the file that is wrong by itself is the file's error: 78, and the file is named first."""
+    config.write_text(f"{line}\n")
+    assert check(monkeypatch, "--config", str(config)) == 78
+    assert f"{config}: {says}" in capsys.readouterr().err
+
+
 def test_file_and_flags_together(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What options demand of each other is asked of flags and file together, not of the file alone."""
     config.write_text("no-socket = true\n")
