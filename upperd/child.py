@@ -31,9 +31,9 @@ from signal import set_wakeup_fd
 
 from upperd.layout import (
     CONNECTIONS,
-    COUNTED,
     DONE,
     FAILED,
+    IDLE,
     NONE,
     OUTCOME,
     PASSED,
@@ -267,10 +267,12 @@ class Child:
         if slot.words[OUTCOME] == NONE:
             slot.words[OUTCOME] = outcome
         self._request = None
-        if slot.words[OUTCOME] not in COUNTED:
+        if slot.words[OUTCOME] < IDLE:
             self._board.set_busy(index)  # before the peer sees the end: he may come again at once
-        server.shutdown_request(request)  # may take a while where we have ended the connection
-        self._board.set_busy(index)
+            server.shutdown_request(request)
+        else:
+            server.shutdown_request(request)  # may take a while: we have ended it, and he counts meanwhile
+            self._board.set_busy(index)
         return served
 
     # Signals: they may come between any two instructions, and again and again.
