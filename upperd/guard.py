@@ -56,7 +56,7 @@ class Guard:
         self._words = memoryview(mmap.mmap(-1, _SIZE)).cast("Q")
         self._kept_out = self._words[_KEPT_OUT:_UNTIL]
         self._version = 0
-        self._rules: tuple[Collection[int], ...] = ((), (), ())
+        self._rules: tuple[Collection[int], ...] = ([], [], [])
 
     # The parent's side
 
