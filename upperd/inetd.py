@@ -25,7 +25,7 @@ from upperd import layout, log, scoreboard
 from upperd.child import CUT, DRAIN
 from upperd.drain import Drain
 from upperd.handler import UpperHandler
-from upperd.limits import limits_now
+from upperd.limits import arm_again, limits_now
 from upperd.log import Log
 from upperd.notify import ManagerError, Notifier
 from upperd.observer import End
@@ -234,7 +234,10 @@ class _Service:
                 self._drain = Drain(now, self._drain_timeout)
             else:
                 self._drain.hasten(now)
-        if self._drain is None or not self._is_serving:
+        if not self._is_serving or self._server.slot is None:
+            return
+        if self._drain is None:
+            arm_again(self._connection, self._server.slot)
             return
         due = self._drain.signal_due(now)
         wait = max(0.001, self._drain.next_deadline() - now)

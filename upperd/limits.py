@@ -13,7 +13,8 @@ from _socket import SO_SNDTIMEO as _SO_SNDTIMEO
 from _socket import SOL_SOCKET as _SOL_SOCKET
 from time import monotonic
 
-from upperd.layout import BYTES, EXPIRES, IDLE, IDLE_LIMIT, LIFETIME, LIMITS
+from upperd.layout import ACTIVE, BYTES, EXPIRES, IDLE, IDLE_LIMIT, LIFETIME, LIMITS
+from upperd.scoreboard import now_usec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -129,6 +130,19 @@ class Allowance:
         if not self.is_spent:
             self.is_spent = True
             self._slot.end_at_limit(outcome)
+
+
+def arm_again(request: Any, slot: Slot) -> None:
+    """For a signal handler: a recv() or send() that it has interrupted is begun again with what is left of its time."""
+    words, now = slot.words, now_usec()
+    waits = []
+    if words[IDLE_LIMIT]:
+        waits.append(words[IDLE_LIMIT] - (now - words[ACTIVE]))
+    if words[EXPIRES]:
+        waits.append(words[EXPIRES] - now)
+    if waits:
+        set_timeout(request, _SO_RCVTIMEO, min(waits) / 1e6)
+        set_timeout(request, _SO_SNDTIMEO, min(waits) / 1e6)
 
 
 def set_timeout(request: Any, option: int, seconds: float) -> None:

@@ -353,6 +353,8 @@ def _connect(family: str, address: Any) -> socket.socket | None:
         (("--max-bytes", "3"), b"abcdef", b"ABC", "bytes"),
         (("--idle-timeout", "0.5"), b"a\xc3", b"A\xc3", "idle"),
         (("--max-lifetime", "0.5"), b"a\xc3", b"A\xc3", "lifetime"),
+        (("--idle-timeout", "1.5"), b"a\xc3", b"A\xc3", "idle"),  # longer than the pulse
+        (("--max-lifetime", "1.5"), b"a\xc3", b"A\xc3", "lifetime"),
     ],
 )
 def test_rules_and_limits(option: tuple[str, str], sent: bytes, answer: bytes, outcome: str) -> None:
