@@ -8,6 +8,7 @@ at a limit; `input_paused`, which is asked when nothing can be read, and `input_
 
 from __future__ import annotations
 
+from errno import EHOSTUNREACH, ENETUNREACH, ETIMEDOUT
 from socketserver import BaseRequestHandler
 
 from upperd.layout import RESET
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 FIRST_READ = 448
 """Bytes: what Python's allocator of small objects still holds. A short message touches no page of malloc's."""
+_GONE = (ETIMEDOUT, EHOSTUNREACH, ENETUNREACH)
+"""What TCP says of a peer that answers no more (tcp(7), "Error handling"; ip(7))."""
 LARGE_READ = 65536
 """Bytes, from the first read that was filled: measured best for bulk."""
 
@@ -63,10 +66,14 @@ class UpperHandler(BaseRequestHandler):
         self._allowance = None if limits is None else Allowance(limits, self.request, self.slot)
 
     def handle(self) -> None:
-        """Serve the connection to its end. A peer that goes away is no error."""
+        """Serve the connection to its end. A peer that goes away is no error, nor is one that cannot be reached."""
         try:
             self._stream(UpperCaser())
         except ConnectionError:
+            self.slot.end(RESET)
+        except OSError as error:
+            if error.errno not in _GONE:
+                raise
             self.slot.end(RESET)
         except SpentError:
             pass  # what could not be sent is for nobody
