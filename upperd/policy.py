@@ -5,6 +5,8 @@ The law: what a setting means is here; how it is kept is in guard.py, limits.py,
 
 from __future__ import annotations
 
+import math
+
 from upperd.guard import Guard
 from upperd.layout import LIMITS
 from upperd.overdue import Overdue
@@ -42,7 +44,8 @@ class Policy:
         for name in ("max_children", "max_children_per_user", "spare_children", "connections_per_child", "max_bytes"):
             board[name] = getattr(settings, name)
         for name in ("drain_timeout", "idle_timeout", "max_lifetime"):
-            board[f"{name}_usec"] = int(getattr(settings, name) * 1e6)
+            # Upwards: 0 would mean that there is none.
+            board[f"{name}_usec"] = math.ceil(getattr(settings, name) * 1e6)
         rules = [numbers(words) for words in (settings.deny_user, settings.allow_user, settings.allow_group)]
         self.guard.set_rules(*rules)
         has_limits = settings.idle_timeout or settings.max_lifetime or settings.max_bytes

@@ -31,3 +31,12 @@ def test_door_is_never_open_for_a_moment() -> None:
         settings.deny_user = users
         policy.follow(settings)
     assert set(board.seen) == {DOOR | LIMITS}
+
+
+def test_shortest_time() -> None:
+    """A limit that is shorter than the clock can tell is a limit, not none."""
+    board = Scoreboard(slots=1)
+    settings = Settings()
+    settings.idle_timeout = settings.max_lifetime = 1e-9
+    Policy(board).follow(settings)
+    assert (board["idle_timeout_usec"], board["max_lifetime_usec"]) == (1, 1)
