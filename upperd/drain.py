@@ -46,6 +46,11 @@ class Drain:
         """Whether the deadline is over."""
         return self._stage != DRAIN
 
+    @property
+    def is_killing(self) -> bool:
+        """Whether nobody has time left."""
+        return self._stage == signal.SIGKILL
+
     def hasten(self, now: float) -> None:
         """The deadline is now."""
         self._deadline = min(self._deadline, now)

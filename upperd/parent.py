@@ -173,8 +173,10 @@ class Parent:
         while (self.children or self._passing.take()) and not (until and until()):
             if self._throttle.is_over(monotonic()):
                 self._look_after()
-                if not drain.is_cutting:
+                if not drain.is_killing:
                     self._serve_passed()
+            if drain.is_killing:
+                self.board.add("cut", self._passing.drop())
             self._send_due(drain)
             self.turn()
 

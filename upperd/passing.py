@@ -46,3 +46,11 @@ class Passing:
             self.waiting = None
             self._link.restore_reserve()
             self._epoll.modify(self._link.passing_descriptor(), select.EPOLLIN)
+
+    def drop(self) -> int:
+        """Nobody will serve those that are left: close them. Returns how many they were."""
+        count = 0
+        while self.take():
+            self.close()
+            count += 1
+        return count
