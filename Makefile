@@ -6,7 +6,7 @@ DESTDIR ?=
 # Extras of the package to install, too: EXTRAS=titles
 EXTRAS  ?=
 TEXT    ?= hello, straße
-# How long each target of `make fuzz` runs.
+# How long each target of `make fuzz` runs, and `make soak`.
 SECONDS ?= 60
 VENV    := .venv
 STAMP   := $(VENV)/.installed
@@ -14,7 +14,7 @@ comma   := ,
 # In CI no test may be skipped, so the fuzzer is installed from the beginning.
 DEV     ?= $(if $(CI),dev$(comma)fuzz,dev)
 
-.PHONY: all run test check lint faults fuzz install uninstall clean
+.PHONY: all run test check lint faults fuzz soak install uninstall clean
 
 all: $(STAMP)
 
@@ -41,6 +41,10 @@ lint: $(STAMP)
 
 faults: $(STAMP)
 	@$(VENV)/bin/python bench/faults.py
+
+# More to choose from, as the seed: ARGS='--seed 7'.
+soak: $(STAMP)
+	@PYTHONPATH=bench $(VENV)/bin/python -m soak --seconds $(SECONDS) $(ARGS)
 
 $(VENV)/.fuzzer: $(STAMP)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[fuzz]'

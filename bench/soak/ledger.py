@@ -1,0 +1,186 @@
+"""The ledger: what the clients have seen against what the daemons say of themselves. Everything must add up.
+
+An equation holds exactly wherever there is one. Where somebody was killed in the moment between accept() and counting,
+nobody can know, and the line `unknown at a kill` says how many they are, and how many they may be at most.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from soak.account import Account
+from soak.exchange import CLOSED, CUT, ENDED, ENDED_BY_DAEMON, HUNG, LEFT, NOTHING, OUTCOMES, SHORT, TORN, WHOLE
+
+LIMITS = ("ended_idle", "ended_lifetime", "ended_bytes", "ended_access")
+REASONS = ("refused_access", "refused_user", "refused_rate")
+
+
+@dataclass
+class Ledger:
+    """Both sides, and what is wrong."""
+
+    sights: dict[str, dict[str, Any]]
+    """By role: what its clients have seen (crowd.Sight)."""
+    account: Account
+    queued: int
+    """Connections that nobody has taken, at the end."""
+    killed: set[int]
+    """The pids of children that the soak has killed."""
+    is_root: bool
+    """Whether the roles are different users."""
+    problems: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.outcomes: Counter[str] = Counter()
+        for sight in self.sights.values():
+            self.outcomes.update(sight.get("outcomes", {}))
+        self.offered = self._sum("offered")
+        columns = self.account.columns
+        self.unknown = self.offered - self.queued - columns["connections"] - columns["refused"]
+        self.ended_by_daemon = sum(self.outcomes[outcome] for outcome in ENDED_BY_DAEMON)
+        limits, ends = sum(columns[name] for name in LIMITS), columns["crashed"] + columns["overdue"]
+        self.causes_of_cuts = limits + ends + self.account.interrupted + self.account.unknown
+        self.causes = columns["refused"] + self.causes_of_cuts
+        # What a client has sent before its end of file is answered, whatever a drain or a rule does.
+        self.causes_of_torn = ends + columns["killed"] + self.account.left + self.account.unknown
+        self.causes_of_short = limits - columns["ended_access"] + self.causes_of_torn
+        self._check()
+
+    def _sum(self, name: str) -> int:
+        return sum(int(sight.get(name, 0)) for sight in self.sights.values())
+
+    def _require(self, holds: bool, text: str) -> None:
+        if not holds:
+            self.problems.append(text)
+
+    # What must hold
+
+    def _check(self) -> None:
+        self._check_connections()
+        self._check_reasons()
+        self._check_ends()
+        for role, sight in self.sights.items():
+            self.problems += [f"{role}: {failure}" for failure in sight.get("failures", ())]
+        self.problems += self.account.failures
+        wrong = self._sum("wrong")
+        self._require(not wrong, f"{wrong} wrong answers")
+        self._require(not self.outcomes[HUNG], f"{self.outcomes[HUNG]} clients hung")
+
+    def _check_connections(self) -> None:
+        columns, most = self.account.columns, self.account.unknown
+        over = sum(self.outcomes.values()) + self._sum("wrong")
+        self._require(over == self.offered, f"{self.offered} connections were offered, {over} have an outcome")
+        served = columns["connections"] + columns["refused"]
+        self._require(
+            0 <= self.unknown <= most,
+            f"{self.offered} connections were offered, {self.queued} are queued, {served} counted by the daemons: "
+            f"{self.unknown} unaccounted for, where 0 to {most} may be",
+        )
+        sent, bytes_in = self._sum("sent"), columns["bytes_in"]
+        self._require(bytes_in <= sent, f"{bytes_in} bytes came in, only {sent} were sent")
+        for name, orderly in self.account.orderly.items():
+            recorded = self.account.records[name]
+            self._require(orderly == recorded, f"{recorded} {name} in the logs of orderly daemons, {orderly} counted")
+        self._require(columns["records_lost"] == 0, f"{columns['records_lost']} log entries lost")
+        self._require(columns["fork_failures"] == 0, f"{columns['fork_failures']} forks failed")
+
+    def _check_reasons(self) -> None:
+        columns = self.account.columns
+        by_reason = sum(columns[name] for name in REASONS)
+        # A child counts the sum first and the reason then; it may be killed between them.
+        lost = columns["refused"] - by_reason
+        self._require(0 <= lost <= self.account.unknown, f"{columns['refused']} refused, {by_reason} by a reason")
+        unanswered = self.outcomes[CLOSED] + self.outcomes[LEFT] + self.outcomes[NOTHING]
+        self._require(columns["refused"] <= unanswered, f"{columns['refused']} refused, {unanswered} had no answer")
+        if not self.is_root:
+            return
+        denied = self.sights.get("denied", {}).get("outcomes", {})
+        answered = {outcome: denied[outcome] for outcome in (WHOLE, ENDED, TORN, SHORT, CUT) if denied.get(outcome)}
+        self._require(not answered, f"a denied user had answers: {answered}")
+        others = sum(int(self.sights.get(role, {}).get("offered", 0)) for role in ("denied", "doubtful"))
+        refused = columns["refused_access"]
+        self._require(
+            sum(denied.values()) - self.account.unknown <= refused <= others,
+            f"{refused} refused by their user, {sum(denied.values())} to {others} offered by those users",
+        )
+
+    def _check_ends(self) -> None:
+        columns = self.account.columns
+        self._require(
+            self.ended_by_daemon <= self.causes,
+            f"{self.ended_by_daemon} connections were ended by the daemon, with {self.causes} causes at most",
+        )
+        outcomes = self.outcomes
+        cuts = sum(outcomes[outcome] for outcome in (ENDED, TORN, SHORT, CUT))
+        self._require(
+            cuts <= self.causes_of_cuts, f"{cuts} connections were ended after an answer, {self.causes_of_cuts} may be"
+        )
+        torn, short = outcomes[TORN], outcomes[TORN] + outcomes[SHORT]
+        self._require(
+            torn <= self.causes_of_torn, f"{torn} small answers were short, {self.causes_of_torn} children were killed"
+        )
+        self._require(
+            short <= self.causes_of_short,
+            f"{short} answers were short after an end of file, {self.causes_of_short} may be",
+        )
+        ours = self.account.abnormal
+        strangers = sorted({*ours} - self.killed)
+        self._require(not strangers, f"children ended abnormally that nobody has killed: {strangers}")
+        self._require(len(ours) == columns["crashed"], f"{len(ours)} abnormal ends in the log, "
+                                                       f"{columns['crashed']} counted as crashed")
+        # The slot of a child that was about to be forked is taken before it is.
+        living = columns["forked"] - columns["ended"]
+        self._require(
+            living <= self.account.left <= living + self.account.unknown,
+            f"{columns['forked']} forked, {columns['ended']} reaped, {self.account.left} left by killed parents",
+        )
+        polite = self.sights.get("polite", {}).get("outcomes", {})
+        hurt = sum(polite.get(outcome, 0) for outcome in (*ENDED_BY_DAEMON, HUNG))
+        most = columns["crashed"] + columns["overdue"] + self.account.interrupted + self.account.unknown
+        if self.is_root:
+            most += sum(columns[name] for name in (*REASONS[1:], *LIMITS[:3]))
+        self._require(not self.is_root or hurt <= most, f"{hurt} polite clients had no whole answer, {most} may be")
+
+    # To be read
+
+    def text(self) -> str:
+        """The ledger."""
+        columns, outcomes = self.account.columns, self.outcomes
+        refused = ", ".join(f"{columns[name]} {name.removeprefix('refused_')}" for name in REASONS)
+        cuts = sum(outcomes[outcome] for outcome in (ENDED, TORN, SHORT, CUT))
+        short = outcomes[TORN] + outcomes[SHORT]
+        ended = ", ".join(f"{columns[name]} {name.removeprefix('ended_')}" for name in LIMITS)
+        lines = ["clients", _row("offered", self.offered)]
+        lines += [_row(f"  {outcome}", outcomes[outcome]) for outcome in OUTCOMES]
+        lines += [_row("  with a wrong byte", self._sum("wrong"))]
+        lines += [_row("not offered: queue full", self._sum("queue_full"))]
+        lines += ["daemons", _row("connections", columns["connections"]), _row("refused", columns["refused"], refused)]
+        lines += [
+            _row("queued at the end", self.queued),
+            _row("unknown at a kill", self.unknown, f"0 to {self.account.unknown} may be"),
+            _row("sum: offered", columns["connections"] + columns["refused"] + self.queued + self.unknown),
+            "ends", _row("seen by clients", self.ended_by_daemon, f"causes: {self.causes} at most"),
+            _row("  after an answer", cuts, f"causes: {self.causes_of_cuts} at most"),
+            _row("  short after an end of file", short, f"causes: {self.causes_of_short} at most"),
+            _row("  and small", outcomes[TORN], f"causes: {self.causes_of_torn} at most"),
+            _row("at a limit", sum(columns[name] for name in LIMITS), ended),
+            _row("children crashed", columns["crashed"], "all killed by the soak"),
+            _row("killed as overdue", columns["overdue"]),
+            _row("cut at the drain deadline", columns["cut"]),
+            _row("killed after it", columns["killed"]),
+            _row("left by a killed parent", self.account.left),
+            _row("passed up", columns["passed"]),
+        ]
+        lines += ["children", _row("forked", columns["forked"]), _row("reaped", columns["ended"])]
+        lines += ["bytes", _row("sent by clients", self._sum("sent")), _row("read by daemons", columns["bytes_in"])]
+        lines += [_row("answered by daemons", columns["bytes_out"]), _row("verified", self._sum("received"))]
+        lines += ["logs and scoreboards of daemons that ended in order"]
+        for name, orderly in self.account.orderly.items():
+            lines.append(_row(name, self.account.records[name], f"{orderly} counted"))
+        return "\n".join(lines)
+
+
+def _row(name: str, count: int, more: str = "") -> str:
+    return f"  {name:32}{count:>14}" + (f"   ({more})" if more else "")

@@ -1,0 +1,174 @@
+"""A service manager of our own: it holds the listener, and starts the daemon again whenever it has ended.
+
+As systemd does with a socket unit and KillMode=mixed: what a daemon leaves behind is killed before the next one starts.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from soak import process
+from soak.account import Account
+from soak.settings import Settings
+
+DEADLINE = 30.0
+"""Seconds for a start, a reload, a drain, or whatever else does not depend on a client."""
+ORPHAN_SECONDS = 5.0
+"""How long the children of a killed parent have to end."""
+BACKLOG = 256
+_PASS = 'exec 3<&0 0</dev/null; export LISTEN_FDS=1 LISTEN_PID=$$; exec "$@"'
+"""The listener becomes descriptor 3, and LISTEN_PID is set before exec (sd_listen_fds(3))."""
+
+
+class SoakError(Exception):
+    """The soak cannot go on. The text says why."""
+
+
+class Service:
+    """The daemon that runs, and those that ran."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = folder / "socket"
+        self.config = folder / "upperd.toml"
+        self.scoreboard = folder / "scoreboard"
+        self.account = Account()
+        self.clients: set[int] = set()
+        """Processes of ours that are no daemon."""
+        self.may_pass = False
+        """Whether a child of this daemon may have served more than one connection."""
+        self._started = 0
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(self.path))
+        os.chmod(self.path, 0o666)
+        self.listener.listen(BACKLOG)
+        self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._notify.bind(str(folder / "notify"))
+        self.settings = Settings()
+        self._daemon: subprocess.Popen[bytes]
+
+    @property
+    def pid(self) -> int:
+        """Of the daemon."""
+        return self._daemon.pid
+
+    @property
+    def log(self) -> Path:
+        """Of the daemon that runs."""
+        return self.folder / f"log-{self._started}"
+
+    def write_settings(self, settings: Settings) -> None:
+        """What the next start or reload takes."""
+        self.settings = settings
+        self.config.write_text(settings.toml())
+
+    def start(self) -> None:
+        """Start a daemon, and wait until it is ready."""
+        self._started += 1
+        self.may_pass = self.settings.connections_per_child > 1
+        self.listen_to_notifications()
+        upperd = Path(sys.executable).with_name("upperd")
+        command = ["sh", "-c", _PASS, "upperd", str(upperd), "--config", str(self.config)]
+        command += ["--scoreboard", str(self.scoreboard)]
+        environ = {**os.environ, "NOTIFY_SOCKET": str(self.folder / "notify")}
+        with self.log.open("wb") as log:
+            self._daemon = subprocess.Popen(command, stdin=self.listener.fileno(), stderr=log, env=environ)
+        self.wait_for("READY=1")
+
+    def listen_to_notifications(self) -> list[str]:
+        """The assignments that have come."""
+        lines: list[str] = []
+        try:
+            while True:
+                lines += self._notify.recv(65536).decode("utf-8").split("\n")
+        except BlockingIOError:
+            return lines
+
+    def wait_for(self, assignment: str) -> None:
+        """Wait until the daemon says this."""
+        end = time.monotonic() + DEADLINE
+        while assignment not in self.listen_to_notifications():
+            if self._daemon.poll() is not None:
+                raise SoakError(f"the daemon has ended by itself ({self._daemon.returncode}), see {self.log}")
+            if time.monotonic() > end:
+                raise SoakError(f"no {assignment} within {DEADLINE:g} s, see {self.log}")
+            select.select([self._notify], [], [], 0.2)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the parent."""
+        self._daemon.send_signal(number)
+
+    def has_ended(self) -> bool:
+        """Whether the daemon has ended, however it did."""
+        return self._daemon.poll() is not None
+
+    def wait_for_end(self, seconds: float) -> None:
+        """Wait until it has ended, and account for it. The next one is to be started at once."""
+        try:
+            status = self._daemon.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.signal(signal.SIGABRT)
+            raise SoakError(f"the daemon does not end within {seconds:g} s, see {self.log}") from None
+        self._end_orphans()
+        if status not in (0, -signal.SIGKILL):
+            raise SoakError(f"the daemon has ended with status {status}, see {self.log}")
+        was_killed = status != 0
+        self.account.add(self.scoreboard, self.log, was_killed=was_killed, may_pass=self.may_pass)
+        self.log.unlink()
+
+    def _end_orphans(self) -> None:
+        """Wait until the children of a killed parent have ended; those that were stopped cannot, and are killed."""
+        end = time.monotonic() + ORPHAN_SECONDS
+        while orphans := self.others():
+            for pid in orphans:
+                if process.state(pid) == "Z":
+                    os.waitpid(pid, 0)
+                elif process.state(pid) == "T" or time.monotonic() > end:
+                    if process.state(pid) != "T":
+                        self.account.failures.append(f"child {pid} has outlived its parent, see {self.log}")
+                    process.send_to_child(os.getpid(), pid, signal.SIGKILL)
+            process.pause(0.005)
+
+    def others(self) -> list[int]:
+        """Processes that are ours, and neither the daemon nor clients."""
+        known = {*self.clients, self.pid if self._daemon.returncode is None else 0}
+        return [pid for pid in process.children(os.getpid()) if pid not in known]
+
+    def queued(self) -> int:
+        """When all is over: how many connections nobody has taken."""
+        self.listener.setblocking(False)
+        count = 0
+        try:
+            while True:
+                self.listener.accept()[0].close()
+                count += 1
+        except BlockingIOError:
+            return count
+
+    def close(self) -> None:
+        """End what is left, by force."""
+        if hasattr(self, "_daemon"):
+            if self._daemon.poll() is None:
+                self._daemon.kill()
+                self._daemon.wait()
+            self._end_orphans()
+        self.listener.close()
+        self._notify.close()
+
+
+def wait_until(predicate: Callable[[], object], seconds: float = DEADLINE) -> bool:
+    """Whether it becomes true within this time."""
+    end = time.monotonic() + seconds
+    while not predicate():
+        if time.monotonic() > end:
+            return False
+        process.pause(0.02)
+    return True
