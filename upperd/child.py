@@ -4,14 +4,7 @@ The law of this file: it runs in the child alone, and everything it needs was ma
 because what a child touches first is a page to copy (hence names imported one by one, and plain numbers). A child has
 no handler of its parent's, no descriptor of its parent's, and never returns.
 
-Signals, as a child takes them:
-
-    SIGTERM  drain: accept no more; a connection that is being served goes on as the server's `quiesce_request` says
-    SIGUSR1  cut: the drain deadline is over; the server's `cut_request` ends the connection
-    SIGUSR2  retire: accept no more; the connection that is being served goes on to its own end, if its peer may still
-             come in
-    SIGIO    the parent is gone: end (the default action; see link.py)
-    SIGINT, SIGHUP  ignored: what a terminal sends to all is for the parent to act on
+Its signals are those of signals.py.
 
 Stopping in accept() without losing a connection: the handler puts /dev/null in the place of the listener.
 An accept() that was waiting is begun again by Python (PEP 475) and fails with ENOTSOCK; one that had its connection
@@ -23,11 +16,8 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import sys
-from functools import partial
 from os import closerange, getpid
-from signal import set_wakeup_fd
 
 from upperd.layout import (
     CONNECTIONS,
@@ -45,6 +35,7 @@ from upperd.layout import (
 )
 from upperd.limits import limits_now
 from upperd.scoreboard import Scoreboard, Slot
+from upperd.signals import CUT, DRAIN, RETIRE
 from upperd.titles import SPARE, serving
 
 TYPE_CHECKING = False
@@ -55,6 +46,7 @@ if TYPE_CHECKING:
 
     from upperd.limits import Limits
     from upperd.link import Link
+    from upperd.signals import Signals
 
     class Server(Protocol):
         """What a child needs of its server: the hooks of socketserver, and those of PreforkingMixIn."""
@@ -83,13 +75,6 @@ EX_SOFTWARE = 70
 """The handler raised, or the child itself is broken."""
 EX_OSERR = 71
 """accept() failed; a wait may cure it (descriptors or memory ran out), so the parent throttles."""
-
-DRAIN = signal.SIGTERM
-CUT = signal.SIGUSR1
-RETIRE = signal.SIGUSR2
-_HANDLED = (DRAIN, CUT, RETIRE, signal.SIGINT, signal.SIGHUP)
-_DEFAULT = (signal.SIGCHLD, signal.SIGIO)
-"""Where the first is ignored nobody can be reaped (wait(2)); the second is to end a child (link.py)."""
 
 # accept(2), "Error handling": pending network errors of the connection, to be treated like EAGAIN.
 _TRY_AGAIN = frozenset(
@@ -297,82 +282,6 @@ class Child:
         if not self.leaving:
             self.leaving = True
             os.dup2(self._link.null, self._server.socket.fileno(), inheritable=False)
-
-
-class Signals:
-    """The signals of a process around its forks, so that a child never runs a handler of its parent's.
-
-    They are blocked in the thread that forks; the child installs its own handlers before it lets them through.
-    """
-
-    def __init__(self) -> None:
-        self._mask: set[int | signal.Signals] = set()
-
-    def __enter__(self) -> Signals:
-        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
-
-    def settle(self, child: Child) -> None:
-        """In the child: its handlers stand, signals may come."""
-        set_wakeup_fd(-1)
-        for number in _HANDLED:
-            signal.signal(number, child.on_signal)
-        for number in _DEFAULT:
-            signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
-
-
-class SharedSignals(Signals):
-    """The same for a program whose only handler is this one, installed once: each process has it do something else.
-
-    So there is nothing to block, and a child has nothing to install, which saves it some sixty page faults. In the
-    parent it only leaves a note, and is a function of C: one of Python is interrupted by the next signal before its
-    first line, so signals that come fast enough would pile up until the stack is full.
-    """
-
-    def __init__(self) -> None:
-        """Install the handler. Main thread only."""
-        super().__init__()
-        self._came: dict[int, object] = {}
-        self._leave_note: tuple[object, ...] = (self._came.__setitem__, (), {}, None)
-        self._handler: Any = partial(self._came.__setitem__)
-        for number in _HANDLED:
-            signal.signal(number, self._handler)
-        # Whoever started us may have left them otherwise (exec(2) hands down what is ignored or blocked).
-        for number in _DEFAULT:
-            signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
-
-    def take(self) -> list[int]:
-        """In the parent: the signals that came since the last call, each once."""
-        numbers = [*self._came]
-        for number in numbers:
-            del self._came[number]
-        return numbers
-
-    @staticmethod
-    def block() -> None:
-        """The end has come: the interpreter takes the handler away, and what came then would be its cause of death."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
-
-    def forget_child(self) -> None:
-        """After a rehearsal in the parent: there is no child. (A real one would have it to free: twenty pages.)"""
-        self._handler.__setstate__(self._leave_note)
-
-    def __enter__(self) -> SharedSignals:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
-
-    def settle(self, child: Child) -> None:
-        """In the child: say whose signals they are."""
-        self._handler.__setstate__(child.handling)
-        # Or a signal of ours would be written where the parent's wake-up pipe was: to a client, perhaps.
-        set_wakeup_fd(-1)
 
 
 def report_exception() -> None:

@@ -5,8 +5,8 @@
             opening.py     what to open: listeners.py, tcp.py (store.py), scoreboard.py
             warmup.py      what is done once before the first fork ── rehearsal.py, packing.py, titles.py
             server.py      UnixServer, TCPServer ── handler.py ── transform.py
-            parent.py      forks, reaps, tops up, drains ── child.py, children.py, link.py, passing.py, inheritance.py,
-                           drain.py, throttle.py, lookout.py, observer.py
+            parent.py      forks, reaps, tops up, drains ── child.py, signals.py, children.py, link.py, passing.py,
+                           inheritance.py, drain.py, throttle.py, lookout.py, observer.py
             policy.py      who may come in, and how much they may take ── guard.py, rates.py, limits.py, overdue.py
             reload.py      SIGHUP ── recheck.py, a process of its own;  idle.py  when to leave
             reporter.py    what to say ── notify.py, log.py
@@ -24,7 +24,6 @@ import sys
 import time
 
 from upperd import __version__, layout, listeners, log, packing, settings, titles
-from upperd.child import SharedSignals
 from upperd.drain import CUT_SECONDS
 from upperd.handler import UpperHandler
 from upperd.idle import Idle, may_leave
@@ -37,6 +36,7 @@ from upperd.policy import Policy
 from upperd.reload import Reload
 from upperd.reporter import Reporter
 from upperd.server import LINGER_SECONDS, TCPServer, UnixServer
+from upperd.signals import SharedSignals
 from upperd.warmup import warm_up
 
 TYPE_CHECKING = False

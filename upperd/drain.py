@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 
-from upperd.child import CUT, DRAIN
+from upperd.signals import CUT, DRAIN
 
 FIRST_REPEAT = 0.02
 """Seconds after which SIGTERM is sent again, doubled each time: it may have come in the instant before accept()."""

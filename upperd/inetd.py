@@ -22,7 +22,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from upperd import layout, log, scoreboard
-from upperd.child import CUT, DRAIN
 from upperd.drain import Drain
 from upperd.handler import UpperHandler
 from upperd.limits import arm_again, limits_now
@@ -33,6 +32,7 @@ from upperd.options import OptionError, flag
 from upperd.policy import Policy
 from upperd.reporter import Reporter
 from upperd.server import TCPServer, UnixServer
+from upperd.signals import CUT, DRAIN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

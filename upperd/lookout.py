@@ -10,8 +10,8 @@ from __future__ import annotations
 from os import P_PID, WNOHANG, WSTOPPED, waitid
 from select import EPOLLIN, EPOLLONESHOT
 
-from upperd.child import RETIRE
 from upperd.children import send
+from upperd.signals import RETIRE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from os import _exit, fork
 from signal import SIGKILL
 from time import monotonic
 
-from upperd.child import DRAIN, EX_OSERR, RETIRE, Child, Signals
+from upperd.child import EX_OSERR, Child
 from upperd.children import Children, Living, send
 from upperd.drain import FIRST_REPEAT, Drain, Repeat
 from upperd.inheritance import Inheritance
@@ -24,6 +24,7 @@ from upperd.lookout import Lookout
 from upperd.observer import End, Observer
 from upperd.passing import Passing
 from upperd.scoreboard import Scoreboard
+from upperd.signals import DRAIN, RETIRE, Signals
 from upperd.throttle import Throttle
 
 TYPE_CHECKING = False
@@ -59,8 +60,7 @@ class Parent:
         self.signals = Signals()
         self.timers: list[Callable[[float], float | None]] = []
         """Called at every turn with the time; each returns when the next turn is wanted at the latest."""
-        self.accounts: list[Callable[[End, float], object]] = []
-        """Called with the account of every child that has ended, and the time."""
+        self.accounts: list[Callable[[End, float], object]] = []  # called with every child that has ended, and the time
         self.servers: list[Server] = []
         self._share = self._low_water = 0
         self._cast: list[Child] = []

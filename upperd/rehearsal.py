@@ -17,7 +17,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from upperd.child import Server, SharedSignals
+    from upperd.child import Server
+    from upperd.signals import SharedSignals
 
 ROUNDS = 20
 """PEP 659 specialises after some eight calls; more than this changed nothing."""

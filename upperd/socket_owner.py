@@ -1,9 +1,10 @@
 """Whose is the other end of a TCP connection on this host: the kernel is asked for its row (sock_diag(7)).
 
-A row tells its state, the uid of who made the socket, and the socket's inode. It is believed only if it is ESTABLISHED
-and has an inode: a socket that its process has closed has none, and reads as uid 0. Then our own end's row must be
-there, established and with the inode of the socket that we hold: so the connection still is, which nobody can have
-taken the place of, and the network namespace that answers is the connection's (a listener may come from another one).
+A row tells its state, the uid of who made the socket, and the socket's inode. It is believed only if it has an inode: a
+socket that its process has closed has none, and reads as uid 0. One that is half-closed has: were it not believed, a
+user who is denied would come in by half-closing at once. Then our own end's row must be there, with the inode of the
+socket that we hold: so the connection still is, which nobody can have taken the place of, and the network namespace
+that answers is the connection's (a listener may come from another one).
 
 The law: this runs in a child, once for each connection, and never fails: what is not certain is UNKNOWN. So is
 everything where AF_NETLINK is refused, as in the unit's sandbox. The look-up is exact, so it costs the same with
@@ -42,7 +43,8 @@ _ANY = 2**32 - 1
 # Of the answer, struct inet_diag_msg after struct nlmsghdr: the state, the uid and the inode.
 _unpack_row = struct.Struct("=16x xB62xII").unpack
 _ROW_SIZE = 88
-_ESTABLISHED = 1
+_HELD = (1, 4, 5, 8)
+"""ESTABLISHED, FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT: open, or half-closed by either end (linux/tcp_states.h)."""
 
 
 def peer_uid(connection: Any) -> int:
@@ -69,7 +71,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _owner(kernel: BareSocket, end: Any, other_end: Any) -> tuple[int, int]:
-    """The uid and the inode of the established socket at `end`, connected to `other_end`; UNKNOWN and 0: none."""
+    """The uid and the inode of the socket at `end`, connected to `other_end`; UNKNOWN and 0: none."""
     family, address = _binary(end[0])
     _, other_address = _binary(other_end[0])
     kernel.send(
@@ -83,7 +85,7 @@ def _owner(kernel: BareSocket, end: Any, other_end: Any) -> tuple[int, int]:
     answer = kernel.recv(_ROW_SIZE, _MSG_DONTWAIT)
     if len(answer) == _ROW_SIZE:
         state, uid, inode = _unpack_row(answer)
-        if state == _ESTABLISHED and inode != 0:
+        if state in _HELD and inode != 0:
             return uid, inode
     return UNKNOWN, 0
 

@@ -10,7 +10,7 @@ import gc
 import socket
 
 from upperd import packing, scoreboard
-from upperd.child import Child, SharedSignals, Signals
+from upperd.child import Child
 from upperd.children import Children, Living
 from upperd.handler import UpperHandler
 from upperd.inheritance import Inheritance
@@ -22,6 +22,7 @@ from upperd.parent import Parent
 from upperd.rehearsal import ROUNDS, rehearse
 from upperd.reporter import Reporter
 from upperd.server import TCPServer, UnixServer
+from upperd.signals import SharedSignals, Signals
 from upperd.throttle import Throttle
 from upperd.transform import UpperCaser
 

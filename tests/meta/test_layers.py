@@ -15,7 +15,7 @@ PACKAGE = Path(upperd.__file__).parent
 RANKS = [
     *("__init__", "streams", "transform", "layout", "scoreboard", "limits", "guard", "accounts"),
     *("paths", "locks", "pidfile", "store", "listeners", "tcp"),
-    *("notify", "settings", "log", "options", "opening", "titles"),
+    *("notify", "settings", "log", "options", "opening", "titles", "signals"),
     *("throttle", "link", "child", "children", "inheritance", "drain", "observer", "lookout", "passing", "parent"),
     *("rates", "overdue", "policy"),
     *("idle", "reload", "handler", "socket_owner", "server", "rehearsal", "packing", "reporter", "warmup", "inetd"),
