@@ -1,0 +1,35 @@
+"""The example of a configuration file, which is installed with every line commented out."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+from upperd.options import Options, flag, read_config
+
+EXAMPLE = Path(__file__).parents[2] / "systemd/upperd.toml"
+SWITCHES = {"no_socket", "no_fallback", "store_listeners"}
+"""Options that belong into the unit, or exclude others."""
+
+
+def _uncommented(text: str) -> str:
+    return "\n".join(re.findall(r"(?m)^# ([a-z-]+ = .*)$", text))
+
+
+def test_example_changes_nothing() -> None:
+    """As it is installed the example sets no option."""
+    assert read_config(str(EXAMPLE)) == {}
+
+
+def test_example_is_valid(tmp_path: Path) -> None:
+    """Uncommented, every line of the example is valid, what it says of defaults is true, and no option is missing."""
+    text = EXAMPLE.read_text()
+    # The names in it are nobody's on this host.
+    config = tmp_path / "upperd.toml"
+    config.write_text(re.sub(r'"(alice|staff|upperd)"', '"root"', _uncommented(text)).replace('"mallory"', "1"))
+    values = read_config(str(config))
+    Options(**values)
+    assert set(values) == {option.name for option in fields(Options)} - SWITCHES
+    for option in fields(Options):
+        if option.default not in ("", ()) and option.name in values:
+            assert (option.name, values[option.name]) == (option.name, option.default)
+    assert all(flag(name) in text for name in values)
