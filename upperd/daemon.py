@@ -41,6 +41,7 @@ from upperd.warmup import warm_up
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from upperd.guard import Guard
     from upperd.settings import Settings
 
 EX_OK = 0
@@ -67,11 +68,11 @@ class Daemon:
         self._notifier = Notifier(settings.notify_socket)
         self._opening = Opening(settings, self._log, self._notifier)
         self._listeners = self._opening.opened
-        self._policy: Policy | None = None
         self._stop_requests = 0
 
     def run(self) -> int:
         """Live the daemon's life; returns the exit status."""
+        settings = self._settings
         if self._settings.warning:
             self._log.write(log.WARNING, "starting", self._settings.warning)
         try:
@@ -85,7 +86,7 @@ class Daemon:
             return self._fail(error)
         self._set_title = titles.load(self._settings.titles)
         try:
-            warm_up(self._make_server, self._signals, self._set_title)
+            warm_up(self._make_server, lambda policy: policy.follow(settings), self._signals, self._set_title)
         except OSError as error:
             self._log.write(log.DEBUG, "starting", f"not warmed up: {error}")
         if self._set_title is not None:
@@ -94,8 +95,7 @@ class Daemon:
         if packing.is_possible():
             packing.fill_gaps()
         self._board, self._scoreboard_lock = open_scoreboard(self._settings, self._listeners, self._log)
-        self._policy = Policy(self._board)
-        parent = self._make_parent(self._policy)
+        parent = self._make_parent(Policy(self._board))
         gc.freeze()  # what there is by now is nothing for the collector to write to, in us or in a child
         self._act_on_signals(parent)  # on those that came before the loop could be woken
         if not self._stop_requests:
@@ -130,7 +130,7 @@ class Daemon:
 
         parent.watch(reading, woken)
         for listener in self._listeners:
-            parent.add(self._make_server(listener.socket))
+            parent.add(self._make_server(listener.socket, policy.guard))
         self._reload = Reload(parent, settings, self._log, lambda: self._follow(parent, policy), self._reloaded)
         self._idle = Idle(self._board, 0.0, parent.stop, time.monotonic())
         parent.timers.append(self._idle.turn)
@@ -139,9 +139,9 @@ class Daemon:
         policy.follow(settings)
         return parent
 
-    def _make_server(self, listening: socket.socket) -> UnixServer | TCPServer:
+    def _make_server(self, listening: socket.socket, guard: Guard) -> UnixServer | TCPServer:
         server_class = UnixServer if listening.family == socket.AF_UNIX else TCPServer
-        server = server_class(listening, UpperHandler, self._policy.guard if self._policy else None)
+        server = server_class(listening, UpperHandler, guard)
         server.connections_per_child = self._settings.connections_per_child
         return server
 

@@ -60,6 +60,11 @@ class Guard:
 
     # The parent's side
 
+    @property
+    def has_rules(self) -> bool:
+        """Whether anybody is denied, or allowed by name."""
+        return any(self._rules)
+
     def set_rules(self, denied: Collection[int], users: Collection[int], groups: Collection[int]) -> bool:
         """Go by these uids and gids from now on, each at most LONGEST_LIST. Returns whether they are other ones."""
         rules = (denied, users, groups)
@@ -112,7 +117,7 @@ class Guard:
     def stand(self) -> None:
         """Have the children ask, if there is anything to ask for."""
         board = self._board
-        door = any(self._rules) or board["penalised"] > 0 or board["max_children_per_user"] > 0
+        door = self.has_rules or board["penalised"] > 0 or board["max_children_per_user"] > 0
         board["guarded"] = board["guarded"] & ~DOOR | (DOOR if door else 0)
 
     # The child's side

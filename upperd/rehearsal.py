@@ -7,38 +7,49 @@ less for each. It serves an autobound abstract socket (unix(7)), which no client
 
 from __future__ import annotations
 
+import os
 import socket
 
 from upperd import layout, scoreboard
 from upperd.child import Child
 from upperd.link import Link
+from upperd.policy import Policy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from upperd.child import Server
+    from upperd.guard import Guard
     from upperd.signals import SharedSignals
 
+HIGHEST = 2**32 - 2
+"""A uid that nobody has."""
 ROUNDS = 20
 """PEP 659 specialises after some eight calls; more than this changed nothing."""
 
 
 def rehearse(
-    make_server: Callable[[socket.socket], Server],
+    make_server: Callable[[socket.socket, Guard], Server],
+    follow: Callable[[Policy], object],
     signals: SharedSignals,
     set_title: Callable[[str], object] | None = None,
     rounds: int = ROUNDS,
 ) -> None:
-    """Serve `rounds` short connections in this process. Raises OSError where no socket can be had."""
+    """Serve `rounds` short connections in this process by a policy that `follow` has set. Raises OSError: no socket."""
     board = scoreboard.Scoreboard(slots=1)
+    policy = Policy(board)
+    follow(policy)
+    if policy.guard.has_rules:
+        # Rules of another kind, by which we are let in: who is refused would have us wait for the next one for ever.
+        policy.guard.set_rules([HIGHEST], [], [os.getegid()])
     board["poke_below"] = 2
     link = Link(is_rehearsal=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind("")
         listener.listen(1)
         # As the true ones, to the order of its attributes: what is specialised is specialised for that.
-        server = make_server(listener)
+        server = make_server(listener, policy.guard)
         server.connections_per_child = 1  # or it would wait for a second one
         nothing = (listener.fileno(), listener.fileno())
         for _ in range(rounds):

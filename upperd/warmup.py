@@ -12,8 +12,10 @@ import socket
 from upperd import packing, scoreboard
 from upperd.child import Child
 from upperd.children import Children, Living
+from upperd.guard import Guard
 from upperd.handler import UpperHandler
 from upperd.inheritance import Inheritance
+from upperd.limits import Allowance
 from upperd.link import Link
 from upperd.log import Log
 from upperd.lookout import Lookout
@@ -30,8 +32,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from upperd.policy import Policy
+
 _OF_CHILDREN = (
-    *(Child, SharedSignals, Link, scoreboard.Scoreboard, scoreboard.Slot, UpperCaser),
+    *(Child, SharedSignals, Link, scoreboard.Scoreboard, scoreboard.Slot, UpperCaser, Guard, Allowance),
     *dict.fromkeys((*UnixServer.__mro__[:-1], *TCPServer.__mro__[:-1], *UpperHandler.__mro__[:-1])),
 )
 _OF_PARENT = (
@@ -52,7 +56,8 @@ _BETWEEN_FORKS = (
 
 
 def warm_up(
-    make_server: Callable[[socket.socket], UnixServer | TCPServer],
+    make_server: Callable[[socket.socket, Guard], UnixServer | TCPServer],
+    follow: Callable[[Policy], object],
     signals: SharedSignals,
     set_title: Callable[[str], object] | None,
 ) -> None:
@@ -61,7 +66,7 @@ def warm_up(
     gc.disable()
 
     def live(rounds: int) -> None:
-        rehearse(make_server, signals, set_title, rounds)
+        rehearse(make_server, follow, signals, set_title, rounds)
 
     with Signals():  # what comes while we play the child is for the parent, afterwards
         try:
