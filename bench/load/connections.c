@@ -1,0 +1,90 @@
+#include "kinds.h"
+#include "samples.h"
+#include "wire.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+struct plan {
+    const char *address;
+    double seconds;
+    unsigned long most;
+    const uid_t *uids;
+    unsigned uid_count;
+    pthread_barrier_t start;
+};
+
+struct client {
+    struct plan *plan;
+    pthread_t thread;
+    unsigned index;
+    unsigned long turn;
+    struct samples samples;
+};
+
+/* Of this thread alone, hence not by the C library, which would change all of them (credentials(7)). */
+static void act_as(uid_t uid) {
+    if (syscall(SYS_setresuid, -1, 0, -1) < 0 || syscall(SYS_setresuid, -1, uid, -1) < 0)
+        fail(EXIT_LOAD, "acting as other users takes root");
+}
+
+static void make_connection(struct client *client) {
+    char message[MESSAGE_SIZE], expected[MESSAGE_SIZE], rest;
+    const struct plan *plan = client->plan;
+    make_message(client->index, client->turn, message, expected);
+    if (plan->uid_count)
+        act_as(plan->uids[(client->index + client->turn) % plan->uid_count]);
+    double begin = now();
+    int fd = dial(plan->address);
+    send_all(fd, message, sizeof message);
+    shutdown(fd, SHUT_WR);
+    expect(fd, expected, sizeof expected);
+    if (receive(fd, &rest, 1) != 0)
+        fail(EXIT_WRONG, "wrong reply: more than was sent");
+    close(fd);
+    add_sample(&client->samples, now() - begin);
+}
+
+static void *run_client(void *argument) {
+    struct client *client = argument;
+    const struct plan *plan = client->plan;
+    pthread_barrier_wait(&client->plan->start);
+    double end = now() + plan->seconds;
+    do
+        make_connection(client);
+    while (++client->turn != plan->most && now() < end);
+    return NULL;
+}
+
+void load_connections(const char *address, unsigned count, double seconds, unsigned long most, const uid_t *uids,
+                      unsigned uid_count) {
+    struct plan plan = {address, seconds, most, uids, uid_count, {{0}}};
+    struct samples all = {0};
+    struct client *clients = calloc(count, sizeof *clients);
+    if (!clients)
+        fail(EXIT_LOAD, "out of memory");
+    pthread_barrier_init(&plan.start, NULL, count + 1);
+    for (unsigned index = 0; index < count; index++) {
+        clients[index] = (struct client){.plan = &plan, .index = index};
+        if (pthread_create(&clients[index].thread, NULL, run_client, &clients[index]) != 0)
+            fail(EXIT_LOAD, "cannot start a thread");
+    }
+    pthread_barrier_wait(&plan.start);
+    double begin = now();
+    for (unsigned index = 0; index < count; index++)
+        pthread_join(clients[index].thread, NULL);
+    double elapsed = now() - begin;
+    for (unsigned index = 0; index < count; index++) {
+        add_samples(&all, &clients[index].samples);
+        free(clients[index].samples.seconds);
+    }
+    printf("count %zu\nrate %.2f\n", all.count, (double)all.count / elapsed);
+    print_samples(&all);
+    free(all.seconds);
+    free(clients);
+}

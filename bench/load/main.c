@@ -1,0 +1,45 @@
+/* The client of the benchmark, in C, so that it is not what is measured. It verifies every byte of every answer.
+ *
+ *   load connections ADDRESS CLIENTS SECONDS MOST [UID ...]
+ *   load pingpong ADDRESS SECONDS
+ *   load bulk ADDRESS SECONDS TEXT EXPECTED
+ *   load filter SECONDS TEXT EXPECTED PROGRAM [ARGUMENT ...]
+ *   load hold ADDRESS COUNT
+ *
+ * ADDRESS is the path of a Unix socket, or a port of 127.0.0.1. What was found goes to standard output, "NAME NUMBER"
+ * a line: count, bytes; rate in 1/s; throughput in MiB/s; p50, p99 in microseconds. Exit status 1: the server did not
+ * answer (the reason is on standard error), 3: it answered wrongly, 64: wrong usage. */
+#include "kinds.h"
+#include "wire.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST_UIDS = 64 };
+
+static void run_connections(int count, char **words) {
+    uid_t uids[MOST_UIDS];
+    unsigned uid_count = 0;
+    for (int index = 4; index < count && uid_count < MOST_UIDS; index++)
+        uids[uid_count++] = (uid_t)strtoul(words[index], NULL, 10);
+    load_connections(words[0], (unsigned)atoi(words[1]), atof(words[2]), strtoul(words[3], NULL, 10), uids, uid_count);
+}
+
+int main(int argc, char **argv) {
+    const char *kind = argc > 1 ? argv[1] : "";
+    char **words = argv + 2;
+    int count = argc - 2;
+    if (strcmp(kind, "connections") == 0 && count >= 4 && atoi(words[1]) > 0)
+        run_connections(count, words);
+    else if (strcmp(kind, "pingpong") == 0 && count == 2)
+        load_pingpong(words[0], atof(words[1]));
+    else if (strcmp(kind, "bulk") == 0 && count == 4)
+        load_bulk(dial(words[0]), atof(words[1]), words[2], words[3]);
+    else if (strcmp(kind, "filter") == 0 && count >= 4)
+        load_bulk(run_filter(words + 3), atof(words[0]), words[1], words[2]);
+    else if (strcmp(kind, "hold") == 0 && count == 2)
+        load_hold(words[0], (unsigned)atoi(words[1]));
+    else
+        fail(EXIT_USAGE, "usage: load connections|pingpong|bulk|filter|hold ... (see main.c)");
+    return 0;
+}
