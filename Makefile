@@ -14,7 +14,7 @@ comma   := ,
 # In CI no test may be skipped, so the fuzzer is installed from the beginning.
 DEV     ?= $(if $(CI),dev$(comma)fuzz,dev)
 
-.PHONY: all run test check lint faults fuzz soak install uninstall clean
+.PHONY: all run test check lint faults bench fuzz soak install uninstall clean
 
 all: $(STAMP)
 
@@ -45,6 +45,17 @@ faults: $(STAMP)
 # More to choose from, as the seed: ARGS='--seed 7'.
 soak: $(STAMP)
 	@PYTHONPATH=bench $(VENV)/bin/python -m soak --seconds $(SECONDS) $(ARGS)
+
+# uvloop is for peers only: where it cannot be had, they are named as missing.
+$(VENV)/.bench: $(STAMP)
+	-$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@
+
+# ROUNDS=5 WORKS=connections,bulk PEERS=upperd,s6 QUICK=1 UPPERD='--spare-children 8'; see bench/README.md.
+bench: $(VENV)/.bench
+	@$(VENV)/bin/python bench/run.py $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(WORKS),--works '$(WORKS)') \
+	  $(if $(PEERS),--peers '$(PEERS)') $(if $(QUICK),--quick) $(if $(UPPERD),--upperd '$(UPPERD)') \
+	  $(if $(OWN),--own '$(OWN)')
 
 $(VENV)/.fuzzer: $(STAMP)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[fuzz]'

@@ -1,0 +1,111 @@
+"""What is measured, in which unit, and what was found."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Figure:
+    title: str
+    unit: str
+    is_more_better: bool
+
+
+FIGURES = {
+    "rate": Figure("rate", "1/s", True),
+    "throughput": Figure("throughput", "MiB/s", True),
+    "p50": Figure("median latency", "us", False),
+    "p99": Figure("latency, 99 %", "us", False),
+    "cpu": Figure("server's CPU time", "us each", False),
+    "memory": Figure("memory (PSS) of a held connection", "KiB", False),
+    "kept": Figure("rate with many held, to that with one", "", True),
+    "growth": Figure("CPU per connection with many held, to that with one", "", False),
+    "time": Figure("time", "ms", False),
+    "child": Figure("a child's page faults", "each", False),
+    "parent": Figure("the parent's page faults", "each", False),
+}
+
+CASES = {
+    "connections-1": ("Connections of 64 bytes, 1 client", "rate"),
+    "connections-8": ("Connections of 64 bytes, 8 clients", "rate"),
+    "connections-32": ("Connections of 64 bytes, 32 clients", "rate"),
+    "uids-1": ("4 users taking turns, 1 client", "rate"),
+    "uids-8": ("4 users taking turns, 8 clients", "rate"),
+    "pingpong": ("Ping-pong of 64 bytes on one connection", "rate"),
+    "bulk-ascii": ("Bulk, ASCII", "throughput"),
+    "bulk-french": ("Bulk, French", "throughput"),
+    "bulk-cyrillic": ("Bulk, Cyrillic", "throughput"),
+    "bulk-greek": ("Bulk, Greek", "throughput"),
+    "bulk-mixed": ("Bulk, mixed", "throughput"),
+    "memory": ("Memory of a held connection", "memory"),
+    "held": ("With many connections held", "kept"),
+    "send": ("Sending a word from the command line", "time"),
+    "start": ("From the start to READY=1", "time"),
+    "faults": ("Page faults of a connection", "child"),
+}
+"""By name: the title, and the figure that the rows are sorted by."""
+
+
+@dataclass
+class Record:
+    """What one contender did in one case of one round."""
+
+    round: int
+    case: str
+    contender: str
+    figures: dict[str, float]
+
+
+@dataclass
+class Findings:
+    """All of a run."""
+
+    records: list[Record] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)
+    """Why a contender could not take part at all."""
+    failures: dict[str, list[str]] = field(default_factory=dict)
+    """What a contender did not do, by "WORK of CONTENDER": reasons, one a round."""
+    machine: dict[str, str] = field(default_factory=dict)
+
+    def contenders(self, case: str) -> list[str]:
+        return list(dict.fromkeys(record.contender for record in self.records if record.case == case))
+
+    def cases(self) -> list[str]:
+        measured = {record.case for record in self.records}
+        return [case for case in CASES if case in measured]
+
+    def values(self, case: str, contender: str, figure: str) -> dict[int, float]:
+        """By round."""
+        return {
+            record.round: record.figures[figure]
+            for record in self.records
+            if (record.case, record.contender) == (case, contender) and figure in record.figures
+        }
+
+    def ratios(self, case: str, contender: str, other: str, figure: str) -> list[float]:
+        """Of the two in the same round."""
+        ours, theirs = self.values(case, contender, figure), self.values(case, other, figure)
+        return [ours[number] / theirs[number] for number in ours if theirs.get(number)]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Of some rounds: the middle, the extremes, and the quarters."""
+
+    low: float
+    quarter: float
+    median: float
+    three_quarters: float
+    high: float
+
+
+def spread(values: list[float]) -> Spread | None:
+    """None: there are no values."""
+    if not values:
+        return None
+    if len(values) == 1:
+        return Spread(*values * 5)
+    quarter, median, three_quarters = statistics.quantiles(values, n=4, method="inclusive")
+    return Spread(min(values), quarter, median, three_quarters, max(values))

@@ -1,0 +1,12 @@
+"""Programs that make text upper case, each as its manual would have it: the speed that people know."""
+
+from __future__ import annotations
+
+FILTERS = {
+    "perl": ("perl", ["perl", "-CSD", "-ne", "print uc"]),
+    "gawk": ("gawk", ["gawk", "{ print toupper($0) }"]),
+    "uconv": ("icu-devtools", ["uconv", "-f", "utf-8", "-t", "utf-8", "-x", "Any-Upper"]),
+    "sed": ("sed", ["sed", r"s/.*/\U&/"]),
+}
+"""By name: the package of Debian, and the command."""
+ENVIRON = {"LC_ALL": "C.UTF-8"}

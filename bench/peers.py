@@ -1,0 +1,223 @@
+"""The servers that are compared: how each is started, and what it takes."""
+
+from __future__ import annotations
+
+import getpass
+import importlib.util
+import os
+import shutil
+import socket
+import sys
+import sysconfig
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from build import BUILT, HERE, replacing
+
+MOST = 1100
+"""Connections at one time, where a server wants to be told."""
+SEARCH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"))
+"""Where Debian puts daemons stands in the search path of root only."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a server is to listen, and how it will be used."""
+
+    folder: Path
+    is_dialogue: bool
+    """The client waits for answers: what a filter writes must not wait in its buffer (stdbuf(1))."""
+    held: int
+    """Connections that will be open at one time; 0: as many as the server's defaults allow."""
+
+    @property
+    def path(self) -> str:
+        return str(self.folder / "socket")
+
+    @property
+    def filter(self) -> list[str]:
+        return [*(["stdbuf", "-o0"] if self.is_dialogue else []), "tr", "a-z", "A-Z"]
+
+    @property
+    def filter_path(self) -> str:
+        return shutil.which(self.filter[0]) or self.filter[0]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """One server; `command` makes the words to run, with `{address}` in place for what the client connects to."""
+
+    name: str
+    command: Callable[[Place, str], list[str]]
+    needs: str = ""
+    """A program that must be installed."""
+    module: str = ""
+    """A Python module that must be."""
+    package: str = ""
+    is_tcp: bool = False
+    needs_root: bool = False
+    is_slow: bool = False
+    """It takes seconds to start: a quick run leaves it out unless it is named."""
+    most: int = 1000
+    """Connections that it can hold open, and still serve some more."""
+    is_notifying: bool = False
+    """It says what it does to a service manager (sd_notify(3))."""
+
+    @property
+    def missing(self) -> str:
+        """Why it cannot be started; empty: it can."""
+        if self.needs and shutil.which(self.needs, path=SEARCH) is None:
+            return f"no {self.needs}: apt-get install {self.package}"
+        if self.needs_root and os.geteuid() != 0:
+            return "it takes root"
+        if self.module and importlib.util.find_spec(self.module) is None:
+            return f"no {self.module}: pip install {self.package}"
+        return ""
+
+    def address(self, place: Place) -> str:
+        """What the client connects to: the path, or a free port."""
+        if not self.is_tcp:
+            return place.path
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return str(probe.getsockname()[1])
+
+
+LAUNCHER = """#!{python} -IS
+import sys
+
+sys.path[:0] = {path!r}
+from {module} import main
+
+sys.exit(main())
+"""
+
+
+def launcher(name: str, module: str) -> str:
+    """A command of ours as `make install` writes it (systemd/install.sh), but for the checkout it is taken from."""
+    path = [str(HERE.parent), sysconfig.get_path("purelib")]
+    text = LAUNCHER.format(python=os.path.realpath(sys.executable), path=path, module=module)
+    # Another run may be that of another Python.
+    program = BUILT / f"{name}-{zlib.crc32(text.encode()):08x}"
+    if not program.exists():
+        with replacing(program) as partial:
+            partial.write_text(text)
+            partial.chmod(0o755)
+    return str(program)
+
+
+def upperd(*options: str, limits: bool = True) -> Callable[[Place, str], list[str]]:
+    """Our daemon, with its defaults but for these options, and with every rule and limit in force, or with none."""
+
+    def command(place: Place, address: str) -> list[str]:
+        fixed = ["--socket", address, "--socket-mode", "0666", "--no-fallback"]
+        most = ["--max-children", str(place.held + 64)] if place.held else []
+        return [launcher("upperd", "upperd.cli"), *fixed, *(LIMITS if limits else []), *most, *EXTRA, *options]
+
+    return command
+
+
+UIDS = (60101, 60102, 60103, 60104)
+"""Users whom nobody is."""
+LIMITS = [
+    *(word for uid in (os.geteuid(), *UIDS) for word in ("--allow-user", str(uid))),
+    *("--max-children-per-user", "4096", "--max-rate-per-user", "1000000"),
+    *("--idle-timeout", "600", "--max-lifetime", "3600", "--max-bytes", str(1 << 50)),
+]
+"""Each is checked, and none is met."""
+EXTRA: list[str] = []
+"""Options of upperd that the caller wants to try."""
+
+
+def python(script: str, *words: str) -> Callable[[Place, str], list[str]]:
+    return lambda place, address: [sys.executable, str(HERE / "servers" / script), *words, address]
+
+
+def compiled(name: str, *words: str) -> Callable[[Place, str], list[str]]:
+    return lambda place, address: [str(BUILT / name), address, *words]
+
+
+def socat(place: Place, address: str) -> list[str]:
+    # -t: after the client's end of file the answer may take its time.
+    return ["socat", "-t", "10", f"UNIX-LISTEN:{address},fork,backlog=1000", f"EXEC:{' '.join(place.filter)}"]
+
+
+def s6(place: Place, address: str) -> list[str]:
+    most = str(MOST)
+    return ["s6-ipcserver", "-q", "-b", "1000", "-c", most, "-C", most, "--", address, *place.filter]
+
+
+def unixserver(place: Place, address: str) -> list[str]:
+    return ["unixserver", "-q", "-b", "1000", "-c", str(MOST), "--", address, *place.filter]
+
+
+def tcpserver(place: Place, address: str) -> list[str]:
+    # No look-up of names, neither ours nor the client's.
+    options = ["-q", "-H", "-R", "-l0", "-b", "1000", "-c", str(MOST)]
+    return ["tcpserver", *options, "127.0.0.1", address, *place.filter]
+
+
+XINETD = """service upper
+{{
+    type = UNLISTED
+    socket_type = stream
+    protocol = tcp
+    bind = 127.0.0.1
+    port = {address}
+    wait = no
+    user = {user}
+    server = {program}
+    server_args = {arguments}
+    instances = UNLIMITED
+    per_source = UNLIMITED
+    cps = 1000000 1
+    disable = no
+}}
+"""
+
+
+def xinetd(place: Place, address: str) -> list[str]:
+    file = place.folder / "xinetd.conf"
+    arguments = " ".join(place.filter[1:])
+    file.write_text(
+        XINETD.format(address=address, user=getpass.getuser(), program=place.filter_path, arguments=arguments)
+    )
+    return ["xinetd", "-dontfork", "-f", str(file), "-pidfile", str(place.folder / "xinetd.pid")]
+
+
+def inetd(place: Place, address: str) -> list[str]:
+    file = place.folder / "inetd.conf"
+    words = [address, "stream", "unix", "nowait", getpass.getuser(), place.filter_path, *place.filter]
+    file.write_text(" ".join(words) + "\n")
+    # -R 0: as often as anybody comes.
+    return ["inetd", "-i", "-E", "-R", "0", "-q", "1000", str(file)]
+
+
+def systemd(place: Place, address: str) -> list[str]:
+    program = [sys.executable, str(HERE / "servers/systemd.py")]
+    return [*program, address, place.filter_path, *place.filter[1:]]
+
+
+PEERS = [
+    Peer("upperd", upperd(), is_notifying=True),
+    Peer("upperd-plain", upperd(limits=False), is_notifying=True),
+    Peer("upperd-reuse", upperd("--connections-per-child", "1000"), is_notifying=True),
+    Peer("tutorial", python("tutorial.py", "fork"), most=38),  # of 40: max_children
+    Peer("threading", python("tutorial.py", "thread")),
+    Peer("asyncio", python("loop.py", "asyncio", "streams")),
+    Peer("uvloop", python("loop.py", "uvloop", "streams"), module="uvloop", package="uvloop"),
+    Peer("uvloop-protocol", python("loop.py", "uvloop", "protocol"), module="uvloop", package="uvloop"),
+    Peer("socat", socat, needs="socat", package="socat"),
+    Peer("s6", s6, needs="s6-ipcserver", package="s6", most=980),
+    Peer("unixserver", unixserver, needs="unixserver", package="ucspi-unix"),
+    Peer("tcpserver", tcpserver, needs="tcpserver", package="ucspi-tcp", is_tcp=True),
+    Peer("xinetd", xinetd, needs="xinetd", package="xinetd", is_tcp=True),
+    Peer("openbsd-inetd", inetd, needs="inetd", package="openbsd-inetd"),
+    Peer("systemd", systemd, needs="systemd-nspawn", package="systemd-container", needs_root=True, is_slow=True),
+    Peer("c-fork", compiled("fork")),
+    Peer("c-prefork", compiled("prefork", "8", "1000"), most=6),
+    Peer("c-epoll", compiled("epoll")),
+]
+"""Ours first; then those of others; the limits last."""

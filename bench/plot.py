@@ -1,0 +1,101 @@
+"""Bar charts as SVG: a panel for each case, a bar for each contender, a whisker from the worst to the best round."""
+
+from __future__ import annotations
+
+import math
+from html import escape
+from pathlib import Path
+
+from figures import CASES, FIGURES, Findings, Spread, spread
+from table import number, sort_contenders
+
+WIDTH, NAMES, VALUES, ROW, HEAD = 720, 130, 90, 20, 44
+"""Of a panel, its names and its values at either side, of a bar's row, of a panel's head; in pixels."""
+COLOURS = {"upper": "#c2410c", "c-": "#64748b", "": "#3b82f6"}
+"""By how a name begins."""
+
+PLOTS = {
+    "connections": ("connections-1", "connections-8", "connections-32"),
+    "users": ("uids-1", "uids-8"),
+    "pingpong": ("pingpong",),
+    "bulk": ("bulk-ascii",),
+    "texts": ("bulk-french", "bulk-cyrillic", "bulk-greek", "bulk-mixed"),
+    "memory": ("memory",),
+    "held": ("held",),
+    "commands": ("send", "start"),
+    "faults": ("faults",),
+}
+"""By the name of the file: the cases that it shows."""
+STEEP = 30
+"""Where the best is so many times the worst, bars are on a logarithmic scale."""
+
+
+def write_plots(findings: Findings, folder: Path) -> list[str]:
+    """A file for each plot of which something was measured; their names."""
+    written = []
+    for name, cases in PLOTS.items():
+        measured = [case for case in cases if case in findings.cases()]
+        if measured:
+            (folder / f"{name}.svg").write_text(render(measured, findings))
+            written.append(f"{name}.svg")
+    return written
+
+
+def render(cases: list[str], findings: Findings) -> str:
+    """One picture."""
+    body, top = "", 8
+    for case in cases:
+        panel, height = _panel(case, findings, top)
+        body += panel
+        top += height
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{top}" viewBox="0 0 {WIDTH} {top}" '
+        f'font-family="sans-serif" font-size="12">\n<rect width="100%" height="100%" fill="#fff"/>\n{body}</svg>\n'
+    )
+
+
+def _panel(case: str, findings: Findings, top: int) -> tuple[str, int]:
+    """A panel, and its height."""
+    title, main = CASES[case]
+    figure = FIGURES[main]
+    bars = {
+        name: found
+        for name in sort_contenders(case, findings)
+        if (found := spread(list(findings.values(case, name, main).values())))
+    }
+    scale = Scale([each for found in bars.values() for each in (found.low, found.high)])
+    notes = [figure.unit, "more is better" if figure.is_more_better else "less is better"]
+    notes += ["logarithmic"] if scale.is_logarithmic else []
+    text = f'<text x="8" y="{top + 16}" font-size="14" font-weight="bold">{escape(title)}</text>\n'
+    text += f'<text x="8" y="{top + 32}" fill="#555">{escape(", ".join(filter(None, notes)))}</text>\n'
+    for index, (name, found) in enumerate(bars.items()):
+        text += _bar(name, found, scale, top + HEAD + index * ROW)
+    return text, HEAD + len(bars) * ROW + 12
+
+
+class Scale:
+    """From a value to a length in pixels."""
+
+    def __init__(self, values: list[float]) -> None:
+        positive = [value for value in values if value > 0] or [1.0]
+        self.high = max(positive)
+        self.low = min(positive) / 2
+        self.is_logarithmic = self.high / min(positive) > STEEP
+
+    def length(self, value: float) -> float:
+        room = WIDTH - NAMES - VALUES
+        if not self.is_logarithmic:
+            return max(0.0, room * value / self.high)
+        return room * math.log(max(value, self.low) / self.low) / math.log(self.high / self.low)
+
+
+def _bar(name: str, found: Spread, scale: Scale, top: float) -> str:
+    colour = next(colour for prefix, colour in COLOURS.items() if name.startswith(prefix))
+    middle = top + ROW / 2
+    low, length, high = (NAMES + scale.length(value) for value in (found.low, found.median, found.high))
+    return (
+        f'<text x="{NAMES - 6}" y="{middle + 4:g}" text-anchor="end">{escape(name)}</text>'
+        f'<rect x="{NAMES}" y="{top + 3:g}" width="{length - NAMES:.1f}" height="{ROW - 6}" fill="{colour}"/>'
+        f'<path d="M{low:.1f} {middle:g}H{high:.1f}" stroke="#111" stroke-width="1.5"/>'
+        f'<text x="{max(length, high) + 6:.1f}" y="{middle + 4:g}">{number(found.median)}</text>\n'
+    )

@@ -1,0 +1,113 @@
+"""What must be reached, and what is reached for; and whether it was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from figures import FIGURES, Findings, Spread, spread
+from filters import FILTERS
+from peers import PEERS
+
+
+@dataclass(frozen=True)
+class Target:
+    """A bound on a figure of a contender, or on its ratio to that of the best of some others in the same round.
+
+    Where more is better it is a lower bound, else an upper one. `noise` names a bound that is held to "not worse beyond
+    the noise": the better quarter of the rounds must keep it, and not the median.
+    """
+
+    case: str
+    figure: str
+    contender: str
+    others: tuple[str, ...] = ()
+    must: float | None = None
+    wish: float | None = None
+    noise: str = ""
+
+
+OTHERS = tuple(peer.name for peer in PEERS if not peer.name.startswith("upperd"))
+TOOLS = tuple(FILTERS)
+UVLOOP = ("uvloop", "uvloop-protocol")
+
+TARGETS = [
+    # One child for each connection.
+    Target("connections-1", "rate", "upperd", ("tutorial",), 2.5, 3.0),
+    Target("connections-1", "rate", "upperd", ("s6",), 2.2),
+    Target("connections-1", "p50", "upperd", ("c-fork",), wish=1.0),
+    Target("connections-8", "rate", "upperd", ("tutorial",), 2.0, 2.4),
+    Target("connections-8", "rate", "upperd", ("s6",), 1.4),
+    Target("connections-8", "rate", "upperd", ("c-fork",), wish=0.4),
+    Target("connections-32", "rate", "upperd", ("tutorial",), 2.0, 2.4),
+    Target("connections-32", "rate", "upperd", ("s6",), 1.4),
+    Target("connections-32", "rate", "upperd", ("c-fork",), wish=0.4),
+    # A thousand connections for each child.
+    Target("connections-1", "rate", "upperd-reuse", ("tutorial",), 20.0),
+    Target("connections-1", "rate", "upperd-reuse", ("uvloop-protocol",), 1.0),
+    Target("connections-1", "rate", "upperd-reuse", ("c-prefork",), wish=1.0, noise="wish"),
+    Target("connections-8", "rate", "upperd-reuse", ("tutorial",), 30.0),
+    Target("connections-8", "rate", "upperd-reuse", ("uvloop-protocol",), 1.0),
+    Target("connections-8", "rate", "upperd-reuse", ("c-prefork",), wish=1.0, noise="wish"),
+    Target("uids-1", "rate", "upperd-reuse", ("upperd",), 1.0, 1.0, noise="must"),
+    Target("uids-8", "rate", "upperd-reuse", ("upperd",), 1.0, 1.0, noise="must"),
+    Target("pingpong", "rate", "upperd", OTHERS, 1.0, noise="must"),
+    Target("bulk-ascii", "throughput", "upperd", ("tutorial",), 6.0),
+    Target("bulk-ascii", "throughput", "upperd", ("s6",), 1.5),
+    Target("bulk-ascii", "throughput", "upperd", UVLOOP, 1.5),
+    Target("bulk-ascii", "throughput", "upperd", ("c-fork",), wish=0.5),
+    Target("bulk-french", "throughput", "upperd", TOOLS, 2.0, 4.0),
+    Target("bulk-cyrillic", "throughput", "upperd", TOOLS, 2.0),
+    Target("bulk-greek", "throughput", "upperd", TOOLS, 2.0),
+    Target("bulk-mixed", "throughput", "upperd", TOOLS, 2.0),
+    Target("memory", "memory", "upperd", must=250.0, wish=180.0),
+    Target("held", "kept", "upperd", must=0.8, wish=0.95),
+    # Flat, that is; the rest is noise.
+    Target("held", "growth", "upperd", must=1.2),
+    Target("send", "time", "upperctl", ("python",), 1.3),
+    Target("send", "time", "upperctl", ("socat",), wish=1.0, noise="wish"),
+    Target("start", "time", "upperd", ("python",), 4.0, 2.5),
+    Target("faults", "child", "upperd", must=130.0, wish=110.0),
+    Target("faults", "parent", "upperd", must=35.0, wish=20.0),
+]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found for a target; `spread` is None where it was not measured."""
+
+    target: Target
+    other: str
+    """Of the others, the one that was hardest to beat."""
+    spread: Spread | None
+
+    def keeps(self, kind: str) -> str:
+        """Whether "must" or "wish" is kept, in words; empty: there is no such bound."""
+        bound = self.target.must if kind == "must" else self.target.wish
+        if bound is None:
+            return ""
+        if self.spread is None:
+            return "not measured"
+        return "reached" if self._is_within(bound, self.target.noise == kind) else "not reached"
+
+    def _is_within(self, bound: float, is_noise_allowed: bool) -> bool:
+        assert self.spread is not None
+        if FIGURES[self.target.figure].is_more_better:
+            return (self.spread.three_quarters if is_noise_allowed else self.spread.median) >= bound
+        return (self.spread.quarter if is_noise_allowed else self.spread.median) <= bound
+
+
+def judge(target: Target, findings: Findings) -> Verdict:
+    """Hold a target against the findings."""
+    if not target.others:
+        values = findings.values(target.case, target.contender, target.figure).values()
+        return Verdict(target, "", spread(list(values)))
+    spreads = {}
+    for other in target.others:
+        found = spread(findings.ratios(target.case, target.contender, other, target.figure))
+        if found is not None:
+            spreads[other] = found
+    if not spreads:
+        return Verdict(target, "", None)
+    hardest = min if FIGURES[target.figure].is_more_better else max
+    other = hardest(spreads, key=lambda name: spreads[name].median)
+    return Verdict(target, other, spreads[other])
