@@ -6,9 +6,8 @@ import contextlib
 import subprocess
 from collections.abc import Iterator
 
-from server import PeerError
-
 from build import BUILT
+from server import PeerError
 
 WRONG = 3
 """Its exit status for a reply that is wrong."""

@@ -16,14 +16,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 import work
+from build import BUILT, HERE, BuildError, build
 from client import WrongReplyError
 from figures import Findings, Record
 from peers import EXTRA, PEERS, Peer, Place
 from plot import write_plots
 from server import PeerError, adopt_orphans, raise_file_limit
 from table import render
-
-from build import BUILT, HERE, BuildError, build
 
 EX_FAILED = 1
 EX_WRONG = 3
