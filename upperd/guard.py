@@ -88,13 +88,10 @@ class Guard:
         """Refuse this user until then (see scoreboard.now_usec)."""
         self.let_in(now)
         until = self._words[_UNTIL:]
-        words = self._kept_out.tolist()
-        if cell(BUSY, uid) in words:
-            index = words.index(cell(BUSY, uid))
-        else:
-            index = min(range(PENALTIES), key=lambda place: int(until[place]))
+        word, words = cell(BUSY, uid), self._kept_out.tolist()
+        index = words.index(word) if word in words else min(range(PENALTIES), key=lambda place: int(until[place]))
         until[index] = until_usec
-        self._kept_out[index] = cell(BUSY, uid)
+        self._kept_out[index] = word
         self._count()
 
     def let_in(self, now: int) -> None:
@@ -151,10 +148,8 @@ class Guard:
         return gid in allowed or not allowed.isdisjoint(peer_groups(request))
 
     def _is_kept_out(self, uid: int) -> bool:
-        words = self._kept_out.tolist()
-        if cell(BUSY, uid) not in words:
-            return False
-        return bool(self._words[_UNTIL + words.index(cell(BUSY, uid))] > now_usec())
+        word, words = cell(BUSY, uid), self._kept_out.tolist()
+        return word in words and bool(self._words[_UNTIL + words.index(word)] > now_usec())
 
 
 def peer_groups(request: Any) -> list[int]:

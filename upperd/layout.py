@@ -89,6 +89,9 @@ SLOT_FIELDS = (
     IDLE_LIMIT, EXPIRES,
 ) = range(len(SLOT_FIELDS))  # fmt: skip
 
+TOTALS = SLOT_FIELDS[CONNECTIONS:CONNECTED]
+"""What is counted for each child and in all."""
+
 OUTCOMES = (
     "", "done", "quiet", "cut", "reset", "refused", "failed", "passed", "idle", "lifetime", "bytes", "denied",
 )  # fmt: skip
@@ -138,26 +141,10 @@ HEADER_FIELDS = (
     "passed",
     "records_lost",
     # Totals of the children that have ended. Those of the living are added by the reader (snapshot.py).
-    "connections",
-    "messages",
-    "bytes_in",
-    "bytes_out",
-    "undecodable",
-    "refused",
-    "refused_access",
-    "refused_user",
-    "refused_rate",
-    "ended_idle",
-    "ended_lifetime",
-    "ended_bytes",
-    "ended_access",
+    *TOTALS,
 )
 DOOR, LIMITS = 1, 2
 """Bits of `guarded`: somebody may have to be refused; a connection has limits."""
 HEADER = {name: index for index, name in enumerate(HEADER_FIELDS)}
-SUMMED = tuple(
-    (field, HEADER[name])
-    for field, name in enumerate(SLOT_FIELDS)
-    if name in HEADER_FIELDS[HEADER_FIELDS.index("connections") :]
-)
+SUMMED = tuple((SLOT_FIELDS.index(name), HEADER[name]) for name in TOTALS)
 """What is added to the totals when a child ends: (field of its slot, field of the header)."""

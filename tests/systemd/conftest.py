@@ -73,3 +73,12 @@ def upperd(machine: Machine, install: Callable[[], Upperd]) -> Iterator[Upperd]:
         machine.run("usermod", "--append", "--groups", "upperd", user)
     yield upperd
     print(upperd.journal())  # pytest shows it where the test failed
+
+
+@pytest.fixture(params=["socket unit", "own socket"])
+def started(request: pytest.FixtureRequest, upperd: Upperd) -> Upperd:
+    """The running service, with either kind of listener."""
+    if request.param == "own socket":
+        upperd.without_socket_unit()
+    upperd.systemctl("start", "upperd")
+    return upperd

@@ -2,7 +2,6 @@
 
 import subprocess
 
-import pytest
 from installed import Upperd
 
 EX_NOPERM = 77
@@ -11,15 +10,6 @@ EX_NOPERM = 77
 def send(upperd: Upperd, user: str) -> "subprocess.CompletedProcess[str]":
     """Let `user` send a text by upperctl."""
     return upperd.machine.run("upperctl", "send", "straße", user=user, check=False)
-
-
-@pytest.fixture(params=["socket unit", "own socket"])
-def started(request: pytest.FixtureRequest, upperd: Upperd) -> Upperd:
-    """The running service, with either kind of listener."""
-    if request.param == "own socket":
-        upperd.without_socket_unit()
-    upperd.systemctl("start", "upperd")
-    return upperd
 
 
 def test_member_of_the_group_may_connect(started: Upperd) -> None:

@@ -1,19 +1,9 @@
 """Access rules and limits in the installed service: they hold inside of its sandbox, by name, and for every user."""
 
-import pytest
 from installed import DEADLINE, Upperd
 from machine import wait_until
 
 EX_PROTOCOL = 76
-
-
-@pytest.fixture(params=["socket unit", "own socket"])
-def started(request: pytest.FixtureRequest, upperd: Upperd) -> Upperd:
-    """The running service, with either kind of listener."""
-    if request.param == "own socket":
-        upperd.without_socket_unit()
-    upperd.systemctl("start", "upperd")
-    return upperd
 
 
 def is_served(upperd: Upperd, user: str) -> bool:
