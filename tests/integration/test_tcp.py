@@ -165,13 +165,15 @@ def test_never_two_users_over_tcp(folder: Path) -> None:
     options = ("--connections-per-child", "1000", "--spare-children", "1")
     with running(folder, "--tcp", "127.0.0.1:0", *options) as daemon:
         port = str(_ports(daemon)["127.0.0.1"])
-        for uid in (USER, OTHER, USER, OTHER):
-            with start_as(uid, CLIENT, port, "5") as client:
+        for turn in range(1, 51):  # which child takes a connection is the kernel's choice: until some were passed on
+            with start_as((USER, OTHER)[turn % 2], CLIENT, port, "5") as client:
                 assert client.wait(DEADLINE) == 0
+            if turn >= 4 and daemon.board.header["passed"] >= 2:
+                break
         header = daemon.board.header
         assert header["passed"] >= 2
         assert daemon.stop() == 0
-    assert daemon.board.header["connections"] == 20
+    assert daemon.board.header["connections"] == 5 * turn
     assert set.union(*_peers(daemon).values()) == {str(USER), str(OTHER)}
     assert all(len(uids) == 1 for uids in _peers(daemon).values())
 
