@@ -21,8 +21,11 @@ from os import closerange, getpid
 
 from upperd.layout import (
     CONNECTIONS,
+    CROWD,
     DONE,
+    DOOR,
     FAILED,
+    HEADER,
     IDLE,
     NONE,
     OUTCOME,
@@ -33,8 +36,6 @@ from upperd.layout import (
     REFUSED_USER,
     UNKNOWN,
 )
-from upperd.limits import limits_now
-from upperd.scoreboard import Scoreboard, Slot
 from upperd.signals import CUT, DRAIN, RETIRE
 from upperd.titles import SPARE, serving
 
@@ -44,9 +45,9 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any, Protocol
 
-    from upperd.limits import Limits
     from upperd.link import Link
     from upperd.signals import Signals
+    from upperd.slot import Slot
 
     class Server(Protocol):
         """What a child needs of its server: the hooks of socketserver, and those of PreforkingMixIn."""
@@ -54,7 +55,6 @@ if TYPE_CHECKING:
         socket: Any
         listener: int
         connections_per_child: int
-        limits: Limits | None
         slot: Slot | None
 
         def get_request(self) -> tuple[Any, object]: ...
@@ -69,6 +69,8 @@ if TYPE_CHECKING:
         def quiesce_request(self, request: Any) -> None: ...
         def cut_request(self, request: Any) -> None: ...
 
+
+_GUARDED = HEADER["guarded"]
 
 EX_OK = 0
 EX_SOFTWARE = 70
@@ -98,15 +100,12 @@ class Child:
     """One child to be. The parent makes it once for each server, and forks it again and again."""
 
     __slots__ = (
-        "_board", "_ending", "_link", "_listener", "_request", "_server", "_set_title", "_uid", "draining", "handling",
+        "_ending", "_link", "_listener", "_request", "_server", "_set_title", "_uid", "draining", "handling",
         "leaving",
     )  # fmt: skip
 
-    def __init__(
-        self, server: Server, board: Scoreboard, link: Link, set_title: Callable[[str], object] | None = None
-    ) -> None:
+    def __init__(self, server: Server, link: Link, set_title: Callable[[str], object] | None = None) -> None:
         self._server = server
-        self._board = board
         self._link = link
         self._set_title = set_title
         self._listener = server.listener
@@ -122,7 +121,6 @@ class Child:
 
     def live(
         self,
-        index: int,
         slot: Slot,
         signals: Signals,
         close: list[tuple[int, int]],
@@ -132,7 +130,7 @@ class Child:
 
         Returns the status to exit with; nothing is raised.
 
-        `index` and `slot` are our row, `close` the ranges of descriptors that are not ours.
+        `slot` is our row, `close` the ranges of descriptors that are not ours.
         """
         try:
             slot.words[PID] = getpid()  # the parent writes it, too, but perhaps not before we serve
@@ -143,17 +141,15 @@ class Child:
             if set_title is not None:
                 set_title(SPARE)
             if self._link.watch_parent():
-                return self._serve(index, slot, passed)
+                return self._serve(slot, passed)
         except BaseException:
             report_exception()
             return EX_SOFTWARE
         return EX_OK
 
-    def _serve(
-        self, index: int, slot: Slot, passed: tuple[Any, object] | None
-    ) -> int:
+    def _serve(self, slot: Slot, passed: tuple[Any, object] | None) -> int:
         """Accept and serve until we are to end; return the exit status."""
-        server, board = self._server, self._board
+        server = self._server
         server.slot = slot
         left = server.connections_per_child
         while True:
@@ -163,30 +159,28 @@ class Child:
             passed = None
             request = accepted[0]
             uid, gid, pid = server.peer_credentials(request)
-            guards = board.guards()
-            if guards and self._refuses(slot, request, uid, gid):
-                board.wait(index, self._listener)
-                continue
-            if board.take(index, self._listener, uid):
+            guards = slot.header[_GUARDED]
+            if guards & DOOR:
+                reason = server.refuse_request(request, uid, gid)
+                if reason:  # he was not served, so the next one may be anybody
+                    self._refuse(slot, request, uid, reason)
+                    slot.wait()
+                    continue
+            if slot.take(uid):
                 self._link.poke()
-            if not self._is_ours(uid):
-                slot.words[OUTCOME] = PASSED
-                board.set_busy(index)  # who is served by another child counts there
-                self._link.pass_up(request, self._listener)
+            if uid != self._uid and not self._is_ours(uid):
+                self._pass_up(slot, request)
                 return EX_OK
-            if guards and not board.may_serve(index, uid):
-                board.wait(index, self._listener)
-                self._refuse(slot, request, uid, REFUSED_USER)
-                self._forget_user(slot)
+            if guards & CROWD and not slot.may_serve(uid):
+                self._leave_to_others(slot, request, uid)
                 continue
             slot.connected(uid, gid, pid)
-            server.limits = limits_now(board) if guards else None
-            if not self._finish(index, slot, request, accepted[1]):
+            if not self._finish(slot, request, accepted[1]):
                 return EX_SOFTWARE
             left -= 1
             if left <= 0 or self.leaving:
                 return EX_OK
-            board.wait(index, self._listener)
+            slot.wait()
 
     def _accept(self) -> tuple[Any, object] | None:
         """Wait for a connection; None when we are to end."""
@@ -201,36 +195,39 @@ class Child:
                     return None
         return None
 
-    def _refuses(self, slot: Slot, request: Any, uid: int, gid: int) -> bool:
-        """Close a connection whose peer the server refuses. It was not served, so the next one may be anybody's."""
-        reason = self._server.refuse_request(request, uid, gid)
-        if reason:
-            self._refuse(slot, request, uid, reason)
-        return reason != 0
-
     def _refuse(self, slot: Slot, request: Any, uid: int, reason: int) -> None:
+        """Close a connection that is not to be served."""
         slot.refused(reason)  # before the peer sees it
         self._server.shutdown_request(request)
-        if self._board.deny(uid):
+        if slot.deny(uid):
             self._link.poke()
 
     def _is_ours(self, uid: int) -> bool:
-        """Whether we may serve this user: a child never serves two."""
-        if self._uid is None:
-            self._uid = uid
-            set_title = self._set_title
-            if set_title is not None:
-                set_title(serving(uid, UNKNOWN))
-        return self._uid == uid
+        """Whether we may serve a user who is not the one of before: a child never serves two."""
+        if self._uid is not None:
+            return False
+        self._uid = uid
+        set_title = self._set_title
+        if set_title is not None:
+            set_title(serving(uid, UNKNOWN))
+        return True
 
-    def _forget_user(self, slot: Slot) -> None:
-        """We were about to serve a user: if we have served none before, we may serve anybody."""
-        if slot.words[CONNECTIONS] == 0:
+    def _pass_up(self, slot: Slot, request: Any) -> None:
+        """The connection is another user's: the parent has a new child serve it."""
+        slot.end(PASSED)
+        slot.set_busy()  # who is served by another child counts there
+        self._link.pass_up(request, self._listener)
+
+    def _leave_to_others(self, slot: Slot, request: Any, uid: int) -> None:
+        """Others serve this user, as many as may: refuse the connection."""
+        slot.wait()
+        self._refuse(slot, request, uid, REFUSED_USER)
+        if slot.words[CONNECTIONS] == 0:  # if we have served nobody before, we may serve anybody
             self._uid = None
             if self._set_title is not None:
                 self._set_title(SPARE)
 
-    def _finish(self, index: int, slot: Slot, request: Any, address: object) -> bool:
+    def _finish(self, slot: Slot, request: Any, address: object) -> bool:
         """Serve one connection by the hooks of socketserver. False: the handler raised."""
         server = self._server
         self._request = request
@@ -253,11 +250,11 @@ class Child:
             slot.words[OUTCOME] = outcome
         self._request = None
         if slot.words[OUTCOME] < IDLE:
-            self._board.set_busy(index)  # before the peer sees the end: he may come again at once
+            slot.set_busy()  # before the peer sees the end: he may come again at once
             server.shutdown_request(request)
         else:
             server.shutdown_request(request)  # may take a while: we have ended it, and he counts meanwhile
-            self._board.set_busy(index)
+            slot.set_busy()
         return served
 
     # Signals: they may come between any two instructions, and again and again.

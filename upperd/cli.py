@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 EX_USAGE = 64
 EX_CONFIG = 78
 
+_TUNABLES = ":".join(
+    f"glibc.malloc.{name}={value}" for name, value in (("tcache_count", 0), ("mxfast", 0), ("trim_threshold", 2**20))
+)
 _LONGEST_WORD = 131_071
 """Bytes that a program can be handed in one word (execve(2), MAX_ARG_STRLEN)."""
 
@@ -187,8 +190,9 @@ def _lean_command(settings: Settings) -> list[str]:
         del os.environ[name]
     os.environ["PYTHONMALLOC"] = "malloc"
     # And malloc keeps no lists of what was freed last, by size (GNU C library manual, "Memory Allocation Tunables"):
-    # what a process frees becomes one piece again, and what it makes next comes from there. Unless the operator knows.
-    os.environ.setdefault("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0")
+    # what a process frees becomes one piece again, and what it makes next comes from there; and of the piece at the
+    # end, which every large message is taken from, it keeps a megabyte. Unless the operator knows better.
+    os.environ.setdefault("GLIBC_TUNABLES", _TUNABLES)
     # Every function of C is looked up now, in the parent, not by each child when it calls it first (ld.so(8)).
     os.environ["LD_BIND_NOW"] = "1"
     return lean + words

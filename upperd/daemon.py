@@ -41,7 +41,6 @@ from upperd.warmup import warm_up
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from upperd.guard import Guard
     from upperd.settings import Settings
 
 EX_OK = 0
@@ -92,10 +91,16 @@ class Daemon:
         if self._set_title is not None:
             self._set_title(titles.MAIN)
             _set_name()  # which it has changed, too
+        self._board, self._scoreboard_lock = open_scoreboard(self._settings, self._listeners, self._log)
         if packing.is_possible():
             packing.fill_gaps()
-        self._board, self._scoreboard_lock = open_scoreboard(self._settings, self._listeners, self._log)
+        self._board.settle()
         parent = self._make_parent(Policy(self._board))
+        first_signals = self._signals  # kept: what it would leave is a gap
+        if packing.is_possible():
+            packing.fill_gaps()
+        self._signals = parent.forker.signals = first_signals.anew()
+        parent.forker.settle()
         gc.freeze()  # what there is by now is nothing for the collector to write to, in us or in a child
         self._act_on_signals(parent)  # on those that came before the loop could be woken
         if not self._stop_requests:
@@ -111,6 +116,7 @@ class Daemon:
 
     def _make_parent(self, policy: Policy) -> Parent:
         settings = self._settings
+        servers = [self._make_server(listener.socket, policy) for listener in self._listeners]
         self._reporter = Reporter(self._board, self._log, self._notifier, settings.watchdog_usec)
         parent = Parent(
             self._board,
@@ -120,7 +126,6 @@ class Daemon:
             set_title=self._set_title,
         )
         parent.inheritance.keeps_the_rest = False
-        parent.signals = self._signals
         reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
 
@@ -129,8 +134,8 @@ class Daemon:
             self._act_on_signals(parent)
 
         parent.watch(reading, woken)
-        for listener in self._listeners:
-            parent.add(self._make_server(listener.socket, policy.guard))
+        for server in servers:
+            parent.add(server)
         self._reload = Reload(parent, settings, self._log, lambda: self._follow(parent, policy), self._reloaded)
         self._idle = Idle(self._board, 0.0, parent.stop, time.monotonic())
         parent.timers.append(self._idle.turn)
@@ -139,9 +144,9 @@ class Daemon:
         policy.follow(settings)
         return parent
 
-    def _make_server(self, listening: socket.socket, guard: Guard) -> UnixServer | TCPServer:
+    def _make_server(self, listening: socket.socket, policy: Policy) -> UnixServer | TCPServer:
         server_class = UnixServer if listening.family == socket.AF_UNIX else TCPServer
-        server = server_class(listening, UpperHandler, guard)
+        server = server_class(listening, UpperHandler, policy.guard, policy.allowance)
         server.connections_per_child = self._settings.connections_per_child
         return server
 

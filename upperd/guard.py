@@ -17,8 +17,8 @@ import errno
 import mmap
 from _socket import SOL_SOCKET as _SOL_SOCKET
 
-from upperd.layout import BUSY, DOOR, REFUSED_ACCESS, REFUSED_RATE, UNKNOWN, cell
-from upperd.scoreboard import now_usec
+from upperd.layout import BUSY, CROWD, DOOR, HEADER, REFUSED_ACCESS, REFUSED_RATE, UNKNOWN, cell
+from upperd.slot import now_usec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ LONGEST_LIST = 1024
 PENALTIES = 256
 """Users that are kept out at one time, at most: of more, those whose time is over first come in again."""
 
+_RULES, _PENALISED = HEADER["rules"], HEADER["penalised"]
 _HALF, _DENIED, _USERS, _GROUPS = range(4)
 """Words: which half holds; and in each half, from its beginning: how many numbers are in the lists."""
 _LISTS = 4
@@ -55,8 +56,13 @@ class Guard:
         self._board = board
         self._words = memoryview(mmap.mmap(-1, _SIZE)).cast("Q")
         self._kept_out = self._words[_KEPT_OUT:_UNTIL]
-        self._version = 0
+        self._header = board.header
         self._rules: tuple[Collection[int], ...] = ([], [], [])
+        self._version = 0
+        # What is said of users by name, as of that version: a child that was forked since then need not read the lists.
+        self._welcome: frozenset[int] = frozenset()
+        self._denied: frozenset[int] = frozenset()
+        self._is_open = True
 
     # The parent's side
 
@@ -79,13 +85,15 @@ class Guard:
             for number in numbers:
                 self._words[place] = number
                 place += 1
+        self._denied, self._welcome = frozenset(denied), frozenset(users).difference(denied)
+        self._is_open = not (users or groups)
         self._words[_HALF] = half
         self._version += 1
         self._board["rules"] = self._version
         return True
 
     def keep_out(self, uid: int, until_usec: int, now: int) -> None:
-        """Refuse this user until then (see scoreboard.now_usec)."""
+        """Refuse this user until then (see slot.now_usec)."""
         self.let_in(now)
         until = self._words[_UNTIL:]
         word, words = cell(BUSY, uid), self._kept_out.tolist()
@@ -114,18 +122,20 @@ class Guard:
     def stand(self) -> None:
         """Have the children ask, if there is anything to ask for."""
         board = self._board
-        door = self.has_rules or board["penalised"] > 0 or board["max_children_per_user"] > 0
-        board["guarded"] = board["guarded"] & ~DOOR | (DOOR if door else 0)
+        door = DOOR if self.has_rules or board["penalised"] > 0 else 0
+        crowd = CROWD if board["max_children_per_user"] > 0 else 0
+        board["guarded"] = board["guarded"] & ~(DOOR | CROWD) | door | crowd
 
     # The child's side
 
     def refusal(self, request: Any, uid: int, gid: int) -> int:
         """Why this peer may not come in, as the field to count it in; 0: it may."""
-        if not self.allows(request, uid, gid):
+        header = self._header
+        is_known = header[_RULES] == self._version
+        is_welcome = is_known and (uid in self._welcome or (self._is_open and uid not in self._denied))
+        if not is_welcome and not self.allows(request, uid, gid):
             return REFUSED_ACCESS
-        if self._board["penalised"] and self._is_kept_out(uid):
-            return REFUSED_RATE
-        return 0
+        return REFUSED_RATE if header[_PENALISED] and self._is_kept_out(uid) else 0
 
     def rules(self) -> int:
         """How often the rules have changed by now."""

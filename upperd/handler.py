@@ -2,8 +2,9 @@
 
 `UpperHandler` is a plain `BaseRequestHandler`: it runs under every stream server of socketserver, one connection a
 process, a thread, or one after the other. Of a server of ours it takes more, and does without where it is missing:
-`slot`, the row of the scoreboard to count in; `limits`, what the connection may take, and `end_input`, which is called
-at a limit; `input_paused`, which is asked when nothing can be read, and `input_ended`, which says to read no more.
+`slot`, the row of the scoreboard to count in; `allowance`, what the connection may take, and `end_input`, which is
+called at a limit; `input_paused`, which is asked when nothing can be read, and `input_ended`, which says to read no
+more.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from errno import EHOSTUNREACH, ENETUNREACH, ETIMEDOUT
 from socketserver import BaseRequestHandler
 
 from upperd.layout import RESET
-from upperd.limits import Allowance, SpentError
-from upperd.transform import UpperCaser
+from upperd.limits import SpentError
+from upperd.transform import UpperCaser, is_ascii, upper_ascii
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from upperd.limits import Allowance
 
 FIRST_READ = 448
 """Bytes: what Python's allocator of small objects still holds. A short message touches no page of malloc's."""
@@ -39,7 +42,7 @@ class _NoSlot:
 class _NoServer:
     """What is missing in a server that is not ours: it never asks us to end."""
 
-    limits = None
+    allowance = None
     input_ended = False
 
     def input_paused(self, request: object, unanswered: int) -> bool:
@@ -62,13 +65,15 @@ class UpperHandler(BaseRequestHandler):
             server.input_ended  # noqa: B018  # whether it has one
         except AttributeError:
             self._owner = _NoServer()
-        limits = self._owner.limits
-        self._allowance = None if limits is None else Allowance(limits, self.request, self.slot)
+        self._caser: UpperCaser | None = None
+        allowance = self._owner.allowance
+        has_limits = allowance is not None and allowance.begin(self.request, self.slot)
+        self._allowance: Allowance | None = allowance if has_limits else None
 
     def handle(self) -> None:
         """Serve the connection to its end. A peer that goes away is no error, nor is one that cannot be reached."""
         try:
-            self._stream(UpperCaser())
+            self._stream()
         except ConnectionError:
             self.slot.end(RESET)
         except OSError as error:
@@ -78,14 +83,14 @@ class UpperHandler(BaseRequestHandler):
         except SpentError:
             pass  # what could not be sent is for nobody
 
-    def _stream(self, caser: UpperCaser) -> None:
-        request, slot, allowance = self.request, self.slot, self._allowance
+    def _stream(self) -> None:
+        request, slot, owner, allowance = self.request, self.slot, self._owner, self._allowance
         size = FIRST_READ
-        while not self._owner.input_ended:
+        while not owner.input_ended:
             try:
                 data = request.recv(size)
             except BlockingIOError:
-                if not self._may_read_on(len(caser.unfinished)):
+                if not self._may_read_on():
                     break
                 continue
             if not data:
@@ -94,18 +99,24 @@ class UpperHandler(BaseRequestHandler):
             if len(data) == size:
                 size = LARGE_READ
             if allowance is not None:
-                self._take_within_limits(caser, allowance, data)
-                continue
-            answer = caser.feed(data)
-            if answer:
+                data = allowance.take(data)
+            # ASCII needs no caser, and a child then none of the pages that the caser writes to.
+            answer = upper_ascii(data) if self._caser is None and is_ascii(data) else self._upper(data)
+            if allowance is not None:
+                self._send_within(allowance, answer)
+            elif answer:
                 request.sendall(answer)
                 slot.sent(len(answer))
-        if caser.unfinished or caser.undecodable:
-            self._end(caser)
+        if self._caser is not None:
+            self._end(self._caser)
 
-    def _take_within_limits(self, caser: UpperCaser, allowance: Allowance, data: bytes) -> None:
-        """Answer what may be taken of it, and take nothing more from the client where that was all."""
-        answer = caser.feed(allowance.take(data))
+    def _upper(self, data: bytes) -> bytes:
+        if self._caser is None:
+            self._caser = UpperCaser()
+        return self._caser.feed(data)
+
+    def _send_within(self, allowance: Allowance, answer: bytes) -> None:
+        """Send an answer, and take nothing more from the client where its allowance is spent."""
         if allowance.is_spent:
             self._owner.end_input(self.request)
         if answer:
@@ -113,12 +124,13 @@ class UpperHandler(BaseRequestHandler):
             if allowance.is_spent:  # meanwhile
                 self._owner.end_input(self.request)
 
-    def _may_read_on(self, unanswered: int) -> bool:
+    def _may_read_on(self) -> bool:
         """Nothing can be read, and the connection has a time-out."""
         allowance = self._allowance
         if allowance is not None and allowance.is_over():
             return bool(self._owner.end_input(self.request))
         if allowance is None or self._owner.is_draining:
+            unanswered = 0 if self._caser is None else len(self._caser.unfinished)
             return bool(self._owner.input_paused(self.request, unanswered))
         allowance.arm()
         return True
@@ -130,4 +142,5 @@ class UpperHandler(BaseRequestHandler):
         elif rest:
             self.request.sendall(rest)
             self.slot.sent(len(rest))
-        self.slot.undecodable(caser.undecodable)
+        if caser.undecodable:
+            self.slot.undecodable(caser.undecodable)

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from upperd import layout, log, scoreboard
 from upperd.drain import Drain
 from upperd.handler import UpperHandler
-from upperd.limits import arm_again, limits_now
+from upperd.limits import arm_again
 from upperd.log import Log
 from upperd.notify import ManagerError, Notifier
 from upperd.observer import End
@@ -160,8 +160,7 @@ class _Service:
         policy = Policy(self.board)
         policy.follow(settings)
         server_class = UnixServer if connection.family == socket.AF_UNIX else TCPServer
-        self._server = server_class(connection, UpperHandler, policy.guard)
-        self._server.limits = limits_now(self.board)
+        self._server = server_class(connection, UpperHandler, policy.guard, policy.allowance)
         self._connection = connection
         self._drain_timeout = settings.drain_timeout
         self._drain: Drain | None = None
@@ -177,7 +176,7 @@ class _Service:
         reason = self._server.refuse_request(self._connection, uid, gid)
         if reason:
             slot.refused(reason)
-            self.board.deny(uid)
+            slot.deny(uid)
             outcome = layout.REFUSED_OUTCOME
         else:
             slot.connected(uid, gid, pid)

@@ -28,17 +28,19 @@ SIZE = TABLE + SLOTS * WORDS_A_SLOT * 8
 UNKNOWN = 2**64 - 1
 """Stands for a peer's uid, gid or pid that cannot be known (TCP)."""
 
-UNKNOWN_CODE = 2**33
+UNKNOWN_CODE = 2**32
 """What stands for UNKNOWN in the state column, where a uid is 1 more than itself."""
 
 # State of a slot: the lowest byte of its word in the column.
 FREE = 0
-BUSY = 0xFF
+BUSY = 1
 """The child serves a connection, passes it up, or is on its way out."""
-WAITING = 0x80
+WAITING = 2
 """WAITING + n: the child waits in accept() on listener n."""
 LISTENERS = 0x7F
-"""The ceiling of listeners, so that WAITING + n is a byte, and another one than BUSY."""
+"""The ceiling of listeners, so that WAITING + n is a byte."""
+USER_SHIFT = 16
+"""How far to the left the user stands in a word of the column."""
 
 
 AT_REST = SLOTS + 1
@@ -47,7 +49,7 @@ AT_REST = SLOTS + 1
 
 def cell(state: int, uid: int | None = None) -> int:
     """A word of the state column: the state, and above it whom a busy child serves: the uid + 1; 0: nobody."""
-    return state if uid is None else state | (UNKNOWN_CODE if uid == UNKNOWN else uid + 1) << 8
+    return state if uid is None else state | (UNKNOWN_CODE if uid == UNKNOWN else uid + 1) << USER_SHIFT
 
 
 STATE_BYTES = slice(0 if sys.byteorder == "little" else 7, None, 8)
@@ -143,8 +145,8 @@ HEADER_FIELDS = (
     # Totals of the children that have ended. Those of the living are added by the reader (snapshot.py).
     *TOTALS,
 )
-DOOR, LIMITS = 1, 2
-"""Bits of `guarded`: somebody may have to be refused; a connection has limits."""
+DOOR, LIMITS, CROWD = 1, 2, 4
+"""Bits of `guarded`: somebody may not come in; a connection has limits; a user may have so many children at most."""
 HEADER = {name: index for index, name in enumerate(HEADER_FIELDS)}
 SUMMED = tuple((SLOT_FIELDS.index(name), HEADER[name]) for name in TOTALS)
 """What is added to the totals when a child ends: (field of its slot, field of the header)."""

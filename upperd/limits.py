@@ -3,50 +3,39 @@
 The law: a child keeps its own connection within them (`Allowance`), by time-outs of the socket and not by a timer, so
 an idle child sleeps. The parent sees to a child that cannot (overdue.py). What was taken is answered before the end,
 but for bytes beyond `max_bytes`.
+
+Nearly always nothing is due, and every answer fits into the socket: then a child has set one time-out, once, and
+compares two numbers for each message.
 """
 
 from __future__ import annotations
 
 import struct
+from _socket import MSG_DONTWAIT as _MSG_DONTWAIT
 from _socket import SO_RCVTIMEO as _SO_RCVTIMEO
 from _socket import SO_SNDTIMEO as _SO_SNDTIMEO
 from _socket import SOL_SOCKET as _SOL_SOCKET
-from time import monotonic
 
-from upperd.layout import ACTIVE, BYTES, EXPIRES, IDLE, IDLE_LIMIT, LIFETIME, LIMITS
-from upperd.scoreboard import now_usec
+from upperd.layout import ACTIVE, BYTES, EXPIRES, HEADER, IDLE, IDLE_LIMIT, LIFETIME, LIMITS
+from upperd.slot import now_usec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from upperd.scoreboard import Scoreboard, Slot
+    from upperd.slot import Slot
 
-_LONGEST_USEC = 2**53
-_LATEST = 0.25
-"""Seconds by which a lifetime may end too late: a time-out of the socket begins anew at every recv() and send()."""
+_GUARDED, _IDLE_TIMEOUT, _MAX_LIFETIME, _MAX_BYTES = (
+    HEADER[name] for name in ("guarded", "idle_timeout_usec", "max_lifetime_usec", "max_bytes")
+)
+_LONGEST = 2**53
+"""Microseconds, or bytes: more than that stands for as much."""
+_NEVER = 2**62
+"""A time, and a number of bytes, that nobody lives to see."""
+_LATEST_USEC = 250_000
+"""By how much a lifetime may end too late: a time-out of the socket begins anew at every recv() and send()."""
 PIECE = 16384
 """Bytes of an answer that are sent at once: a reader that takes so many within the idle time-out is not idle."""
-
-
-class Limits:
-    """The limits of a connection, in seconds and bytes; 0: none."""
-
-    __slots__ = ("idle_timeout", "max_bytes", "max_lifetime")
-
-    def __init__(self, idle_timeout: float = 0.0, max_lifetime: float = 0.0, max_bytes: int = 0) -> None:
-        self.idle_timeout = idle_timeout
-        self.max_lifetime = max_lifetime
-        self.max_bytes = max_bytes
-
-
-def limits_now(board: Scoreboard) -> Limits | None:
-    """Those of the header at this moment; None: there are none."""
-    if not board.guards() & LIMITS:
-        return None
-    # Clamped: somebody may have written over the file.
-    idle_usec, lifetime_usec = (min(board[name], _LONGEST_USEC) for name in ("idle_timeout_usec", "max_lifetime_usec"))
-    return Limits(idle_usec / 1e6, lifetime_usec / 1e6, board["max_bytes"])
 
 
 class SpentError(Exception):
@@ -54,57 +43,110 @@ class SpentError(Exception):
 
 
 class Allowance:
-    """One connection's, in the child that serves it."""
+    """One connection's, in the child that serves it. The parent makes it, and it serves one after the other."""
 
-    def __init__(self, limits: Limits, request: Any, slot: Slot) -> None:
-        self._limits = limits
-        self._request = request
-        self._slot = slot
-        self._left = limits.max_bytes
-        self._armed = monotonic()
-        self._end = self._armed + limits.max_lifetime
-        # For the parent, if we should not be able to end.
-        slot.words[IDLE_LIMIT] = int(limits.idle_timeout * 1e6)
-        slot.words[EXPIRES] = int(self._end * 1e6) if limits.max_lifetime else 0
+    __slots__ = (
+        "_end", "_header", "_idle_timeout", "_known", "_left", "_look", "_max_bytes", "_max_lifetime", "_request",
+        "_slot", "_timeout", "_wait", "_waits_to_send", "is_spent",
+    )  # fmt: skip
+
+    def __init__(self, header: memoryview) -> None:
+        """`header`: that of the scoreboard, where the limits of this moment stand."""
+        self._header = header
+        self._request: Any = None
+        self._slot: Any = None
+        self._end = self._look = self._left = 0
+        self._waits_to_send = False
         self.is_spent = False
         """Whether a limit is reached."""
-        self.arm()
+        self.read()
+
+    def read(self) -> None:
+        """Take the limits of this moment, so that a child need not."""
+        header = self._header
+        self._known = header[_IDLE_TIMEOUT], header[_MAX_LIFETIME], header[_MAX_BYTES]
+        # Clamped: somebody may have written over the file.
+        self._idle_timeout, self._max_lifetime, self._max_bytes = (min(number, _LONGEST) for number in self._known)
+        waits = [usec for usec in (self._idle_timeout, self._max_lifetime) if usec]
+        self._wait = min(waits, default=_NEVER)
+        self._timeout = _timeval(self._wait) if waits else b""
+
+    def begin(self, request: Any, slot: Slot) -> bool:
+        """A connection begins, which `slot` says since when. Returns whether it has limits: those of this moment."""
+        header = self._header
+        if not header[_GUARDED] & LIMITS:
+            return False
+        if (header[_IDLE_TIMEOUT], header[_MAX_LIFETIME], header[_MAX_BYTES]) != self._known:
+            self.read()
+        self._request = request
+        self._slot = slot
+        self.is_spent = self._waits_to_send = False
+        self._left = self._max_bytes or _NEVER
+        words = slot.words
+        # For the parent, if we should not be able to end.
+        words[IDLE_LIMIT] = self._idle_timeout
+        self._end = self._look = _NEVER
+        if self._max_lifetime:
+            words[EXPIRES] = self._end = words[ACTIVE] + self._max_lifetime
+            # From then on the rest of the lifetime is shorter than the time-outs say.
+            self._look = max(self._end - self._wait, words[ACTIVE] + _LATEST_USEC)
+        if self._timeout:
+            try:
+                # Not that for sending, which waits until something cannot be sent at once: setsockopt() finds out that
+                # it is given no number by raising two exceptions.
+                request.setsockopt(_SOL_SOCKET, _SO_RCVTIMEO, self._timeout)
+            except OSError:
+                pass  # it is gone
+        return True
 
     def arm(self) -> None:
         """Let recv() and send() fail with EAGAIN when the next limit may be reached."""
+        now = now_usec()
+        self._look = now + _LATEST_USEC if self._max_lifetime else _NEVER
         waits = []
-        if self._limits.idle_timeout:
-            waits.append(self._limits.idle_timeout - self._slot.idle_usec() / 1e6)
-        if self._limits.max_lifetime:
-            self._armed = monotonic()
-            waits.append(self._end - self._armed)
+        if self._idle_timeout:
+            waits.append(self._idle_timeout - self._slot.idle_usec())
+        if self._max_lifetime:
+            waits.append(self._end - now)
         if waits:
-            set_timeout(self._request, _SO_RCVTIMEO, min(waits))
-            set_timeout(self._request, _SO_SNDTIMEO, min(waits))
+            set_timeout(self._request, _SO_RCVTIMEO, min(waits) / 1e6)
+            set_timeout(self._request, _SO_SNDTIMEO, min(waits) / 1e6)
 
     def is_over(self) -> bool:
         """Whether a limit of time is reached by now."""
-        limits = self._limits
-        if limits.max_lifetime and monotonic() >= self._end:
+        if now_usec() >= self._end:
             self._spend(LIFETIME)
-        elif limits.idle_timeout and self._slot.idle_usec() / 1e6 >= limits.idle_timeout:
+        elif self._idle_timeout and self._slot.idle_usec() >= self._idle_timeout:
             self._spend(IDLE)
         return self.is_spent
 
     def take(self, data: bytes) -> bytes:
         """What may be taken of what came in."""
-        self._look_at_clock()
-        if not self._limits.max_bytes:
-            return data
-        taken = data[: self._left]
-        self._left -= len(taken)
-        if len(taken) < len(data):
+        if self._slot.words[ACTIVE] >= self._look:
+            self._look_at_clock()
+        left = self._left
+        if len(data) > left:
             self._spend(BYTES)
-        return taken
+            data = data[:left]
+        self._left = left - len(data)
+        return data
 
     def send(self, answer: bytes) -> None:
-        """Send an answer, in pieces. Raises SpentError where a limit of time is reached before it is taken."""
-        rest = memoryview(answer)
+        """Send an answer. Raises SpentError where a limit of time is reached before it is taken."""
+        sent = 0
+        try:
+            sent = self._request.send(answer, _MSG_DONTWAIT)
+            self._slot.sent(sent)
+        except BlockingIOError:
+            pass
+        if sent < len(answer):
+            self._send_rest(memoryview(answer)[sent:])
+
+    def _send_rest(self, rest: memoryview) -> None:
+        """In pieces, as the peer takes them."""
+        if not self._waits_to_send:
+            self._waits_to_send = True
+            self.arm()
         while rest:
             try:
                 sent = self._request.send(rest[:PIECE])
@@ -118,12 +160,12 @@ class Allowance:
             self._look_at_clock()
 
     def _look_at_clock(self) -> None:
-        """Something moved: the rest of the lifetime is shorter than the time-outs of the socket say."""
-        if self._limits.max_lifetime and not self.is_spent:
-            now = monotonic()
+        """Something moved: the rest of the lifetime may be shorter than the time-outs of the socket say."""
+        if self._max_lifetime and not self.is_spent:
+            now = now_usec()
             if now >= self._end:
                 self._spend(LIFETIME)
-            elif now - self._armed >= _LATEST:
+            elif now >= self._look:
                 self.arm()
 
     def _spend(self, outcome: int) -> None:
@@ -147,8 +189,13 @@ def arm_again(request: Any, slot: Slot) -> None:
 
 def set_timeout(request: Any, option: int, seconds: float) -> None:
     """Set SO_RCVTIMEO or SO_SNDTIMEO (socket(7)); a connection that is gone needs none."""
-    usec = max(1, int(seconds * 1e6))  # zero would mean: for ever
     try:
-        request.setsockopt(_SOL_SOCKET, option, struct.pack("@ll", usec // 1_000_000, usec % 1_000_000))
+        request.setsockopt(_SOL_SOCKET, option, _timeval(int(seconds * 1e6)))
     except OSError:
         pass
+
+
+def _timeval(usec: int) -> bytes:
+    """A struct timeval of at least a microsecond: zero would mean for ever."""
+    usec = max(1, usec)
+    return struct.pack("@ll", usec // 1_000_000, usec % 1_000_000)

@@ -135,6 +135,14 @@ class Link:
         self._group = pid
         return True
 
+    def adopt(self, pid: int) -> None:
+        """In the parent: have child `pid` in the group before its sisters have left it. (It joins by itself, too.)"""
+        try:
+            if self._group:
+                setpgid(pid, self._group)
+        except OSError:
+            pass  # it has ended
+
     def take_passed(self) -> tuple[int, int] | None:
         """In the parent: the next connection passed up, as (listener, descriptor); None where there is none.
 

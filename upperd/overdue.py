@@ -11,7 +11,7 @@ import signal
 
 from upperd.children import send
 from upperd.layout import ACTIVE, BUSY, CLAIMED, COUNTED, EXPIRES, IDLE_LIMIT, OUTCOME, PASSED, RULES
-from upperd.scoreboard import now_usec
+from upperd.slot import now_usec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -18,7 +18,9 @@ import builtins
 import gc
 import os
 import sys
+from collections import deque
 from functools import partial
+from opcode import EXTENDED_ARG, opmap
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodDescriptorType
 
 TYPE_CHECKING = False
@@ -33,15 +35,22 @@ _MOST_FILLED = 64
 """Pieces of that size taken at most: objects that mmap(2) gave lie above all of the heap."""
 _LARGEST_GAP = 65536 + 8
 """This and every smaller size that is tried fills a piece of malloc's to its end: those are 16 n + 8 bytes."""
-_MOST_FREE = 4_000_000
-_MOST_SMALLEST = 10_000
-"""Bytes and objects taken at most: some thirty times what is found after an ordinary start."""
-_CACHED = 1024
-"""Bytes: what is freed up to this size malloc keeps for the next request of that size (malloc's tcache)."""
+_SMALL = 1024
+"""Bytes: gaps that are no larger are sought in steps of malloc's own."""
+_MOST_GAPS, _MOST_FREE = 4096, 4_000_000
+"""Pieces and bytes taken at most: some times what is found after an ordinary start."""
+_LOAD_GLOBAL = opmap["LOAD_GLOBAL"]
 _HEADER = sys.getsizeof(b"")
+_LONGEST_TEXT = 40
+"""Characters: what is longer is a docstring, or is for people, in any case nothing that a child looks at."""
+
+_AS_A_NUMBER, _LAST_NUMBERS = 7, 16
+"""Bytes that take as much room as a number does, and more of those than filling itself leaves behind."""
 
 _kept: list[object] = []
-"""What fills the gaps, and the functions that were replaced: freed, they would be gaps again."""
+"""The functions that were replaced, and what they named: freed, they would be gaps."""
+_fillers: deque[object] = deque([None] * _MOST_GAPS, maxlen=_MOST_GAPS)
+"""What fills the gaps. It has its length from the beginning, so that keeping something takes no memory."""
 
 
 def is_possible() -> bool:
@@ -49,58 +58,95 @@ def is_possible() -> bool:
     return os.environ.get("PYTHONMALLOC") == "malloc"
 
 
-def codes_run_by(call: Callable[[], object]) -> set[CodeType]:
-    """The code of every function of Python that `call` runs."""
-    codes: set[CodeType] = set()
+class Run:
+    """What ran: which lines of which functions of Python."""
 
-    def note(frame: FrameType, event: str, argument: object) -> None:
-        codes.add(frame.f_code)
+    def __init__(self) -> None:
+        self.lines: dict[CodeType, set[int]] = {}
 
-    sys.setprofile(note)
-    try:
-        call()
-    finally:
-        sys.setprofile(None)
-    return codes
+    def watch(self, call: Callable[[], object]) -> None:
+        """Call it, and take note."""
+
+        def note(frame: FrameType, event: str, argument: object) -> Any:
+            self.lines.setdefault(frame.f_code, set()).add(frame.f_lineno)
+            return note
+
+        sys.settrace(note)
+        try:
+            call()
+        finally:
+            sys.settrace(None)
+
+    def add(self, code: CodeType) -> None:
+        """Take all of a function as run."""
+        self.lines.setdefault(code, set()).update(line for _, _, line in code.co_lines() if line is not None)
+
+    def names(self, code: CodeType) -> list[str]:
+        """The names outside of the function that were looked up."""
+        found: dict[str, None] = {}
+        lines, extended = self.lines.get(code, set()), 0
+        for start, end, line in code.co_lines():
+            for offset in range(start, end, 2):
+                operation, argument = code.co_code[offset], code.co_code[offset + 1] | extended
+                extended = argument << 8 if operation == EXTENDED_ARG else 0
+                if operation == _LOAD_GLOBAL and line in lines:
+                    found[code.co_names[argument >> 1]] = None  # the lowest bit says that it is called
+        return [*found]
 
 
-def codes_of(classes: Iterable[type]) -> set[CodeType]:
-    """The code of every function of these classes."""
-    return {value.__code__ for owner in classes for value in vars(owner).values() if isinstance(value, FunctionType)}
+def pack(classes: Iterable[type], *runs: Run) -> None:
+    """Make the functions of these classes anew that ran: those of the first run, and so on, each function once.
 
-
-def pack(classes: Iterable[type], *groups: set[CodeType]) -> None:
-    """Make the functions of these classes anew whose codes are in `groups`: first the first group, and so on.
-
-    Before them comes what they name: for that, the global names in them stand for other objects afterwards.
+    Before those of a run comes what they named: for that, global names stand for other objects afterwards.
     """
-    _kept.append((classes, groups))
-    group_of = {code: number for number, group in reversed([*enumerate(groups)]) for code in group}
-    found = [
-        (group_of[function.__code__], -len(function.__code__.co_code), owner, name, function)
-        for owner in classes
-        for name, function in vars(owner).items()
-        if isinstance(function, FunctionType) and function.__code__ in group_of
-    ]
-    # The largest first: what copying allocates and frees then has room for the next.
-    found.sort(key=lambda item: item[:2])
-    functions = [item[-1] for item in found]
-    names = _global_names(functions) if is_possible() else []
-    copies, values = [*functions], [value for _, _, value in names]
-    for function in functions:
-        _copy(function)  # the first copy fills caches of the original
+    classes = [*classes]
+    groups: list[_Group] = []
+    for run in runs:
+        groups.append(_Group(classes, run, groups))
+    _kept.append((classes, runs, groups))
+    for group in groups:
+        for function in group.functions:
+            _copy(function)  # the first copy fills caches of the original
     if is_possible():
         fill_gaps()
     # From here on nothing is allocated but what is to lie side by side.
-    for index, value in enumerate(values):
-        values[index] = _anew(value)
-    for index, function in enumerate(functions):
-        copies[index] = _copy(function)
-    for (_, _, owner, name, _), copy in zip(found, copies, strict=True):
-        setattr(owner, name, copy)
-    for (known, name, _), value in zip(names, values, strict=True):
-        known[name] = value
-    _kept.append((found, group_of, functions, names, copies, values))
+    for group in groups:
+        for index, value in enumerate(group.values):
+            group.values[index] = _anew(value)
+        for index, function in enumerate(group.functions):
+            group.copies[index] = _copy(function)
+    for group in groups:
+        group.put_in_place()
+
+
+class _Group:
+    """The functions of a run, and what they named, but for what is in a group before."""
+
+    def __init__(self, classes: list[type], run: Run, before: list[_Group]) -> None:
+        others = {function for group in before for function in group.functions}
+        self._places: list[tuple[type, str, FunctionType]] = [
+            (owner, name, function)
+            for owner in classes
+            for name, function in vars(owner).items()
+            if isinstance(function, FunctionType) and function.__code__ in run.lines and function not in others
+        ]
+        # The largest first: what copying allocates and frees then has room for the next.
+        self._places.sort(key=lambda place: -len(place[2].__code__.co_code))
+        self.functions: list[FunctionType] = [function for _, _, function in self._places]
+        self.copies = [*self.functions]
+        known = {key for group in before for key in group._names}
+        found = _global_names(self.functions, run) if is_possible() else {}
+        self._names: dict[tuple[int, str], tuple[dict[str, Any], str]] = {
+            key: place for key, place in found.items() if key not in known
+        }
+        self.values = [known[name] for known, name in self._names.values()]
+
+    def put_in_place(self) -> None:
+        """Have everybody find the copies."""
+        for (owner, name, _), copy in zip(self._places, self.copies, strict=True):
+            setattr(owner, name, copy)
+        for (known, name), value in zip(self._names.values(), self.values, strict=True):
+            known[name] = value
 
 
 def _copy(function: FunctionType) -> FunctionType:
@@ -122,49 +168,64 @@ def _anew(value: Any) -> Any:
         return value.replace(co_consts=_anew(value.co_consts))
     if isinstance(value, (BuiltinFunctionType, MethodDescriptorType)):
         return partial(value)  # a call of it writes to itself alone
+    if type(value) is partial:
+        return partial(value.func, *value.args, **value.keywords)
+    if type(value) is slice:
+        _kept.append(slice(0))  # of the last one that was freed the memory is used again
+        return slice(value.start, value.stop, value.step)
     if type(value) is int or type(value) is float:
         return type(value)(repr(value))
     if type(value) is tuple:
         return tuple(map(_anew, value))
-    if type(value) is str:
+    if type(value) is str and len(value) <= _LONGEST_TEXT:
         return value.encode("utf-8", "surrogatepass").decode("utf-8", "surrogatepass")
     return value
 
 
-def _global_names(functions: list[FunctionType]) -> list[tuple[dict[str, Any], str, Any]]:
-    """The global names in these functions that stand for what can be made anew: where, the name, and for what."""
+def _global_names(functions: list[FunctionType], run: Run) -> dict[tuple[int, str], tuple[dict[str, Any], str]]:
+    """Which of the global names that were looked up stand for what can be made anew: where, and the name."""
     found = {}
     for function in functions:
         known = function.__globals__
-        for name in function.__code__.co_names:
+        for name in run.names(function.__code__):
             value = known.get(name, getattr(builtins, name, None))
             if _anew(value) is not value:
                 known[name] = value  # now, or the table may have to grow later
-                found[id(known), name] = (known, name, value)
-    return [*found.values()]
+                found[id(known), name] = (known, name)
+    return found
 
 
 def fill_gaps() -> None:
-    """Take what lies free below a piece of _ROOM bytes at the upper end, which then is all that is free."""
+    """Take what lies free below a piece of _ROOM bytes at the upper end, which then is all that is free.
+
+    That piece has nothing above it, so it is malloc's top: taking from it writes to no page but the one that is taken.
+    """
+    _fill_gaps()
+    for _ in range(_LAST_NUMBERS):
+        _fillers.append(b"-" * _AS_A_NUMBER)
+
+
+def _fill_gaps() -> None:
     gc.collect()  # it empties the lists of objects that Python keeps to use again, too
     highest = max(map(id, gc.get_objects()))
     room = b"-" * _ROOM
     for _ in range(_MOST_FILLED):
         if id(room) > highest:
             break
-        _kept.append(room)
+        _fillers.append(room)
         room = b"-" * _ROOM
     size, left = _LARGEST_GAP, _MOST_FREE
-    while size > _HEADER and left > 0:
+    for _ in range(_MOST_GAPS):
+        if size <= _HEADER or left < 0:
+            break
         block = b"-" * (size - _HEADER)
-        is_gap = id(block) < id(room)
-        if is_gap or size <= _CACHED:
-            _kept.append(block)
+        if id(block) < id(room):
+            _fillers.append(block)
             left -= size
-        if not is_gap:
-            size -= 16 if size <= _CACHED else size // 8 & ~15
-    for _ in range(_MOST_SMALLEST):
+        else:
+            size -= 16 if size <= _SMALL else size // 8 & ~15
+    for _ in range(_MOST_GAPS):
         smallest = object()
         if id(smallest) > id(room):
             break
-        _kept.append(smallest)
+        _fillers.append(smallest)

@@ -10,21 +10,21 @@ from __future__ import annotations
 
 import select
 import socket
-from os import _exit, fork
 from signal import SIGKILL
 from time import monotonic
 
-from upperd.child import EX_OSERR, Child
+from upperd.child import EX_OSERR
 from upperd.children import Children, Living, send
 from upperd.drain import FIRST_REPEAT, Drain, Repeat
+from upperd.forker import Forker
 from upperd.inheritance import Inheritance
-from upperd.layout import AT_REST, BUSY, CONNECTIONS, CUT, OUTCOME, STARTED, WAITING
+from upperd.layout import AT_REST, BUSY, CONNECTIONS, CUT, OUTCOME, STARTED
 from upperd.link import Link
 from upperd.lookout import Lookout
 from upperd.observer import End, Observer
 from upperd.passing import Passing
 from upperd.scoreboard import Scoreboard
-from upperd.signals import DRAIN, RETIRE, Signals
+from upperd.signals import DRAIN, RETIRE
 from upperd.throttle import Throttle
 
 TYPE_CHECKING = False
@@ -52,19 +52,16 @@ class Parent:
         observer: Observer | None = None,
         set_title: Callable[[str], object] | None = None,
     ) -> None:
+        self._link = Link()
         self.board = board or Scoreboard(slots=max_children)
         self.max_children = max_children
         self.spare_children = spare_children
         self.observer = observer or Observer()
-        self._set_title = set_title
-        self.signals = Signals()
         self.timers: list[Callable[[float], float | None]] = []
         """Called at every turn with the time; each returns when the next turn is wanted at the latest."""
         self.accounts: list[Callable[[End, float], object]] = []  # called with every child that has ended, and the time
         self.servers: list[Server] = []
         self._share = self._low_water = 0
-        self._cast: list[Child] = []
-        """The child of each server that is forked for it."""
         self._held: dict[int, int] = {}
         self._throttle = Throttle()
         self._drain: Drain | None = None
@@ -75,10 +72,10 @@ class Parent:
         """Whether nothing happened in the last turn that waited."""
         self._happened = True
         """Whether anything happened in the last turn."""
-        self._link = Link()
         self._epoll = select.epoll()
         self.children = Children(self._epoll)
         self.inheritance = Inheritance(self._link, self._epoll, self.children, self.servers)
+        self.forker = Forker(self.board, self._link, self.inheritance, self.servers, set_title)
         self._passing = Passing(self._link, self._epoll)
         self._lookout = Lookout(self._epoll, self.children, self.board)
         self._watched: dict[int, Callable[[], object]] = {self._link.passing_descriptor(): self._passing.take}
@@ -90,7 +87,6 @@ class Parent:
         """Serve this server's listener, too. Its number is `server.listener` from now on."""
         server.listener = len(self.servers)
         self.servers.append(server)
-        self._cast.append(Child(server, self.board, self._link, self._set_title))
         self._held[server.listener] = 0
         self._lookout.add(server.socket.fileno())
         self.limit(self.max_children, self.spare_children)
@@ -129,7 +125,7 @@ class Parent:
         self.resume()
         while not self._stop:
             self.top_up()
-            self.turn()
+            self.turn(tops_up=True)
         self._stop = False
 
     def serve_backlog(self, end: float, listening: list[socket.socket]) -> None:
@@ -209,8 +205,11 @@ class Parent:
 
     # The loop
 
-    def turn(self, timeout: float | None = None) -> None:
-        """Wait for what happens next, at most `timeout` seconds, and act on it."""
+    def turn(self, timeout: float | None = None, *, tops_up: bool = False) -> None:
+        """Wait for what happens next, at most `timeout` seconds, and act on it.
+
+        `tops_up`: forks what is missing before children are reaped, so that their process group does not die out.
+        """
         if self._retirement is not None:
             self._retire_again(self._retirement)
         wait = self._seconds_to_wait(timeout)
@@ -220,16 +219,21 @@ class Parent:
         if wait != 0:  # a mere look tells nothing
             self._is_calm = not events
         self._happened = False
+        ended = []
         for descriptor, _ in events:
             child = self.children.find(descriptor)
             if child is not None:
-                self._reap(child)
+                ended.append(child)
             elif descriptor in self._lookout.listeners:
                 self._lookout.client_came(monotonic(), self.observer)
                 continue  # nothing has happened yet: no child has taken that client
             elif descriptor in self._watched:
                 self._watched[descriptor]()
             self._happened = True
+        if tops_up and ended and not self._stop:
+            self.top_up()
+        for child in ended:
+            self._reap(child)
 
     def _seconds_to_wait(self, timeout: float | None) -> float:
         """Until the nearest deadline; -1: there is none."""
@@ -295,33 +299,10 @@ class Parent:
 
     def _fork(self, server: Server, count: int, passed: tuple[socket.socket, object] | None = None) -> bool:
         """Fork `count` children for `server`. False: it failed, and forking is throttled."""
-        child, signals, close = self._cast[server.listener], self.signals, self.inheritance.not_for(server, passed)
-        state = BUSY if passed else WAITING + server.listener
-        live = child.live
-        rows, pids = [], []
-        for _ in range(count):  # no comprehension: it is a function made anew each time
-            rows.append(self.board.claim(server.listener, state))
-        failure = None
-        # Nothing else is done between the forks: after each of them every page that is written costs a fault.
-        with signals:
-            founded = self._link.renew_group()
-            for index, slot in rows:
-                try:
-                    pid = fork()
-                except OSError as error:
-                    failure = error
-                    break
-                if pid == 0:
-                    _exit(live(index, slot, signals, close, passed))
-                pids.append(pid)
-                if not founded:
-                    founded = self._link.own_signals(pid)
-        for (index, _), pid in zip(rows, pids, strict=False):
-            self.board.born(index, pid)
+        children, failure = self.forker.fork(server, count, passed)
+        for child in children:
             self._held[server.listener] += 1
-            self._keep(Living(pid, index, server))
-        for index, _ in rows[len(pids) :]:
-            self.board.release(index)
+            self._keep(child)
         if failure is not None:
             self._fork_failed(failure)
         return failure is None

@@ -9,6 +9,7 @@ import math
 
 from upperd.guard import Guard
 from upperd.layout import LIMITS
+from upperd.limits import Allowance
 from upperd.overdue import Overdue
 from upperd.rates import Rates
 from upperd.settings import numbers
@@ -28,6 +29,7 @@ class Policy:
     def __init__(self, board: Scoreboard) -> None:
         self._board = board
         self.guard = Guard(board)
+        self.allowance = Allowance(board.header)
         self._rates: Rates | None = None
         self._overdue: Overdue | None = None
 
@@ -52,6 +54,7 @@ class Policy:
         # In one go: whoever comes at this moment must not find the door open.
         board["guarded"] = board["guarded"] & ~LIMITS | (LIMITS if has_limits else 0)
         self.guard.stand()
+        self.allowance.read()
         if self._rates is not None:
             self._rates.limit(settings.max_rate_per_user)
         if self._overdue is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
+from functools import partial
 
 from upperd import layout, scoreboard
 from upperd.child import Child
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from upperd.child import Server
-    from upperd.guard import Guard
     from upperd.signals import SharedSignals
 
 HIGHEST = 2**32 - 2
@@ -30,13 +30,17 @@ ROUNDS = 20
 
 
 def rehearse(
-    make_server: Callable[[socket.socket, Guard], Server],
+    make_server: Callable[[socket.socket, Policy], Server],
     follow: Callable[[Policy], object],
     signals: SharedSignals,
     set_title: Callable[[str], object] | None = None,
     rounds: int = ROUNDS,
+    watch: Callable[[Callable[[], object]], object] = lambda live: live(),
 ) -> None:
-    """Serve `rounds` short connections in this process by a policy that `follow` has set. Raises OSError: no socket."""
+    """Serve `rounds` short connections in this process by a policy that `follow` has set. Raises OSError: no socket.
+
+    `watch` is given each life to live.
+    """
     board = scoreboard.Scoreboard(slots=1)
     policy = Policy(board)
     follow(policy)
@@ -49,7 +53,7 @@ def rehearse(
         listener.bind("")
         listener.listen(1)
         # As the true ones, to the order of its attributes: what is specialised is specialised for that.
-        server = make_server(listener, policy.guard)
+        server = make_server(listener, policy)
         server.connections_per_child = 1  # or it would wait for a second one
         nothing = (listener.fileno(), listener.fileno())
         for _ in range(rounds):
@@ -58,6 +62,7 @@ def rehearse(
                 client.sendall(b"rehearsal\n")
                 client.shutdown(socket.SHUT_WR)
                 index, slot = board.claim(0, layout.WAITING)
-                Child(server, board, link, set_title).live(index, slot, signals, [nothing, nothing], None)
+                live = partial(Child(server, link, set_title).live, slot, signals, [nothing, nothing], None)
+                watch(live)
                 board.release(index)
     link.close()

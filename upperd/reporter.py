@@ -12,6 +12,7 @@ import time
 
 from upperd import layout, log, scoreboard
 from upperd.observer import End, Observer
+from upperd.slot import now_usec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Reporter(Observer):
 
     def _refused_more(self) -> bool:
         """Whether somebody was refused since the last entry about that."""
-        return self._board.guards() != 0 and self._count_refused() > 0
+        return self._board["guarded"] != 0 and self._count_refused() > 0
 
     def _count_refused(self) -> int:
         return total(self._board, "refused") - self._refused["refused"]
@@ -295,7 +296,7 @@ def _fields(end: End) -> dict[str, object]:
     known = {name: words[field] for name, field in _RECORDED if words[field] != layout.UNKNOWN}
     since = words[layout.CONNECTED] or words[layout.STARTED]
     fields: dict[str, object] = {"child_pid": end.pid, **known}
-    fields["duration_usec"] = max(0, scoreboard.now_usec() - since)
+    fields["duration_usec"] = max(0, now_usec() - since)
     fields["exit"] = ending(end.status)
     fields["outcome"] = _outcome(words[layout.OUTCOME])
     if rusage is not None:

@@ -25,30 +25,17 @@ from time import monotonic_ns
 
 from upperd.layout import (
     ACTIVE,
-    AT_REST,
     BUSY,
-    BYTES_IN,
-    BYTES_OUT,
-    CLAIMED,
-    CONNECTED,
-    CONNECTIONS,
-    COUNTED,
-    EXPIRES,
     FREE,
     GENERATION,
     HEADER,
-    IDLE_LIMIT,
     LISTENER,
+    LISTENERS,
     MAGIC,
-    MESSAGES,
-    NONE,
-    OUTCOME,
     PEER_GID,
     PEER_PID,
     PEER_UID,
     PID,
-    REFUSED,
-    RULES,
     SIZE,
     SLOTS,
     STARTED,
@@ -57,26 +44,17 @@ from upperd.layout import (
     SUMMED,
     TABLE,
     TEXT,
-    UNDECODABLE,
     UNKNOWN,
-    UNKNOWN_CODE,
     WAITING,
     WORDS_A_SLOT,
-    cell,
 )
+from upperd.slot import Slot, now_usec
 
 TYPE_CHECKING = False  # typing itself is too much memory for a process that forks
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-_POKE_BELOW, _FORKED, _GUARDED, _PER_USER, _RULES, _DENIED_UID = (
-    HEADER[name] for name in ("poke_below", "forked", "guarded", "max_children_per_user", "rules", "denied_uid")
-)
-_count = bytes.count
-_LOOKS = 100
-"""At a column in which somebody has no time yet: enough for an instant, and then it counts as the first."""
-
-
+_FORKED = HEADER["forked"]
 _BLANK = memoryview(
     b"".join(
         (UNKNOWN if field in (PEER_UID, PEER_GID, PEER_PID) else 0).to_bytes(8, sys.byteorder)
@@ -84,69 +62,6 @@ _BLANK = memoryview(
     )
 ).cast("Q")
 """A row before its child has done anything."""
-
-
-def now_usec() -> int:
-    """The time of every time field: microseconds of CLOCK_MONOTONIC."""
-    return monotonic_ns() // 1000
-
-
-class Slot:
-    """A child's own row, as the child sees it."""
-
-    __slots__ = ("words",)
-
-    # Counters wrap (& UNKNOWN): whatever somebody has written over the file, nobody is to lose a connection by it.
-
-    def __init__(self, words: memoryview) -> None:
-        self.words = words
-
-    def connected(self, uid: int, gid: int, pid: int) -> None:
-        """A connection of this peer was accepted."""
-        words = self.words
-        words[PEER_UID] = uid
-        words[PEER_GID] = gid
-        words[PEER_PID] = pid
-        words[CONNECTIONS] = words[CONNECTIONS] + 1 & UNKNOWN
-        words[CONNECTED] = words[ACTIVE] = monotonic_ns() // 1000
-        words[OUTCOME] = words[IDLE_LIMIT] = words[EXPIRES] = NONE
-
-    def received(self, size: int) -> None:
-        """A message of `size` bytes came in: as much as one read returned."""
-        words = self.words
-        words[MESSAGES] = words[MESSAGES] + 1 & UNKNOWN
-        words[BYTES_IN] = words[BYTES_IN] + size & UNKNOWN
-        words[ACTIVE] = monotonic_ns() // 1000
-
-    def sent(self, size: int) -> None:
-        """The kernel took `size` bytes of the answer, which may have waited for a slow reader."""
-        words = self.words
-        words[BYTES_OUT] = words[BYTES_OUT] + size & UNKNOWN
-        words[ACTIVE] = monotonic_ns() // 1000
-
-    def undecodable(self, count: int) -> None:
-        """`count` more bytes were not UTF-8."""
-        self.words[UNDECODABLE] = self.words[UNDECODABLE] + count & UNKNOWN
-
-    def idle_usec(self) -> int:
-        """How long nothing has come in or gone out, in microseconds."""
-        return now_usec() - int(self.words[ACTIVE])
-
-    def end(self, outcome: int) -> None:
-        """The connection ended, or is about to, in this way (see OUTCOMES)."""
-        self.words[OUTCOME] = outcome
-
-    def end_at_limit(self, outcome: int) -> None:
-        """The same, where a limit or a rule of ours is the cause (see COUNTED), and nothing was before."""
-        if self.words[OUTCOME] == NONE:
-            self.words[OUTCOME] = outcome
-            field = COUNTED[outcome]
-            self.words[field] = self.words[field] + 1 & UNKNOWN
-
-    def refused(self, reason: int) -> None:
-        """A connection was refused for this reason: REFUSED_ACCESS, REFUSED_USER or REFUSED_RATE."""
-        for field in (REFUSED, reason):
-            self.words[field] = self.words[field] + 1 & UNKNOWN
 
 
 class Row:
@@ -171,12 +86,12 @@ class Scoreboard:
         """
         self.path = path
         self._map = mmap.mmap(-1, SIZE) if path is None else _create(path)
-        self._words = memoryview(self._map)[:STATES].cast("Q")
-        self._table = memoryview(self._map)[TABLE:].cast("Q")
         self._free: list[int] = []
-        self._states = memoryview(b"")
+        self._former: list[tuple[object, ...]] = []
+        self.column = memoryview(b"")
+        self._make_views(0)
         self._generation = 0
-        self._said: dict[str, int] = {}
+        self._said = dict.fromkeys(HEADER, 0)
         self._text = b""
         self.extend(slots)
         self["started_usec"] = now_usec()
@@ -188,23 +103,34 @@ class Scoreboard:
 
     def extend(self, slots: int) -> None:
         """Use so many slots, at most SLOTS; never fewer than before, since the last ones may be in use."""
-        before = len(self._states)
+        before = len(self.column)
         if slots > before:
             self._free[:0] = range(slots - 1, before - 1, -1)
             self["slots"] = slots
-            self._states = memoryview(self._map)[STATES : STATES + slots * 8].cast("Q")
-            # Bound once, by the parent: the method of the class is a page that each child would write to.
-            self._states_now = self._states.tobytes
+            self._make_views(slots)
+
+    def settle(self) -> None:
+        """Make anew what a child writes to, so that it lies beside the rest of that (packing.py)."""
+        # What there was is kept: freed, it would be a gap.
+        self._former.append((self.header, self.table, self.column, self.column_now))
+        self._make_views(len(self.column))
+
+    def _make_views(self, slots: int) -> None:
+        self.header = memoryview(self._map)[:STATES].cast("Q")
+        self.table = memoryview(self._map)[TABLE:].cast("Q")
+        self.column = memoryview(self._map)[STATES : STATES + slots * 8].cast("Q")
+        # Bound once, by the parent: the method of the class is a page that each child would write to.
+        self.column_now: Callable[[], bytes] = self.column.tobytes
 
     def __getitem__(self, field: str) -> int:
-        return int(self._words[HEADER[field]])
+        return int(self.header[HEADER[field]])
 
     def __setitem__(self, field: str, value: int) -> None:
-        self._words[HEADER[field]] = self._said[field] = value
+        self.header[HEADER[field]] = self._said[field] = value
 
     def add(self, field: str, count: int = 1) -> None:
         """Count `count` more in a field of the header."""
-        self._words[HEADER[field]] = self._words[HEADER[field]] + count & UNKNOWN
+        self.header[HEADER[field]] = self.header[HEADER[field]] + count & UNKNOWN
 
     def describe(self, version: str, listeners: list[str]) -> None:
         """Write the text part: our version, and each listener in the order of their numbers."""
@@ -227,30 +153,30 @@ class Scoreboard:
         words[STARTED] = monotonic_ns() // 1000
         self._generation += 1
         words[GENERATION] = self._generation
-        self._states[index] = state
-        return index, Slot(words)
+        self.column[index] = state
+        return index, Slot(self, index, listener, words)
 
     def born(self, index: int, pid: int) -> None:
         """The child of the slot was forked."""
-        self._table[index * WORDS_A_SLOT + PID] = pid
-        self._words[_FORKED] = self._words[_FORKED] + 1 & UNKNOWN
+        self.table[index * WORDS_A_SLOT + PID] = pid
+        self.header[_FORKED] = self.header[_FORKED] + 1 & UNKNOWN
 
     def release(self, index: int) -> None:
         """The child is gone: add its figures to the totals, free the slot."""
         words = self.words(index)
-        header = self._words
+        header = self.header
         for field, total in SUMMED:
             count = words[field]
             if count:
                 # Wraps like the counters of an interface: a broken child's nonsense must not stop the parent.
                 header[total] = header[total] + count & UNKNOWN
-        self._states[index] = FREE
+        self.column[index] = FREE
         words[PID] = 0
         self._free.append(index)
 
     def set_busy(self, index: int) -> None:
         """Count the child of the slot as one that waits no more, and serves nobody."""
-        self._states[index] = BUSY
+        self.column[index] = BUSY
 
     def repair(self, taken: set[int]) -> bool:
         """Make a scoreboard again of a file that somebody has written over; `taken` are the slots of the living.
@@ -261,83 +187,34 @@ class Scoreboard:
             return False
         self._map[:TABLE] = bytes(TABLE)
         for field, value in self._said.items():
-            self._words[HEADER[field]] = value
+            self.header[HEADER[field]] = value
         self._map[TEXT : TEXT + len(self._text)] = self._text
         for index in taken:
-            self._states[index] = BUSY
+            self.column[index] = BUSY
         return True
 
     def words(self, index: int) -> memoryview:
         """The words of a slot, writable."""
         start = index * WORDS_A_SLOT
-        return self._table[start : start + WORDS_A_SLOT]
-
-    # The child's side
-
-    def take(self, index: int, listener: int, uid: int) -> bool:
-        """The child of the slot has taken a connection of `uid` from `listener`. Whether to wake the parent for it."""
-        # As `cell` has it, but here: what a function of another module names is a page or two for each child to copy.
-        self._states[index] = BUSY | (uid + 1 if uid != UNKNOWN else UNKNOWN_CODE) << 8
-        row = index * WORDS_A_SLOT
-        self._table[row + CLAIMED] = monotonic_ns()  # in this order: see may_serve
-        self._table[row + RULES] = self._words[_RULES]
-        # Not self._states_now(): Python would look for a method each time, in vain, and write down that it did.
-        states_now = self._states_now
-        return _count(states_now()[STATE_BYTES], WAITING + listener) < self._words[_POKE_BELOW]
-
-    def wait(self, index: int, listener: int) -> None:
-        """The child of the slot waits for its next connection."""
-        self._table[index * WORDS_A_SLOT + CLAIMED] = 0
-        self._states[index] = WAITING + listener
-
-    def guards(self) -> int:
-        """What there is to be kept at this moment: DOOR, LIMITS."""
-        return self._words[_GUARDED]
-
-    def deny(self, uid: int) -> bool:
-        """A child has refused this user. Returns whether to wake the parent for it."""
-        self._words[_DENIED_UID] = uid
-        return self._words[_POKE_BELOW] == AT_REST
-
-    def may_serve(self, index: int, uid: int) -> bool:
-        """Whether the child of the slot, which has taken a connection of `uid`, is within `max_children_per_user`.
-
-        Of several that take one at the same moment the first ones are (as in Lamport's bakery): a child is in the
-        column before it looks at the clock, and looks at the clock before it counts. So whoever counted without seeing
-        it has an earlier time; and whoever is in the column without a time will have one in an instant.
-        """
-        limit = self._words[_PER_USER]
-        sought = cell(BUSY, uid)
-        if not limit or self._states.tolist().count(sought) <= limit:
-            return True
-        for _ in range(_LOOKS):
-            times = [
-                (self._table[other * WORDS_A_SLOT + CLAIMED], other)
-                for other, state in enumerate(self._states.tolist())
-                if state == sought
-            ]
-            if all(time for time, _ in times):
-                break
-        mine = (self._table[index * WORDS_A_SLOT + CLAIMED], index)
-        return sum(other < mine for other in times) < limit
+        return self.table[start : start + WORDS_A_SLOT]
 
     # Counting
 
     def state(self, index: int) -> int:
         """The state of a slot."""
-        return int(self._states[index]) & 0xFF
+        return int(self.column[index]) & 0xFF
 
     def is_waiting(self, index: int) -> bool:
         """Whether the child of this slot waits in accept()."""
-        return WAITING <= self._states[index] & 0xFF < BUSY
+        return WAITING <= self.column[index] & 0xFF < WAITING + LISTENERS
 
     def waiting(self, listener: int) -> int:
         """How many children wait in accept() on `listener`."""
-        return self._states.tobytes()[STATE_BYTES].count(WAITING + listener)
+        return self.column.tobytes()[STATE_BYTES].count(WAITING + listener)
 
     def busy(self) -> int:
         """How many children serve a connection."""
-        return self._states.tobytes()[STATE_BYTES].count(BUSY)
+        return self.column.tobytes()[STATE_BYTES].count(BUSY)
 
     def last_active_usec(self) -> int:
         """When one of the living last received or sent something; 0: none ever did."""
@@ -345,7 +222,7 @@ class Scoreboard:
 
     def living(self) -> Iterator[Row]:
         """The slots in use."""
-        for index, state in enumerate(self._states.tolist()):
+        for index, state in enumerate(self.column.tolist()):
             if state != FREE:
                 yield Row(state & 0xFF, self.words(index))
 

@@ -26,9 +26,10 @@ import struct
 import threading
 import time
 from _socket import SO_RCVTIMEO as _SO_RCVTIMEO
-from _socket import socket as BareSocket  # noqa: N812  # it is a class, whatever its name
+from _socket import socket as _BareSocket  # noqa: N812  # it is a class, whatever its name
+from functools import partial
 
-from upperd import layout, scoreboard
+from upperd import layout
 from upperd.layout import UNKNOWN
 from upperd.limits import set_timeout
 from upperd.parent import Parent
@@ -40,7 +41,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from upperd.guard import Guard
-    from upperd.limits import Limits
+    from upperd.limits import Allowance
+    from upperd.slot import Slot
 
     _Address = Any
     _Base = socketserver.TCPServer
@@ -52,6 +54,7 @@ _AF_UNIX = int(socket.AF_UNIX)
 _SOCK_STREAM = int(socket.SOCK_STREAM)
 _SHUT_WR = int(socket.SHUT_WR)
 _SOL_SOCKET, _SO_PEERCRED = int(socket.SOL_SOCKET), int(socket.SO_PEERCRED)
+_make_socket = partial(_BareSocket)  # which is called without a write to the class
 _unpack_credentials = struct.Struct("=III").unpack  # struct ucred (unix(7))
 
 QUIET_SECONDS = 1.0
@@ -76,9 +79,9 @@ class PreforkingMixIn(socketserver.ForkingMixIn, _Base):
 
     listener = 0
     """The number of our listener in the scoreboard."""
-    limits: Limits | None
-    """In a child: what its connection may take; None: all it wants."""
-    slot: scoreboard.Slot | None
+    allowance: Allowance | None
+    """What each connection may take; None: all it wants."""
+    slot: Slot | None
     """In a child: its row of the scoreboard. Elsewhere None."""
     parent: Parent | None = None
     """Who keeps our children. Made when it is needed first, unless several servers share one."""
@@ -91,7 +94,7 @@ class PreforkingMixIn(socketserver.ForkingMixIn, _Base):
         # No attribute of the class stands behind what a child asks for: PEP 659 would not know what to do then, and
         # the look-up would write to the name and to the default.
         self.slot = None
-        self.limits = None
+        self.allowance = None
         self._family = int(self.address_family)
         self._stopping = False
         self._stopped = threading.Event()
@@ -109,7 +112,7 @@ class PreforkingMixIn(socketserver.ForkingMixIn, _Base):
             parent.resume()
             while not self._stopping:
                 parent.top_up()
-                parent.turn(poll_interval)
+                parent.turn(poll_interval, tops_up=not self._stopping)
                 self.service_actions()
         finally:
             # Who waits in accept() must not take a connection after this; who is busy goes on.
@@ -193,8 +196,17 @@ class _UpperServer(PreforkingMixIn):
     is_draining: bool
     """In a child: the connection is to end as soon as it may."""
 
-    def __init__(self, listener: socket.socket, handler: Callable[..., Any], guard: Guard | None = None) -> None:
-        """Serve the listening socket `listener`, whoever made it, whom `guard` lets in (None: everybody)."""
+    def __init__(
+        self,
+        listener: socket.socket,
+        handler: Callable[..., Any],
+        guard: Guard | None = None,
+        allowance: Allowance | None = None,
+    ) -> None:
+        """Serve the listening socket `listener`, whoever made it.
+
+        Whom `guard` lets in (None: everybody), and within `allowance` (None: without limits).
+        """
         # Not TCPServer's constructor, which makes a socket of its own and binds it.
         socketserver.BaseServer.__init__(self, listener.getsockname(), handler)
         self.address_family = int(listener.family)
@@ -205,12 +217,19 @@ class _UpperServer(PreforkingMixIn):
         self.input_ended = False
         self.is_draining = False
         self.listener = 0
+        self.allowance = allowance
         self._guard = guard
 
     def get_request(self) -> tuple[Any, Any]:
         """Accept a connection, as the bare socket of C: socket.accept() turns numbers into enums, some sixty pages."""
-        descriptor, address = self._accept()
-        return BareSocket(self._family, _SOCK_STREAM, 0, descriptor), address
+        accept = self._accept  # not self._accept(): Python would look for a method, in vain, and write down that it did
+        descriptor, address = accept()
+        return _make_socket(self._family, _SOCK_STREAM, 0, descriptor), address
+
+    def finish_request(self, request: Any, client_address: _Address) -> None:
+        """As the stock one does; the class first, for the same reason."""
+        handler_class: Any = self.RequestHandlerClass
+        handler_class(request, client_address, self)
 
     def shutdown_request(self, request: Any) -> None:
         """As the stock one does; with a plain number, and in one function."""
@@ -298,8 +317,14 @@ class TCPServer(_UpperServer, socketserver.TCPServer):
     SHUT_RD stops nothing here. So: answer what was read, SHUT_WR, read and discard for a moment, close.
     """
 
-    def __init__(self, listener: socket.socket, handler: Callable[..., Any], guard: Guard | None = None) -> None:
-        super().__init__(listener, handler, guard)
+    def __init__(
+        self,
+        listener: socket.socket,
+        handler: Callable[..., Any],
+        guard: Guard | None = None,
+        allowance: Allowance | None = None,
+    ) -> None:
+        super().__init__(listener, handler, guard, allowance)
         # On the listener: Linux hands both down to what it accepts (tcp(7), socket(7)).
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

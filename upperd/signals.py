@@ -18,6 +18,7 @@ from signal import set_wakeup_fd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
     from typing import Any, Protocol
 
@@ -74,14 +75,24 @@ class SharedSignals(Signals):
         """Install the handler. Main thread only."""
         super().__init__()
         self._came: dict[int, object] = {}
-        self._leave_note: tuple[object, ...] = (self._came.__setitem__, (), {}, None)
-        self._handler: Any = partial(self._came.__setitem__)
+        note = self._came.__setitem__
+        self._leave_note: tuple[object, ...] = (note, (), {}, None)
+        handler: Any = partial(note)
+        self._hand_over: Callable[[tuple[object, ...]], None] = handler.__setstate__
+        self._hand_over(self._leave_note)  # all that it is made of is kept here: a child frees none of it
         for number in _HANDLED:
-            signal.signal(number, self._handler)
+            signal.signal(number, handler)
         # Whoever started us may have left them otherwise (exec(2) hands down what is ignored or blocked).
         for number in _DEFAULT:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+    def anew(self) -> SharedSignals:
+        """The same, made of objects that lie where there is room now, beside what else a child writes to."""
+        new = SharedSignals()
+        for number in self.take():  # nothing comes here any more
+            new._came[number] = None
+        return new
 
     def take(self) -> list[int]:
         """In the parent: the signals that came since the last call, each once."""
@@ -97,7 +108,7 @@ class SharedSignals(Signals):
 
     def forget_child(self) -> None:
         """After a rehearsal in the parent: there is no child. (A real one would have it to free: twenty pages.)"""
-        self._handler.__setstate__(self._leave_note)
+        self._hand_over(self._leave_note)
 
     def __enter__(self) -> SharedSignals:
         return self
@@ -107,6 +118,8 @@ class SharedSignals(Signals):
 
     def settle(self, child: Child) -> None:
         """In the child: say whose signals they are."""
-        self._handler.__setstate__(child.handling)
+        # Not self._hand_over(): Python would look for a method, in vain, and write down that it did.
+        hand_over = self._hand_over
+        hand_over(child.handling)
         # Or a signal of ours would be written where the parent's wake-up pipe was: to a client, perhaps.
         set_wakeup_fd(-1)

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from itertools import compress
 
 from upperd.layout import (
-    BUSY,
     HEADER,
     HEADER_FIELDS,
+    LISTENERS,
     MAGIC,
     NONE,
     OUTCOMES,
@@ -66,7 +66,7 @@ class Snapshot:
             start = TABLE // 8 + index * WORDS_A_SLOT
             child = dict(zip(SLOT_FIELDS, map(int, words[start : start + len(SLOT_FIELDS)]), strict=True))
             child["slot"] = index
-            child["waiting"] = int(WAITING <= states[index] < BUSY)
+            child["waiting"] = int(WAITING <= states[index] < WAITING + LISTENERS)
             child["listener"] = min(child["listener"], max(len(self.listeners) - 1, 0))
             child["outcome"] = child["outcome"] if child["outcome"] < len(OUTCOMES) else NONE
             yield child

@@ -14,7 +14,8 @@ from __future__ import annotations
 from codecs import utf_8_decode
 
 # By names of their own: packing.py can have those stand for something that costs a child less.
-_is_ascii, _upper = bytes.isascii, bytes.upper
+is_ascii, upper_ascii = bytes.isascii, bytes.upper
+"""For text of which all so far was ASCII there is no state, and this is all: it is five times as fast."""
 
 
 class UpperCaser:
@@ -33,9 +34,8 @@ class UpperCaser:
         if self.unfinished:
             data = self.unfinished + data
             self.unfinished = b""
-        if _is_ascii(data):
-            # The usual text: bytes.upper knows ASCII only, and is five times as fast.
-            return _upper(data)
+        if is_ascii(data):
+            return upper_ascii(data)
         return self._feed_utf8(data, False)
 
     def finish(self) -> bytes:

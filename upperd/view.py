@@ -11,6 +11,7 @@ import time
 from upperd import layout, locks, paths, scoreboard
 from upperd.log import printable
 from upperd.reporter import size
+from upperd.slot import now_usec
 from upperd.snapshot import ScoreboardError, Snapshot, read
 
 RUNNING, NOT_RUNNING, UNKNOWN = 0, 3, 4
@@ -110,7 +111,7 @@ _COLUMNS = ("PID", "STATE", "LISTENER", "UID", "PEER", "CONNS", "MSGS", "IN", "O
 
 def stats_text(snapshot: Snapshot) -> str:
     """A table of the children, and the totals."""
-    now = scoreboard.now_usec()
+    now = now_usec()
     rows = [_COLUMNS, *(_row(child, now) for child in snapshot.children)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
@@ -162,7 +163,7 @@ def stats_data(sight: Sight, snapshot: Snapshot) -> dict[str, object]:
         "version": snapshot.version,
         "running": {RUNNING: True, NOT_RUNNING: False}.get(sight.state),
         "scoreboard": sight.path,
-        "now_usec": scoreboard.now_usec(),
+        "now_usec": now_usec(),
         **header,
         "phase": layout.PHASES[header["phase"]],
         "listeners": snapshot.listeners,

@@ -12,6 +12,7 @@ import socket
 from upperd import packing, scoreboard
 from upperd.child import Child
 from upperd.children import Children, Living
+from upperd.forker import Forker
 from upperd.guard import Guard
 from upperd.handler import UpperHandler
 from upperd.inheritance import Inheritance
@@ -21,10 +22,11 @@ from upperd.log import Log
 from upperd.lookout import Lookout
 from upperd.observer import End
 from upperd.parent import Parent
-from upperd.rehearsal import ROUNDS, rehearse
+from upperd.rehearsal import rehearse
 from upperd.reporter import Reporter
 from upperd.server import TCPServer, UnixServer
 from upperd.signals import SharedSignals, Signals
+from upperd.slot import Slot
 from upperd.throttle import Throttle
 from upperd.transform import UpperCaser
 
@@ -35,20 +37,21 @@ if TYPE_CHECKING:
     from upperd.policy import Policy
 
 _OF_CHILDREN = (
-    *(Child, SharedSignals, Link, scoreboard.Scoreboard, scoreboard.Slot, UpperCaser, Guard, Allowance),
+    *(Child, SharedSignals, Link, scoreboard.Scoreboard, Slot, UpperCaser, Guard, Allowance),
     *dict.fromkeys((*UnixServer.__mro__[:-1], *TCPServer.__mro__[:-1], *UpperHandler.__mro__[:-1])),
 )
 _OF_PARENT = (
-    *(Parent, Children, Living, Inheritance, Link, scoreboard.Scoreboard, scoreboard.Slot, Throttle),
+    *(Parent, Forker, Children, Living, Inheritance, Link, scoreboard.Scoreboard, Slot, Throttle),
     *(Lookout, Reporter, End, SharedSignals, Log),
 )
 _BETWEEN_FORKS = (
     *(Parent.top_up, Parent.turn, Parent._seconds_to_wait, Parent._set_poke_below, Parent._room, Parent._fork),
     *(Parent._keep, Parent._look_after, Parent._reap, Parent._count, Inheritance.not_for, Living.__init__),
-    *(Children.__len__, Children.add, Children.look_after, Children.reap, Link.poked, Link.renew_group),
+    *(Children.__len__, Children.add, Children.look_after, Children.reap),
+    *(Link.poked, Link.renew_group, Link.adopt),
     *(scoreboard.Scoreboard.waiting, scoreboard.Scoreboard.busy, scoreboard.Scoreboard.words),
     *(scoreboard.Scoreboard.claim, scoreboard.Scoreboard.born, scoreboard.Scoreboard.release),
-    *(scoreboard.Scoreboard.add, scoreboard.Scoreboard.__getitem__, scoreboard.Slot.__init__, End.__init__),
+    *(scoreboard.Scoreboard.add, scoreboard.Scoreboard.__getitem__, Slot.__init__, End.__init__),
     *(SharedSignals.__enter__, SharedSignals.__exit__, Throttle.succeeded, Reporter.turn, Reporter.child_ended),
     *(Reporter._report_status, Reporter._send_status, Log.is_on, Lookout.turn),
 )
@@ -56,7 +59,7 @@ _BETWEEN_FORKS = (
 
 
 def warm_up(
-    make_server: Callable[[socket.socket, Guard], UnixServer | TCPServer],
+    make_server: Callable[[socket.socket, Policy], UnixServer | TCPServer],
     follow: Callable[[Policy], object],
     signals: SharedSignals,
     set_title: Callable[[str], object] | None,
@@ -65,15 +68,16 @@ def warm_up(
     gc.collect()
     gc.disable()
 
-    def live(rounds: int) -> None:
-        rehearse(make_server, follow, signals, set_title, rounds)
-
+    run = packing.Run()
     with Signals():  # what comes while we play the child is for the parent, afterwards
         try:
             if packing.is_possible():
-                in_child = packing.codes_run_by(lambda: live(1))
-                between = {function.__code__ for function in _BETWEEN_FORKS}
-                packing.pack(dict.fromkeys((*_OF_CHILDREN, *_OF_PARENT)), in_child, between)
-            live(ROUNDS)
+                rehearse(make_server, follow, signals, set_title, 1, run.watch)
+                run.add(Forker.fork.__code__)  # the rest of which is a child's life
+                between = packing.Run()
+                for function in _BETWEEN_FORKS:
+                    between.add(function.__code__)
+                packing.pack(dict.fromkeys((*_OF_CHILDREN, *_OF_PARENT)), run, between)
+            rehearse(make_server, follow, signals, set_title)
         finally:
             signals.forget_child()

@@ -52,15 +52,16 @@ def test_deleted(folder: Path) -> None:
         pass
 
 
-@pytest.mark.parametrize("what", ["zeros", "ones", "0x80", "random"])
+@pytest.mark.parametrize("what", ["zeros", "ones", "0x02", "0x80", "random"])
 def test_overwritten(folder: Path, what: str) -> None:
     """Whatever is written over it, the daemon serves all and returns to its spare children."""
     size = layout.SIZE
-    garbage = {"zeros": bytes(size), "ones": b"\xff" * size, "0x80": b"\x80" * size}.get(what)
+    filled = {"zeros": 0, "ones": 0xFF, "0x02": layout.WAITING, "0x80": 0x80}
+    garbage = bytes((filled[what],)) * size if what in filled else random.Random(1).randbytes(size)
     with running(folder, "--max-children", "16") as daemon:
         with asking(daemon, bystanders=4) as account, held(daemon) as (client, _), account.quiet():
             with open(folder / "scoreboard", "r+b") as file:
-                file.write(garbage or random.Random(1).randbytes(size))
+                file.write(garbage)
             client.sendall(b"x")
             assert client.recv(1) == b"X"
         repaired = " scoreboard: somebody has written over the scoreboard; "

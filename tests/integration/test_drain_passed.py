@@ -11,7 +11,7 @@ from pathlib import Path
 from running import read_to_end
 from test_mixin_life import Echo, apart
 
-from upperd import parent
+from upperd import forker, parent
 from upperd.server import PreforkingMixIn
 
 
@@ -35,7 +35,7 @@ def _passed(folder: Path) -> tuple[parent.Parent, socket.socket]:
 @apart
 def test_served_at_the_deadline(folder: Path) -> None:
     """What was passed up is served though the deadline is over: like any other connection that is cut then."""
-    fork, failing = parent.fork, iter((True, True))
+    fork, failing = forker.fork, iter((True, True))
 
     def fork_late() -> int:
         if next(failing, False):
@@ -44,7 +44,7 @@ def test_served_at_the_deadline(folder: Path) -> None:
 
     keeper, client = _passed(folder)
     client.sendall(b"taken")
-    parent.fork = fork_late
+    forker.fork = fork_late
     keeper.drain(0.1)
     assert read_to_end(client) == b"TAKEN"
     assert (keeper.board["passed"], keeper.board["connections"]) == (1, 1)
@@ -69,7 +69,7 @@ def test_no_child_for_it(folder: Path) -> None:
         raise OSError(errno.EAGAIN, "no more processes")
 
     keeper, client = _passed(folder)
-    parent.fork = fork
+    forker.fork = fork
     began = time.monotonic()
     keeper.drain(0.1)
     assert time.monotonic() - began < 20

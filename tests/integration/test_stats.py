@@ -13,6 +13,7 @@ import pytest
 from running import Daemon, running, wait_until
 
 from upperd import __version__
+from upperd.layout import BUSY, WAITING
 
 # The layout as scoreboard.py documents it for readers in other languages.
 HEADER_WORDS = (
@@ -70,7 +71,7 @@ def test_layout_is_as_documented(folder: Path) -> None:
     assert board.text == [__version__, f"unix:{daemon.path} (bound)"]
     assert len({slot["pid"] for slot in board.slots.values()}) == 3
     assert all(slot["generation"] >= 1 for slot in board.slots.values())
-    assert bytes(sorted(board.states, reverse=True)[:4]) == b"\x80\x80\x80\0"
+    assert bytes(sorted(board.states, reverse=True)[:4]) == bytes((WAITING, WAITING, WAITING, 0))
 
 
 def test_slot_of_a_connection(daemon: Daemon) -> None:
@@ -117,7 +118,7 @@ def _is_at_rest(daemon: Daemon) -> bool:
 
 def _busy(daemon: Daemon) -> list[dict[str, int]]:
     board = _read(daemon)
-    return [slot for index, slot in board.slots.items() if board.states[index] == 0xFF]
+    return [slot for index, slot in board.slots.items() if board.states[index] == BUSY]
 
 
 def _serving(daemon: Daemon, size: int) -> dict[str, int]:

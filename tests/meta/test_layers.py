@@ -13,10 +13,11 @@ import upperd
 
 PACKAGE = Path(upperd.__file__).parent
 RANKS = [
-    *("__init__", "streams", "transform", "layout", "scoreboard", "limits", "guard", "accounts"),
+    *("__init__", "streams", "transform", "layout", "slot", "scoreboard", "limits", "guard", "accounts"),
     *("paths", "locks", "pidfile", "store", "listeners", "tcp"),
     *("notify", "settings", "log", "options", "opening", "titles", "signals"),
-    *("throttle", "link", "child", "children", "inheritance", "drain", "observer", "lookout", "passing", "parent"),
+    *("throttle", "link", "child", "children", "inheritance", "forker", "drain", "observer", "lookout", "passing"),
+    "parent",
     *("rates", "overdue", "policy"),
     *("idle", "reload", "handler", "socket_owner", "server", "rehearsal", "packing", "reporter", "warmup", "inetd"),
     *("daemonize", "daemon", "lean", "cli", "recheck", "snapshot", "client", "view", "ctl", "demo"),

@@ -22,7 +22,8 @@ from upperd.layout import (
     RULES,
     WAITING,
 )
-from upperd.scoreboard import Scoreboard, Slot
+from upperd.scoreboard import Scoreboard
+from upperd.slot import Slot
 
 
 class _Looked:
@@ -53,7 +54,7 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> _Looked:
 
 
 def _serve(looked: _Looked) -> None:
-    looked.board.take(looked.index, 0, 1000)
+    looked.slot.take(1000)
     looked.slot.connected(1000, 1000, 1)
 
 
@@ -79,9 +80,9 @@ def test_stopped_while_it_waited(looked: _Looked) -> None:
     _serve(looked)
     looked.slot.words[ACTIVE] = looked.slot.words[IDLE_LIMIT] = looked.slot.words[EXPIRES] = 1
     looked.slot.words[OUTCOME] = BYTES
-    looked.board.wait(looked.index, 0)
+    looked.slot.wait()
     looked.board["rules"] = 1
-    looked.board.set_busy(looked.index)
+    looked.slot.set_busy()
     assert not looked.is_killed()
 
 
@@ -89,8 +90,8 @@ def test_hands_its_connection_on(looked: _Looked) -> None:
     """A child that waits for the parent to take a connection over is not killed: the connection would be lost."""
     _serve(looked)
     looked.slot.words[ACTIVE] = looked.slot.words[IDLE_LIMIT] = looked.slot.words[EXPIRES] = 1
-    looked.board.wait(looked.index, 0)
-    looked.board.take(looked.index, 0, 1001)
+    looked.slot.wait()
+    looked.slot.take(1001)
     looked.slot.words[OUTCOME] = PASSED
     looked.board["rules"] = 1
     assert looked.slot.words[CLAIMED]

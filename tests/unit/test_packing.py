@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from types import FunctionType
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import sdnotify
@@ -33,6 +33,12 @@ def made() -> tuple[type, type]:
     return Base, Derived
 
 
+def run_of(call: Callable[[], object]) -> packing.Run:
+    run = packing.Run()
+    run.watch(call)
+    return run
+
+
 def functions_of(owner: type) -> dict[str, FunctionType]:
     return {name: value for name, value in vars(owner).items() if isinstance(value, FunctionType)}
 
@@ -43,7 +49,7 @@ def test_functions_do_what_they_did() -> None:
     derived: Any = classes[1]
     call: Callable[[], object] = lambda: derived().greet("y")  # noqa: E731
     before = functions_of(derived)
-    packing.pack(classes, packing.codes_run_by(call))
+    packing.pack(classes, run_of(call))
     after = functions_of(derived)
     assert call() == "baseyy5"
     assert after["greet"].__code__ is not before["greet"].__code__
@@ -52,18 +58,57 @@ def test_functions_do_what_they_did() -> None:
     assert after["unused"] is before["unused"]
 
 
-def test_codes_run() -> None:
-    """What a call runs is found, in whatever class it stands, and nothing else; the profiler is taken away again."""
+def test_what_ran() -> None:
+    """What a call runs is found, in whatever class it stands, and nothing else; the tracer is taken away again."""
     base, derived = made()
     instance: Any = derived()
-    codes = packing.codes_run_by(lambda: instance.greet())
-    assert functions_of(base)["greet"].__code__ in codes
-    assert functions_of(derived)["greet"].__code__ in codes
-    assert functions_of(derived)["unused"].__code__ not in codes
-    assert sys.getprofile() is None
+    run = run_of(lambda: instance.greet())
+    assert functions_of(base)["greet"].__code__ in run.lines
+    assert functions_of(derived)["greet"].__code__ in run.lines
+    assert functions_of(derived)["unused"].__code__ not in run.lines
+    assert sys.gettrace() is None
     with pytest.raises(ZeroDivisionError):
-        packing.codes_run_by(lambda: 1 / 0)
-    assert sys.getprofile() is None
+        run_of(lambda: 1 / 0)
+    assert sys.gettrace() is None
+
+
+BRANCHES = """
+FIRST, SECOND, THIRD = 1001, 1002, 1003
+
+def choose(which):
+    if which:
+        return FIRST
+    return SECOND, \\
+        THIRD
+"""
+
+
+def test_names_that_were_looked_up() -> None:
+    """Of the global names in a function those are found that stand in lines which ran; of all of it, all of them."""
+    known: dict[str, Any] = {}
+    exec(BRANCHES, known)
+    code = known["choose"].__code__
+    assert run_of(lambda: known["choose"](True)).names(code) == ["FIRST"]
+    assert run_of(lambda: known["choose"](False)).names(code) == ["SECOND", "THIRD"]
+    run = packing.Run()
+    assert run.names(code) == []
+    run.add(code)
+    assert run.names(code) == ["FIRST", "SECOND", "THIRD"]
+
+
+def test_function_is_made_anew_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is in several runs lies with the first of them, with all that it names."""
+    monkeypatch.setenv("PYTHONMALLOC", "malloc")
+    known: dict[str, Any] = {}
+    exec(NAMES, known)
+    named = known["Named"]()
+    result = named.everything()
+    runs = [run_of(named.everything), run_of(named.everything)]
+    packing.pack([known["Named"]], *runs)
+    assert named.everything() == result
+    _, _, (first, second) = cast("Any", packing._kept[-1])
+    assert ([function.__name__ for function in first.functions], second.functions) == (["everything"], [])
+    assert (len(first.values) > 5, second.values) == (True, [])
 
 
 NAMES = """
@@ -87,7 +132,7 @@ def test_names_mean_what_they_meant(monkeypatch: pytest.MonkeyPatch) -> None:
     exec(NAMES, known)
     before, named = dict(known), known["Named"]()
     result = named.everything()
-    packing.pack([known["Named"]], packing.codes_run_by(named.everything))
+    packing.pack([known["Named"]], run_of(named.everything))
     assert named.everything() == result
     for name in ("getpid", "LARGE", "PAIR", "TEXT", "helper"):
         assert known[name] is not before[name], name
@@ -96,12 +141,12 @@ def test_names_mean_what_they_meant(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_filling_ends() -> None:
-    """Whatever the allocator, and wherever its pieces lie, little is taken."""
-    kept = len(packing._kept)
+    """Whatever the allocator, and wherever its pieces lie, little is taken, and keeping it takes nothing more."""
+    length = len(packing._fillers)
+    packing._fillers.extend([None] * length)
     packing.fill_gaps()
-    taken = packing._kept[kept:]
-    assert sum(map(sys.getsizeof, taken)) < 100_000 * packing._MOST_FILLED + 5_000_000
-    assert len(taken) < 20_000
+    assert sum(map(sys.getsizeof, packing._fillers)) < 100_000 * packing._MOST_FILLED + 5_000_000
+    assert len(packing._fillers) == length
 
 
 PAGES = """
@@ -110,11 +155,19 @@ sys.path[:0] = sys.argv[1:]
 from upperd import packing, warmup
 assert packing.is_possible()
 classes = tuple(dict.fromkeys(warmup._OF_CHILDREN))
-codes = packing.codes_of(classes)
-print(len(codes), len({id(code) >> 12 for code in codes}))
-packing.pack(classes, codes)
-codes = packing.codes_of(classes)
-print(len(codes), len({id(code) >> 12 for code in codes}))
+
+def codes():
+    return {value.__code__ for owner in classes for value in vars(owner).values() if hasattr(value, "__code__")}
+
+def show():
+    print(len(codes()), len({id(code) >> 12 for code in codes()}))
+
+run = packing.Run()
+for code in codes():
+    run.add(code)
+show()
+packing.pack(classes, run)
+show()
 """
 
 

@@ -16,7 +16,7 @@ class _Watched(Scoreboard):
     def __setitem__(self, field: str, value: int) -> None:
         super().__setitem__(field, value)
         if hasattr(self, "seen"):
-            self.seen.append(self._words[HEADER["guarded"]])
+            self.seen.append(self.header[HEADER["guarded"]])
 
 
 def test_door_is_never_open_for_a_moment() -> None:

@@ -369,13 +369,13 @@ def test_words_have_no_newline(stage: Stage, tmp_path: Path) -> None:
 
 def test_status_after_a_reused_child_became_idle(stage: Stage) -> None:
     """When the last busy child waits again the status says so, though no child was forked and none ended."""
-    index, slot = stage.board.claim(0, WAITING)
+    _, slot = stage.board.claim(0, WAITING)
     stage.reporter.turn(10.0)
     slot.connected(7, 7, 7)
-    stage.board.take(index, 0, 7)
+    slot.take(7)
     assert stage.reporter.turn(20.0) == 21.0
     assert "1 busy" in stage.manager.sent[-1]
-    stage.board.wait(index, 0)
+    slot.wait()
     stage.reporter.turn(21.0)
     assert stage.manager.sent[-1].startswith("STATUS=0 busy, 1 spare of 8 children; 1 connections")
 

@@ -207,7 +207,7 @@ def test_snapshot_clamps_nonsense() -> None:
     board = Scoreboard(slots=2)
     board.describe("1", ["unix:/a", "unix:/b"])
     board["phase"] = 99
-    _, slot = board.claim(0, 77)
+    _, slot = board.claim(0, 0xF7)
     for number in range(32):
         slot.words[number] = UNKNOWN
     snapshot = taken(board)

@@ -1,0 +1,96 @@
+"""Forks children, several at one time.
+
+The law: between one fork and the next nothing is done that need not be. After a fork every page that the parent writes
+to is copied, whether it forked one child or four.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from os import _exit, fork
+
+from upperd.child import Child
+from upperd.children import Living
+from upperd.layout import BUSY, WAITING
+from upperd.signals import Signals
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from upperd.child import Server
+    from upperd.inheritance import Inheritance
+    from upperd.link import Link
+    from upperd.scoreboard import Scoreboard
+    from upperd.slot import Slot
+
+
+class Forker:
+    """Makes the children of one parent."""
+
+    def __init__(
+        self,
+        board: Scoreboard,
+        link: Link,
+        inheritance: Inheritance,
+        servers: list[Server],
+        set_title: Callable[[str], object] | None,
+    ) -> None:
+        self._board = board
+        self._link = link
+        self._inheritance = inheritance
+        self._servers = servers
+        self._set_title = set_title
+        self._cast: list[Child] = []
+        """The child of each server that is forked for it."""
+        self.signals = Signals()
+
+    def settle(self) -> None:
+        """Make anew, side by side, what a child writes to: before the first fork, once all else has its place."""
+        self._board.settle()
+        self._cast = [Child(server, self._link, self._set_title) for server in self._servers]
+        for server in self._servers:
+            self._inheritance.not_for(server, None)
+
+    def fork(
+        self, server: Server, count: int, passed: tuple[socket.socket, object] | None = None
+    ) -> tuple[list[Living], OSError | None]:
+        """Fork `count` children for `server`, or fewer, and then say why. Each has a slot, which says where it waits.
+
+        A child returns from here no more.
+        """
+        if len(self._cast) < len(self._servers):
+            self.settle()
+        board, link, signals = self._board, self._link, self.signals
+        child, close = self._cast[server.listener], self._inheritance.not_for(server, passed)
+        state = BUSY if passed else WAITING + server.listener
+        live = partial(child.live)  # a method's first call is looked at (PEP 659): here, each time, by every child
+        rows: list[tuple[int, Slot]] = []
+        pids: list[int] = []
+        while len(rows) < count:  # no comprehension: it is a function made anew each time
+            rows.append(board.claim(server.listener, state))
+        failure = None
+        with signals:
+            founded = link.renew_group()
+            for _, slot in rows:
+                try:
+                    pid = fork()
+                except OSError as error:
+                    failure = error
+                    break
+                if pid == 0:
+                    _exit(live(slot, signals, close, passed))
+                pids.append(pid)
+                if not founded:
+                    founded = link.own_signals(pid)
+        children: list[Living] = []
+        for index, _ in rows:
+            if len(children) == len(pids):
+                board.release(index)
+                continue
+            pid = pids[len(children)]
+            link.adopt(pid)
+            board.born(index, pid)
+            children.append(Living(pid, index, server))
+        return children, failure
