@@ -20,7 +20,6 @@ import os
 import sys
 from collections import deque
 from functools import partial
-from opcode import EXTENDED_ARG, opmap
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodDescriptorType
 
 TYPE_CHECKING = False
@@ -39,7 +38,10 @@ _SMALL = 1024
 """Bytes: gaps that are no larger are sought in steps of malloc's own."""
 _MOST_GAPS, _MOST_FREE = 4096, 4_000_000
 """Pieces and bytes taken at most: some times what is found after an ordinary start."""
-_LOAD_GLOBAL = opmap["LOAD_GLOBAL"]
+_LOAD_GLOBAL = (lambda: print).__code__.co_code[2]
+"""The instruction after RESUME. (The module `opcode` would tell, for a quarter of a megabyte in every fork.)"""
+_MOST_NAMES = 127
+"""In a function: the number of one more would be in two instructions."""
 _HEADER = sys.getsizeof(b"")
 _LONGEST_TEXT = 40
 """Characters: what is longer is a docstring, or is for people, in any case nothing that a child looks at."""
@@ -84,13 +86,11 @@ class Run:
     def names(self, code: CodeType) -> list[str]:
         """The names outside of the function that were looked up."""
         found: dict[str, None] = {}
-        lines, extended = self.lines.get(code, set()), 0
+        lines = self.lines.get(code, set()) if len(code.co_names) <= _MOST_NAMES else set()
         for start, end, line in code.co_lines():
             for offset in range(start, end, 2):
-                operation, argument = code.co_code[offset], code.co_code[offset + 1] | extended
-                extended = argument << 8 if operation == EXTENDED_ARG else 0
-                if operation == _LOAD_GLOBAL and line in lines:
-                    found[code.co_names[argument >> 1]] = None  # the lowest bit says that it is called
+                if line in lines and code.co_code[offset] == _LOAD_GLOBAL:
+                    found[code.co_names[code.co_code[offset + 1] >> 1]] = None  # the lowest bit: it is called
         return [*found]
 
 
