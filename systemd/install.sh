@@ -11,6 +11,7 @@ USERUNITDIR=$PREFIX/lib/systemd/user
 CONFIG=$SYSCONFDIR/upperd/upperd.toml
 SYSUSERS=$PREFIX/lib/sysusers.d/upperd.conf
 MANDIR=$PREFIX/share/man
+PAGES="upperctl.1 upperd.toml.5 upperd.7 upperd.8"
 
 here=$(dirname "$0")
 umask 022
@@ -83,8 +84,9 @@ install_all() {
     # What the operator has changed stays.
     test -e "$DESTDIR$CONFIG" || install_file upperd.toml "$CONFIG"
     install_file upperd.sysusers "$SYSUSERS"
-    install_file ../man/upperd.8 "$MANDIR/man8/upperd.8"
-    install_file ../man/upperctl.1 "$MANDIR/man1/upperctl.1"
+    for page in $PAGES; do
+        install_file "../man/$page" "$MANDIR/man${page##*.}/$page"
+    done
     if on_this_machine; then
         systemd-sysusers "$SYSUSERS"
         systemctl daemon-reload
@@ -115,8 +117,8 @@ remove_config() {
 
 # Those that a fresh Debian does not have, so they may be ours.
 remove_empty_folders() {
-    for folder in "$UNITDIR" "$USERUNITDIR" "${UNITDIR%/*}" "${SYSUSERS%/*}" "$MANDIR/man8" "$MANDIR/man1" \
-        "${CONFIG%/*}"; do
+    for folder in "$UNITDIR" "$USERUNITDIR" "${UNITDIR%/*}" "${SYSUSERS%/*}" \
+        "$MANDIR/man1" "$MANDIR/man5" "$MANDIR/man7" "$MANDIR/man8" "${CONFIG%/*}"; do
         if test -d "$DESTDIR$folder"; then
             rmdir --ignore-fail-on-non-empty "$DESTDIR$folder"
         fi
@@ -128,8 +130,10 @@ uninstall_all() {
     rm -rf "$DESTDIR$LIBDIR"
     rm -f "$DESTDIR$BINDIR/upperd" "$DESTDIR$BINDIR/upperctl" "$DESTDIR$SYSUSERS" \
         "$DESTDIR$UNITDIR/upperd.socket" "$DESTDIR$UNITDIR/upperd-tcp.socket" "$DESTDIR$UNITDIR/upperd.service" \
-        "$DESTDIR$USERUNITDIR/upperd.socket" "$DESTDIR$USERUNITDIR/upperd.service" \
-        "$DESTDIR$MANDIR/man8/upperd.8" "$DESTDIR$MANDIR/man1/upperctl.1"
+        "$DESTDIR$USERUNITDIR/upperd.socket" "$DESTDIR$USERUNITDIR/upperd.service"
+    for page in $PAGES; do
+        rm -f "$DESTDIR$MANDIR/man${page##*.}/$page"
+    done
     remove_config
     remove_empty_folders
     if test -z "$DESTDIR"; then

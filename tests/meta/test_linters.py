@@ -31,7 +31,10 @@ def test_mypy() -> None:
     run("mypy")
 
 
-@pytest.mark.parametrize("page", ["upperd.8", "upperctl.1"])
+@pytest.mark.parametrize("page", sorted(path.name for path in (ROOT / "man").iterdir()))
 def test_mandoc(page: str) -> None:
-    """The manual pages are correct mdoc."""
+    """The manual pages are correct mdoc, in good style; but a sentence may be a long line."""
     run("mandoc", "-Tlint", "-W", "warning", f"man/{page}")
+    done = subprocess.run(["mandoc", "-Tlint", "-W", "style", f"man/{page}"], cwd=ROOT, capture_output=True, text=True)
+    allowed = ("input text line longer than 80 bytes", "referenced manual not found")
+    assert [line for line in done.stdout.splitlines() if not any(words in line for words in allowed)] == []

@@ -1,4 +1,4 @@
-"""The manual and the program say the same."""
+"""The manual and the program say the same: upperd(8) and upperctl(1) here, the others in files of their own."""
 
 import ast
 import re
@@ -7,77 +7,96 @@ from pathlib import Path
 
 import pytest
 
-from upperd import ctl, layout, options, reporter
-from upperd.observer import End
+from upperd import ctl, inetd, options
+from upperd.options import flag
 
 ROOT = Path(__file__).parents[2]
 MANUAL = (ROOT / "man/upperd.8").read_text()
 CTL_MANUAL = (ROOT / "man/upperctl.1").read_text()
-OTHERS = ["config", "check_config", "inetd", "daemonize"]
+PAGES = sorted((ROOT / "man").iterdir())
+SECTIONS = dict(re.findall(r"^\.S[sh] (.*)\n((?:.*\n)*?)(?=\.S[sh] |\Z)", MANUAL, re.MULTILINE))
+OTHERS = {"check-config": "", "config": "FILE", "daemonize": "", "inetd": ""}
 """Options of the command line that are no keys of the file."""
-PLAIN = re.sub(r"[^A-Za-z0-9_]+", " ", MANUAL).split()
+OPTIONS = {flag(option.name): option.metadata["metavar"] for option in fields(options.Options)} | OTHERS
+"""What each takes, by its name."""
 
 
-@pytest.mark.parametrize("option", [option.name for option in fields(options.Options)] + OTHERS)
-def test_option_is_documented(option: str) -> None:
-    """Every option of the program stands in the manual, in its synopsis and with a text, and with its default."""
-    assert len(re.findall(rf"Fl -{options.flag(option)}\b", MANUAL)) >= 2
-    default = {field.name: field.default for field in fields(options.Options)}.get(option)
-    if type(default) in (int, float):
-        entry = MANUAL[MANUAL.index(f".It Fl -{options.flag(option)} ") :].split(".It ")[1]
-        assert f"default {default:g}" in entry
+# All pages
 
 
-def test_no_option_is_invented() -> None:
-    """The manual names no option that the program has not."""
-    known = {options.flag(option.name) for option in fields(options.Options)}
-    known |= {options.flag(name) for name in OTHERS} | {"version", "help"}
-    assert set(re.findall(r"Fl -([a-z-]+)", MANUAL)) <= known
+def test_every_page_is_installed() -> None:
+    """`make install` puts every page into place."""
+    [names] = re.findall(r'^PAGES="(.*)"$', (ROOT / "systemd/install.sh").read_text(), re.MULTILINE)
+    assert sorted(names.split()) == [path.name for path in PAGES]
 
 
-def test_scoreboard_is_documented() -> None:
-    """Every field of the scoreboard stands in the manual, in the order of the layout, and every outcome."""
-    section = " ".join(MANUAL[MANUAL.index(".Ss Scoreboard") :].split())
-    header = [section.index(name) for name in layout.HEADER_FIELDS if name != "magic"]
-    assert len(header) == len(layout.HEADER_FIELDS) - 1
-    slots = section[section.index("the slots of 32 words") :]
-    assert [name for name in layout.SLOT_FIELDS if name not in slots] == []
-    assert [name for name in layout.OUTCOMES if name not in section] == []
-    assert [name for name in layout.PHASES if name not in section] == []
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.name))
+def test_references_lead_somewhere(page: Path) -> None:
+    """What a page refers to in itself or in another of ours is there; upperd(8) leads to all, and all lead there."""
+    text = page.read_text()
+    sections = re.findall(r"^\.S[sh] (.*)$", text, re.MULTILINE)
+    assert [name for name in re.findall(r"^\.Sx (.*?)(?: [.,);]+)*$", text, re.MULTILINE) if name not in sections] == []
+    named = set(re.findall(r"^\.Xr (upper\S+) (\d)", text, re.MULTILINE))
+    others = {tuple(other.name.rsplit(".", 1)) for other in PAGES if other != page}
+    assert named <= others | {tuple(page.name.rsplit(".", 1))}
+    see_also = text.split(".Sh SEE ALSO\n")[1].split(".Sh ")[0]
+    wanted = others if page.name == "upperd.8" else {("upperd", "8")}
+    assert wanted <= set(re.findall(r"^\.Xr (upper\S+) (\d)", see_also, re.MULTILINE))
+    for section, name, number in re.findall(r"([A-Z]{4,}(?: [A-Z]{4,})?) in\n\.Xr (upper\S+) (\d)", text):
+        assert f"\n.Sh {section}\n" in (ROOT / f"man/{name}.{number}").read_text()
 
 
-def _events() -> set[str]:
-    """The events that the program logs, read from its source."""
-    events = set()
-    for path in (ROOT / "upperd").glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "write":
-                events |= {
-                    argument.value
-                    for argument in node.args[1:2]
-                    if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
-                }
-    return events | {"end"}
+# upperd(8)
 
 
-def test_events_are_documented() -> None:
-    """Every event of the log stands in the manual, and no other."""
-    section = MANUAL[MANUAL.index(".Ss Log") : MANUAL.index(".Ss Scoreboard")]
-    assert set(re.findall(r"^\.It ([a-z]+)$", section, re.MULTILINE)) == _events()
+def _shown(name: str) -> str:
+    return f"Fl -{name}" + (f" Ar {OPTIONS[name]}" if OPTIONS[name] else "")
 
 
-def test_record_fields_are_documented() -> None:
-    """Every field of a child's record stands in the manual by its name in the journal."""
-    words = (0,) * len(layout.SLOT_FIELDS)
-    written = {f"UPPERD_{name.upper()}" for name in reporter._fields(End(1, 0, None, words))}
-    written |= {"UPPERD_MAXRSS_KB", "UPPERD_USER_USEC", "UPPERD_SYSTEM_USEC", "UPPERD_EVENT"}
-    assert written <= set(PLAIN)
+def test_synopsis_is_the_programs() -> None:
+    """The synopsis has every option with what it takes, in order, and no other; so has that of --inetd."""
+    _, daemon, one_connection, rest = re.split(r"^\.Nm .*\n", SECTIONS["SYNOPSIS"], flags=re.MULTILINE)
+    expected = [f".Op {_shown(name)}" for name in sorted(OPTIONS) if name != "inetd"]
+    assert daemon.splitlines() == expected
+    taken = sorted({flag(name) for name in inetd._FLAGS})
+    assert one_connection.splitlines() == [".Fl -inetd", *(f".Op {_shown(name)}" for name in taken)]
+    assert rest == ".Fl -help | Fl -version\n"
 
 
-@pytest.mark.parametrize("signal", ["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGIO"])
-def test_signals_are_documented(signal: str) -> None:
-    """Every signal that means something stands in the manual."""
-    assert signal in MANUAL[MANUAL.index(".Ss Signals") : MANUAL.index(".Ss Notification")]
+def test_options_are_documented() -> None:
+    """Every option has an entry with a text, and no entry is of an option that the program has not."""
+    entries = re.findall(r"^\.It (Fl .*)\n[A-Z].*", SECTIONS["Options"], re.MULTILINE)
+    assert sorted(entries) == sorted([*map(_shown, OPTIONS), "Fl h , -help", "Fl -version"])
+    assert set(re.findall(r"Fl -([a-z-]+)", MANUAL)) <= OPTIONS.keys() | {"version", "help"}
+
+
+def _signals(*modules: str) -> set[str]:
+    """The signals that the code of these modules names."""
+    found = set()
+    for name in modules:
+        nodes = ast.walk(ast.parse((ROOT / f"upperd/{name}.py").read_text()))
+        found |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    return {name for name in found if re.fullmatch("SIG[A-Z0-9]+", name)}
+
+
+def test_signals_are_documented() -> None:
+    """Every signal that means something to a parent or to a child stands in the manual, and no other."""
+    named = set(re.findall(r"\b(SIG[A-Z0-9]+)\b", SECTIONS["Signals"]))
+    # That a child has ended is the kernel's to say; nobody else need know.
+    assert named == _signals("signals", "daemon", "drain") - {"SIGCHLD"}
+
+
+def test_environment_is_documented() -> None:
+    """Every variable that the program reads or sets stands in the manual, and no other."""
+    read = set()
+    for name in ("cli", "notify", "paths", "packing"):
+        nodes = ast.walk(ast.parse((ROOT / f"upperd/{name}.py").read_text()))
+        texts = {str(node.value) for node in nodes if isinstance(node, ast.Constant)}
+        read |= {text for text in texts if re.fullmatch("[A-Z]+_[A-Z_]+|PYTHON[A-Z]+", text)}
+    lines = re.findall(r"^\.(?:It )?Ev (.*)$", SECTIONS["ENVIRONMENT"], re.MULTILINE)
+    documented = {name for name in re.findall(r"\w+", " ".join(lines)) if not name.endswith("_")}
+    # That one is removed with the others, and not looked at.
+    assert documented == read - {"LISTEN_PIDFDID"}
 
 
 def _exit_statuses(*modules: str) -> set[int]:
@@ -89,12 +108,23 @@ def _exit_statuses(*modules: str) -> set[int]:
     return found
 
 
+def _documented_statuses(text: str) -> set[int]:
+    section = text.split(".Sh EXIT STATUS\n")[1].split("\n.Sh ")[0]
+    return {int(number) for number in re.findall(r"^\.It (\d+)$", section, re.MULTILINE)}
+
+
 def test_exit_statuses_are_documented() -> None:
-    """Every exit status of both programs stands in its manual."""
-    documented = {int(number) for number in re.findall(r"^\.It (\d+)$", MANUAL, re.MULTILINE)}
-    assert _exit_statuses("cli", "daemon", "child", "inetd", "daemonize") <= documented
-    documented = {int(number) for number in re.findall(r"^\.It (\d+)$", CTL_MANUAL, re.MULTILINE)}
-    assert _exit_statuses("ctl", "client") <= documented
+    """Every exit status of the daemon stands in its manual, and no other."""
+    statuses = _exit_statuses("cli", "daemon", "child", "inetd", "daemonize")
+    assert statuses == _documented_statuses(MANUAL)
+
+
+# upperctl(1)
+
+
+def test_exit_statuses_of_upperctl_are_documented() -> None:
+    """Every exit status of upperctl stands in its manual."""
+    assert _exit_statuses("ctl", "client") <= _documented_statuses(CTL_MANUAL)
 
 
 def test_commands_of_upperctl_are_documented() -> None:

@@ -19,6 +19,8 @@ STAGED = {
     "/usr/lib/systemd/user/upperd.socket",
     "/usr/lib/sysusers.d/upperd.conf",
     "/usr/share/man/man1/upperctl.1",
+    "/usr/share/man/man5/upperd.toml.5",
+    "/usr/share/man/man7/upperd.7",
     "/usr/share/man/man8/upperd.8",
 }
 

@@ -1,0 +1,212 @@
+"""upperd(7) and the program say the same: what a client may rely on, the status and the log."""
+
+import ast
+import re
+import resource
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from upperd import layout, log, notify, reporter
+from upperd.observer import End
+from upperd.scoreboard import Scoreboard
+from upperd.transform import UpperCaser
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "man/upperd.7").read_text()
+SECTIONS = dict(re.findall(r"^\.S[sh] (.*)\n((?:.*\n)*?)(?=\.S[sh] |\Z)", PAGE, re.MULTILINE))
+CALLS = [
+    node
+    for path in sorted((ROOT / "upperd").glob("*.py"))
+    for node in ast.walk(ast.parse(path.read_text()))
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+]
+"""Every call of a method in the program."""
+
+
+def _words(section: str) -> str:
+    return " ".join(SECTIONS[section].split())
+
+
+# The protocol
+
+
+def test_every_code_point_is_as_described() -> None:
+    """Newlines, lengths and a second time: what the page says of upper case holds for every code point."""
+    longest = 0.0
+    for number in (*range(0xD800), *range(0xE000, sys.maxunicode + 1)):
+        text = chr(number)
+        upper = text.upper()
+        assert ("\n" in upper) == (text == "\n")
+        assert upper.upper() == upper
+        if not upper.isascii():
+            longest = max(longest, len(upper.encode()) / len(text.encode()))
+    assert longest == 3
+    assert "up to three times as long" in _words("Protocol")
+
+
+@pytest.mark.parametrize("data", [b"\xed\xa0\x80", b"\xc0\xaf", b"\xf4\x90\x80\x80", b"\xff"])
+def test_what_is_not_utf8_comes_back(data: bytes) -> None:
+    """Surrogates, overlong forms and what lies above U+10FFFF come back and are counted; zeros are text."""
+    caser = UpperCaser()
+    assert caser.feed(b"a" + data + b"\0a") + caser.finish() == b"A" + data + b"\0A"
+    assert caser.undecodable == len(data)
+    assert "surrogates, overlong forms, and what lies above U+10FFFF" in _words("Protocol")
+
+
+def test_sentence_of_the_example() -> None:
+    """The one answer that the page shows is the program's."""
+    [(text, answer)] = re.findall(r"\.Sq (\S+)\ngives\n\.Sq (\S+) \.", SECTIONS["Protocol"])
+    assert UpperCaser().feed(text.replace(r"\(ss", "ß").encode()).decode() == answer
+
+
+# Status
+
+
+def _said(*methods: str) -> list[str]:
+    """The beginning of every text that is handed to these methods, fields of formatted ones left out."""
+    texts: list[str] = []
+    for call in CALLS:
+        if isinstance(call.func, ast.Attribute) and call.func.attr in methods:
+            for argument in call.args:
+                parts = argument.values if isinstance(argument, ast.JoinedStr) else [argument]
+                if isinstance(parts[0], ast.Constant) and isinstance(parts[0].value, str):
+                    texts.append(parts[0].value)
+    return texts
+
+
+def test_assignments_are_documented() -> None:
+    """Every assignment that the service manager is sent stands in the page, and no other."""
+    sent = {text.partition("=")[0] for text in _said("send", "_tell") if re.match("[A-Z_]+=", text)}
+    assert len(sent) > 8
+    assert set(re.findall(r"\bLi ([A-Z_]+)=", SECTIONS["Notification"])) == sent
+
+
+def test_status_is_documented() -> None:
+    """The line that the page shows is what the program says of such children."""
+    board = Scoreboard(slots=8)
+    board["max_children"] = 64
+    board["connections"], board["bytes_in"], board["bytes_out"] = 11, 3100, 3100
+    board["refused"], board["cut"] = 2, 1
+    for _ in range(4):
+        board.claim(0, layout.WAITING)
+    _, slot = board.claim(0, layout.BUSY)
+    slot.words[layout.PID] = 812
+    slot.connected(1000, 1000, 7)
+    slot.received(20)
+    [shown] = re.findall(r"\(one line\)\n\.Bd -literal -offset indent\n((?:.*\n)*?)\.Ed", SECTIONS["Notification"])
+    assert " ".join(shown.split()) == reporter.status_line(board, "")
+
+
+def test_troubles_are_documented() -> None:
+    """The page names what the status counts only where it is not zero, in its order."""
+    troubles = ", ".join(name.replace("_", " ") for name in ("refused", *reporter._TROUBLE))
+    assert f"only those that are not zero: {troubles} (see" in _words("Notification")
+
+
+def test_words_of_the_status_are_documented() -> None:
+    """Every word that the status begins with, or consists of, stands in the page, and no other."""
+    words = {text.removeprefix("STATUS=").partition(":")[0] for text in _said("send") if text.startswith("STATUS=")}
+    for path in (ROOT / "upperd").glob("*.py"):
+        words |= set(re.findall(r'\.phase = f?"([a-z ]+)', path.read_text()))
+    words -= {"", "starting"}  # that one is never sent
+    assert {word.strip() for word in re.findall(r"\.Dq ([a-z ]+?)(?::\\&)?\n", SECTIONS["Notification"])} == words
+
+
+# Log
+
+
+class Entries(log.Log):
+    """A log that keeps its entries."""
+
+    def __init__(self) -> None:
+        super().__init__("debug")
+        self.entries: list[tuple[int, str, dict[str, object]]] = []
+
+    def write(self, level: int, event: str, text: str, **fields: object) -> None:
+        """Keep one entry."""
+        self.entries.append((level, event, fields))
+
+
+def _end(status: int, connections: int, **flags: bool) -> End:
+    words = [0] * len(layout.SLOT_FIELDS)
+    words[layout.CONNECTIONS] = connections
+    end = End(1, status, resource.getrusage(resource.RUSAGE_SELF), tuple(words))
+    for name, value in flags.items():
+        setattr(end, name, value)
+    return end
+
+
+def _written() -> dict[str, dict[int, set[str]]]:
+    """By event and level, the fields that the program writes: as its source has them, or, if not there, as it does."""
+    written: dict[str, dict[int, set[str]]] = {}
+    for call in CALLS:
+        level, *rest = call.args or [None]
+        if isinstance(call.func, ast.Attribute) and call.func.attr == "write" and isinstance(level, ast.Attribute):
+            assert isinstance(rest[0], ast.Constant)
+            fields = {keyword.arg for keyword in call.keywords if keyword.arg}
+            written.setdefault(str(rest[0].value), {}).setdefault(getattr(log, level.attr), set()).update(fields)
+    entries, board = Entries(), Scoreboard(slots=2)
+    said = reporter.Reporter(board, entries, notify.Notifier(""))
+    for end in (
+        *(_end(0, 1) for _ in range(reporter.RECORDS_A_SECOND + 1)),
+        *(_end(0, 0), _end(9, 1), _end(0, 1, was_cut=True), _end(9, 1, was_killed=True), _end(9, 1, was_overdue=True)),
+    ):
+        said.child_ended(end)
+    board["refused"] = board["refused_rate"] = 1
+    board["denied_uid"] = 7
+    said.flush()
+    for number, event, fields_of_entry in entries.entries:
+        written.setdefault(event, {}).setdefault(number, set()).update(fields_of_entry)
+    return written
+
+
+EVENTS = dict(re.findall(r"^\.It ([a-z]+)\n((?:.*\n)*?)(?=\.It [a-z]+\n|\.El)", SECTIONS["Log"], re.MULTILINE))
+WRITTEN = _written()
+
+
+def test_events_are_documented() -> None:
+    """Every event of the log stands in the page, and no other."""
+    assert set(EVENTS) == set(WRITTEN)
+
+
+@pytest.mark.parametrize("event", sorted(EVENTS))
+def test_levels_of_an_event_are_documented(event: str) -> None:
+    """The page names the levels that an event may have, and no other."""
+    text = EVENTS[event]
+    named = set(re.findall(rf"\b({'|'.join(log.LEVELS)})\b", text.partition("At most")[0]))
+    assert {log.LEVELS[name] for name in named} == set(WRITTEN[event])
+
+
+@pytest.mark.parametrize("event", sorted(EVENTS))
+def test_fields_of_an_event_are_documented(event: str) -> None:
+    """The page names the fields of an event by their names in the journal, and no other."""
+    section = SECTIONS["Log"]
+    text = section[section.index("The fields of\n.Cm end") :] if event == "end" else EVENTS[event]
+    lines = re.findall(r"^\.(?:It )?Ev (.*)$", text, re.MULTILINE)
+    written = set().union(*WRITTEN[event].values())
+    assert set(re.findall(r"\w+", " ".join(lines))) == {f"UPPERD_{name.upper()}" for name in written}
+
+
+def test_every_entry_of_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page names the fields that every entry has in the journal, and no other."""
+    path = str(tmp_path / "journal")
+    monkeypatch.setattr(log, "JOURNAL_SOCKET", path)
+    said = log.Log(journal=True)
+    assert said._journal is not None
+    with said._journal, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
+        journal.bind(path)
+        said.write(log.INFO, "ready", "text")
+        sent = {line.partition("=")[0] for line in journal.recv(4096).decode().splitlines()}
+    intro = SECTIONS["Log"].partition("The events, with")[0]
+    assert set(re.findall(r"\w+", " ".join(re.findall(r"^\.Ev (.*)$", intro, re.MULTILINE)))) == sent
+
+
+def test_events_of_the_examples_exist() -> None:
+    """The fields that the examples look for in the journal are written."""
+    fields = set().union(*(fields for levels in WRITTEN.values() for fields in levels.values()))
+    named = set(re.findall(r"UPPERD_([A-Z_]+)=", SECTIONS["EXAMPLES"]))
+    assert named <= {name.upper() for name in fields} | {"EVENT"}
+    assert set(re.findall(r"UPPERD_EVENT=(\w+)", SECTIONS["EXAMPLES"])) <= set(EVENTS)

@@ -1,0 +1,137 @@
+"""The scoreboard as upperd(7) describes it is the one that the program writes."""
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from upperd import layout
+from upperd.scoreboard import Scoreboard
+
+PAGE = (Path(__file__).parents[2] / "man/upperd.7").read_text()
+SECTIONS = dict(re.findall(r"^\.S[sh] (.*)\n((?:.*\n)*?)(?=\.S[sh] |\Z)", PAGE, re.MULTILINE))
+
+
+def _table(heading: str) -> list[tuple[int, str]]:
+    """A list of the page: (offset, field) in its order."""
+    text = SECTIONS["Scoreboard"].split(heading)[1].split("\n.El\n")[0]
+    return [(int(offset), name) for offset, name in re.findall(r"^\.It (\d+) Va (\w+)$", text, re.MULTILINE)]
+
+
+def test_scoreboard_is_documented() -> None:
+    """The page has every field of the header and of a slot at its offset, and no other."""
+    assert _table("The header, by offset:") == [(8 * i, name) for i, name in enumerate(layout.HEADER_FIELDS)]
+    assert _table("Of the slots of 32 words,") == [(8 * i, name) for i, name in enumerate(layout.SLOT_FIELDS)]
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        f"A file of {layout.SIZE} bytes",
+        f".It Offset {layout.TEXT} Text in UTF-8",
+        f".It Offset {layout.STATES} The state of each slot, one word",
+        f".It Offset {layout.TABLE} {layout.SLOTS} slots",
+        f"the slots of {layout.WORDS_A_SLOT} words",
+        f"{layout.FREE} free; {layout.BUSY} busy; {layout.WAITING} + .Va n waiting",
+        "the uid that is served, plus 1; 0: nobody, yet or any more; 2^33: unknown",
+        ", ".join(f"{number} {word}" for number, word in enumerate(layout.PHASES)) + ".",
+        "Of the last peer; 2^64-1 is unknown",
+    ],
+)
+def test_numbers_of_the_scoreboard(sentence: str) -> None:
+    """Sizes, offsets, states and phases of the page are the program's."""
+    assert (layout.UNKNOWN, layout.UNKNOWN_CODE) == (2**64 - 1, 2**33)
+    assert layout.MAGIC.to_bytes(8, "little") == b"UPPERD\0\1"
+    assert sentence in " ".join(SECTIONS["Scoreboard"].split())
+
+
+def test_outcomes_are_documented() -> None:
+    """The page has every outcome by its number, and no other."""
+    text = SECTIONS["Scoreboard"].split("Outcomes:")[1]
+    assert re.findall(r"^\.It (\d+)(?: Cm (\w+))?$", text, re.MULTILINE) == [
+        (str(number), word) for number, word in enumerate(layout.OUTCOMES)
+    ]
+
+
+def test_units_are_documented() -> None:
+    """Every field with a unit stands in one line of the page's units, and no other does."""
+    text = SECTIONS["Scoreboard"].split("\nUnits:\n")[1].split(".El")[0]
+    units = {what: names.split(" , ") for what, names in re.findall(r"^\.It (.*)\n\.Va (.*)$", text, re.MULTILINE)}
+    named = [name for names in units.values() for name in names]
+    every = {*layout.HEADER_FIELDS, *layout.SLOT_FIELDS}
+    assert len(named) == len(set(named))
+    assert set(named) == {
+        name for name in every if re.search("_usec$|_nsec$|^bytes_|^max_bytes$|^undecodable$|^pid_started$", name)
+    }
+    for what, names in units.items():
+        unit = "_usec" if "microseconds" in what else "_nsec" if "nanoseconds" in what else ""
+        assert all(name.endswith(unit) for name in names)
+
+
+def _read_as_described(data: bytes, offset: int, table: list[tuple[int, str]]) -> dict[str, int]:
+    return {name: int.from_bytes(data[offset + at : offset + at + 8], sys.byteorder) for at, name in table}
+
+
+def test_reader_that_knows_only_the_page(tmp_path: Path) -> None:
+    """Who reads a scoreboard by the page finds what was written, in the units that the page says."""
+    path = tmp_path / "scoreboard"
+    board = Scoreboard(str(path), slots=3)
+    board.describe("1.2.3", ["unix:/a", "tcp:[::1]:9"])
+    board.claim(0, layout.WAITING)
+    index, slot = board.claim(1, layout.WAITING + 1)
+    board.born(index, 4321)
+    before = time.monotonic_ns()
+    board.take(index, 1, 1000)
+    slot.connected(1000, 1001, 4711)
+    slot.received(5)
+    slot.sent(6)
+    slot.end(layout.IDLE)
+    after = time.monotonic_ns()
+    data = path.read_bytes()
+    header = _read_as_described(data, 0, _table("The header, by offset:"))
+    assert abs(header["started_unix_usec"] / 1e6 - time.time()) < 60
+    assert abs(header["started_usec"] * 1000 - before) < 60e9
+    assert (header["slots"], header["listeners"], header["forked"]) == (3, 2, 1)
+    assert data[1024:4096].rstrip(b"\0") == b"1.2.3\nunix:/a\ntcp:[::1]:9\n"
+    state = int.from_bytes(data[4096 + 8 * index : 4104 + 8 * index], sys.byteorder)
+    assert (state & 255, state >> 8) == (255, 1001)
+    row = _read_as_described(data, 36864 + 256 * index, _table("Of the slots of 32 words,"))
+    assert (row["pid"], row["listener"]) == (4321, 1)
+    assert (row["peer_uid"], row["peer_gid"], row["peer_pid"]) == (1000, 1001, 4711)
+    assert (row["connections"], row["messages"], row["bytes_in"], row["bytes_out"]) == (1, 1, 5, 6)
+    assert row["outcome"] == 8
+    assert before <= row["claimed_nsec"] <= after
+    assert before // 1000 <= row["connected_usec"] <= row["active_usec"] <= after // 1000
+
+
+# Examples
+
+
+def _example(begin: str) -> str:
+    [text] = re.findall(rf"\.Bd -literal -offset indent\n({re.escape(begin)}(?:.*\n)*?)\.Ed", SECTIONS["EXAMPLES"])
+    return str(text).replace(r"\e", "\\")
+
+
+def test_program_of_the_page_runs(tmp_path: Path) -> None:
+    """The program in the page that reads the slots does that."""
+    path = tmp_path / "scoreboard"
+    board = Scoreboard(str(path), slots=3)
+    board.claim(0, layout.WAITING)
+    index, slot = board.claim(0, layout.BUSY)
+    board.born(index, 4321)
+    slot.connected(1, 1, 1)
+    code = _example("data = memoryview(").replace("/run/upperd/scoreboard", str(path))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("0 waits 0\n4321 busy 1\n", "")
+
+
+def test_command_of_the_page_runs(tmp_path: Path) -> None:
+    """The command in the page that reads one number of the scoreboard does that."""
+    path = tmp_path / "scoreboard"
+    board = Scoreboard(str(path), slots=1)
+    board["connections"] = 12345
+    command = _example("$ od ").removeprefix("$ ").replace("/run/upperd/scoreboard", str(path)).split()
+    assert subprocess.run(command, capture_output=True, text=True).stdout.strip() == "12345"
