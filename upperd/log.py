@@ -24,7 +24,7 @@ _LINE = 4000
 
 
 class Log:
-    """Writes entries: an event from the closed list in upperd(8), a sentence, and fields."""
+    """Writes entries: an event from the closed list in upperd(7), a sentence, and fields."""
 
     def __init__(self, level: str = "info", *, journal: bool = False, syslog: str = "") -> None:
         """Entries less important than `level` are left out. `journal`: standard error is the journal.
