@@ -143,21 +143,20 @@ def _written() -> dict[str, dict[int, set[str]]]:
     """By event and level, the fields that the program writes: as its source has them, or, if not there, as it does."""
     written: dict[str, dict[int, set[str]]] = {}
     for call in CALLS:
-        level, *rest = call.args or [None]
-        if isinstance(call.func, ast.Attribute) and call.func.attr == "write" and isinstance(level, ast.Attribute):
-            assert isinstance(rest[0], ast.Constant)
+        said = re.match(r"[\w.]+\.write\(log\.([A-Z]+), '(\w+)'", ast.unparse(call))
+        if said:
             fields = {keyword.arg for keyword in call.keywords if keyword.arg}
-            written.setdefault(str(rest[0].value), {}).setdefault(getattr(log, level.attr), set()).update(fields)
+            written.setdefault(said[2], {}).setdefault(getattr(log, said[1]), set()).update(fields)
     entries, board = Entries(), Scoreboard(slots=2)
-    said = reporter.Reporter(board, entries, notify.Notifier(""))
+    reports = reporter.Reporter(board, entries, notify.Notifier(""))
     for end in (
         *(_end(0, 1) for _ in range(reporter.RECORDS_A_SECOND + 1)),
         *(_end(0, 0), _end(9, 1), _end(0, 1, was_cut=True), _end(9, 1, was_killed=True), _end(9, 1, was_overdue=True)),
     ):
-        said.child_ended(end)
+        reports.child_ended(end)
     board["refused"] = board["refused_rate"] = 1
     board["denied_uid"] = 7
-    said.flush()
+    reports.flush()
     for number, event, fields_of_entry in entries.entries:
         written.setdefault(event, {}).setdefault(number, set()).update(fields_of_entry)
     return written
