@@ -19,7 +19,7 @@ PAGE = (ROOT / "man/upperd.7").read_text()
 SECTIONS = dict(re.findall(r"^\.S[sh] (.*)\n((?:.*\n)*?)(?=\.S[sh] |\Z)", PAGE, re.MULTILINE))
 CALLS = [
     node
-    for path in sorted((ROOT / "upperd").glob("*.py"))
+    for path in sorted((ROOT / "upperd").rglob("*.py"))
     for node in ast.walk(ast.parse(path.read_text()))
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
 ]
@@ -109,7 +109,7 @@ def test_troubles_are_documented() -> None:
 def test_words_of_the_status_are_documented() -> None:
     """Every word that the status begins with, or consists of, stands in the page, and no other."""
     words = {text.removeprefix("STATUS=").partition(":")[0] for text in _said("send") if text.startswith("STATUS=")}
-    for path in (ROOT / "upperd").glob("*.py"):
+    for path in (ROOT / "upperd").rglob("*.py"):
         words |= set(re.findall(r'\.phase = f?"([a-z ]+)', path.read_text()))
     words -= {"", "starting"}  # that one is never sent
     assert {word.strip() for word in re.findall(r"\.Dq ([a-z ]+?)(?::\\&)?\n", SECTIONS["Notification"])} == words

@@ -1,0 +1,113 @@
+"""upperd(8) and the program say the same; and what all pages of the manual have in common."""
+
+import ast
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from upperd import inetd, options
+from upperd.options import flag
+
+ROOT = Path(__file__).parents[2]
+MANUAL = (ROOT / "man/upperd.8").read_text()
+PAGES = sorted((ROOT / "man").iterdir())
+SECTIONS = dict(re.findall(r"^\.S[sh] (.*)\n((?:.*\n)*?)(?=\.S[sh] |\Z)", MANUAL, re.MULTILINE))
+OTHERS = {"check-config": "", "config": "FILE", "daemonize": "", "inetd": ""}
+"""Options of the command line that are no keys of the file."""
+OPTIONS = {flag(option.name): option.metadata["metavar"] for option in fields(options.Options)} | OTHERS
+"""What each takes, by its name."""
+
+
+# All pages
+
+
+def test_every_page_is_installed() -> None:
+    """`make install` puts every page into place."""
+    [names] = re.findall(r'^PAGES="(.*)"$', (ROOT / "systemd/install.sh").read_text(), re.MULTILINE)
+    assert sorted(names.split()) == [path.name for path in PAGES]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.name))
+def test_references_lead_somewhere(page: Path) -> None:
+    """What a page refers to in itself or in another of ours is there; upperd(8) leads to all, and all lead there."""
+    text = page.read_text()
+    sections = re.findall(r"^\.S[sh] (.*)$", text, re.MULTILINE)
+    assert [name for name in re.findall(r"^\.Sx (.*?)(?: [.,);]+)*$", text, re.MULTILINE) if name not in sections] == []
+    named = set(re.findall(r"^\.Xr (upper\S+) (\d)", text, re.MULTILINE))
+    others = {tuple(other.name.rsplit(".", 1)) for other in PAGES if other != page}
+    assert named <= others | {tuple(page.name.rsplit(".", 1))}
+    see_also = text.split(".Sh SEE ALSO\n")[1].split(".Sh ")[0]
+    wanted = others if page.name == "upperd.8" else {("upperd", "8")}
+    assert wanted <= set(re.findall(r"^\.Xr (upper\S+) (\d)", see_also, re.MULTILINE))
+    for section, name, number in re.findall(r"([A-Z]{4,}(?: [A-Z]{4,})?) in\n\.Xr (upper\S+) (\d)", text):
+        assert f"\n.Sh {section}\n" in (ROOT / f"man/{name}.{number}").read_text()
+
+
+# upperd(8)
+
+
+def _shown(name: str) -> str:
+    return f"Fl -{name}" + (f" Ar {OPTIONS[name]}" if OPTIONS[name] else "")
+
+
+def test_synopsis_is_the_programs() -> None:
+    """The synopsis has every option with what it takes, in order, and no other; so has that of --inetd."""
+    _, daemon, one_connection, rest = re.split(r"^\.Nm .*\n", SECTIONS["SYNOPSIS"], flags=re.MULTILINE)
+    expected = [f".Op {_shown(name)}" for name in sorted(OPTIONS) if name != "inetd"]
+    assert daemon.splitlines() == expected
+    taken = sorted({flag(name) for name in inetd._FLAGS})
+    assert one_connection.splitlines() == [".Fl -inetd", *(f".Op {_shown(name)}" for name in taken)]
+    assert rest == ".Fl -help | Fl -version\n"
+
+
+def test_options_are_documented() -> None:
+    """Every option has an entry with a text, and no entry is of an option that the program has not."""
+    entries = re.findall(r"^\.It (Fl .*)\n[A-Z].*", SECTIONS["Options"], re.MULTILINE)
+    assert sorted(entries) == sorted([*map(_shown, OPTIONS), "Fl h , -help", "Fl -version"])
+    assert set(re.findall(r"Fl -([a-z-]+)", MANUAL)) <= OPTIONS.keys() | {"version", "help"}
+
+
+def _signals(*modules: str) -> set[str]:
+    """The signals that the code of these modules names."""
+    found = set()
+    for name in modules:
+        nodes = ast.walk(ast.parse((ROOT / f"upperd/{name}.py").read_text()))
+        found |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    return {name for name in found if re.fullmatch("SIG[A-Z0-9]+", name)}
+
+
+def test_signals_are_documented() -> None:
+    """Every signal that means something to a parent or to a child stands in the manual, and no other."""
+    named = set(re.findall(r"\b(SIG[A-Z0-9]+)\b", SECTIONS["Signals"]))
+    # That a child has ended is the kernel's to say; nobody else need know.
+    assert named == _signals("signals", "daemon", "drain") - {"SIGCHLD"}
+
+
+def test_environment_is_documented() -> None:
+    """Every variable that the program reads or sets stands in the manual, and no other."""
+    read = set()
+    for name in ("cli", "notify", "paths", "packing"):
+        nodes = ast.walk(ast.parse((ROOT / f"upperd/{name}.py").read_text()))
+        texts = {str(node.value) for node in nodes if isinstance(node, ast.Constant)}
+        read |= {text for text in texts if re.fullmatch("[A-Z]+_[A-Z_]+|PYTHON[A-Z]+", text)}
+    lines = re.findall(r"^\.(?:It )?Ev (.*)$", SECTIONS["ENVIRONMENT"], re.MULTILINE)
+    documented = {name for name in re.findall(r"\w+", " ".join(lines)) if not name.endswith("_")}
+    # That one is removed with the others, and not looked at.
+    assert documented == read - {"LISTEN_PIDFDID"}
+
+
+def _exit_statuses(*modules: str) -> set[int]:
+    """Every EX_ constant and `status` of an error class in the source of these modules."""
+    found = set()
+    for name in modules:
+        source = (ROOT / f"upperd/{name}.py").read_text()
+        found |= {int(number) for number in re.findall(r"^(?:EX_[A-Z]+|    status) = (\d+)", source, re.MULTILINE)}
+    return found
+
+
+def test_exit_statuses_are_documented() -> None:
+    """Every exit status of the daemon stands in its manual, and no other."""
+    statuses = {int(number) for number in re.findall(r"^\.It (\d+)$", SECTIONS["EXIT STATUS"], re.MULTILINE)}
+    assert statuses == _exit_statuses("cli", "daemon", "child", "inetd", "daemonize")
