@@ -42,7 +42,8 @@ SEND = """
 import os, sys
 from upperd import client, ctl, paths, view
 import encodings.ascii, encodings.idna
-ctl._make_parser().parse_args(["status"])
+for command in ctl.COMMANDS:
+    ctl.make_parser([command]).parse_args([command])
 uid, port, system = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 paths.FALLBACK_TCP, paths.SYSTEM_SOCKET = f"127.0.0.1:{port}", system
 os.setgroups([]); os.setgid(uid); os.setuid(uid)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SOURCES = sorted([*ROOT.glob("upperd/*.py"), *ROOT.glob("tests/*/*.py"), *ROOT.glob("bench/**/*.py")])
+SOURCES = sorted([*ROOT.glob("upperd/**/*.py"), *ROOT.glob("tests/*/*.py"), *ROOT.glob("bench/**/*.py")])
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: f"{path.parent.name}/{path.stem}")
