@@ -20,7 +20,7 @@ RANKS = [
     "parent",
     *("rates", "overdue", "policy"),
     *("idle", "reload", "handler", "socket_owner", "server", "rehearsal", "packing", "reporter", "warmup", "inetd"),
-    *("daemonize", "daemon", "lean", "cli", "recheck", "snapshot", "client", "view"),
+    *("daemonize", "daemon", "lean", "cli", "recheck", "snapshot", "client", "view", "terminal"),
     *("commands", "commands.exits", "commands.output", "commands.send", "commands.status", "commands.stats"),
     *("ctl", "demo"),
 ]
