@@ -1,7 +1,7 @@
 """Reading a scoreboard from outside: what `upperctl` and others make of the file.
 
 What a child wrote may be nonsense, and so may be the whole file: everything is clamped, or an error that says what is
-wrong. The layout is scoreboard.py's.
+wrong. The layout is layout.py's.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from upperd.layout import (
     WAITING,
     WORDS_A_SLOT,
 )
+
+_HEADER_SIZE = len(HEADER_FIELDS) * 8
 
 
 class ScoreboardError(Exception):
@@ -72,6 +74,12 @@ class Snapshot:
             yield child
 
     @property
+    def is_settled(self) -> bool:
+        """Whether those that were forked and have not ended are those that are there: nobody is on the way."""
+        born = sum(child["pid"] != 0 for child in self.children)
+        return (self.header["forked"] - self.header["ended"]) & UNKNOWN == born
+
+    @property
     def busy(self) -> int:
         """Children that serve a connection."""
         return sum(not child["waiting"] for child in self.children)
@@ -82,10 +90,24 @@ class Snapshot:
         return sum(child["waiting"] for child in self.children)
 
 
+_LOOKS = 20
+"""At a scoreboard whose children come and go: as many as it takes to find a moment at which none did, at 2000 a second
+and more; then what was seen last."""
+
+
 def read(path: str) -> Snapshot:
-    """Read the scoreboard at `path`. Raises OSError, or ScoreboardError where it is something else."""
+    """Read the scoreboard at `path`. Raises OSError, or ScoreboardError where it is something else.
+
+    A child's figures are in its slot, then in the totals, and for an instant in both: so it is read again where a
+    child has ended meanwhile. A counter that went down would be taken for that of a new daemon.
+    """
     with open(path, "rb", buffering=0, opener=_open_plainly) as file:
-        return Snapshot(file.read(SIZE) or b"")
+        for _ in range(_LOOKS):
+            data = os.pread(file.fileno(), SIZE, 0)
+            snapshot = Snapshot(data)
+            if os.pread(file.fileno(), _HEADER_SIZE, 0) == data[:_HEADER_SIZE] and snapshot.is_settled:
+                break
+        return snapshot
 
 
 def _open_plainly(path: str, flags: int) -> int:
