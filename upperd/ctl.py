@@ -1,19 +1,20 @@
 """`upperctl`: send text to the daemon, see whether it runs and what it does.
 
 This is the front door: signals, closed descriptors, the command line. The commands lie in commands/, a module each,
-and what a command needs is imported when it runs: `send` should not wait for what `stats` needs.
+and what a command needs is imported when it runs. `upperctl send TEXT...` is mostly the start of an interpreter, so
+what it imports is counted: no argparse, not even `signal` or `socket`, which bring in more than they do here.
 """
 
 from __future__ import annotations
 
-import argparse
-import signal
+import _signal  # type: ignore[import-not-found]  # typeshed does not know it
 import sys
-from importlib import import_module
 
-from upperd import __version__
-from upperd.commands.exits import EX_INTERRUPTED, EX_IOERR, EX_USAGE, fail
 from upperd.streams import open_closed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
 
 COMMANDS = {
     "send": "send text, print it in upper case",
@@ -26,50 +27,53 @@ COMMANDS = {
 def main() -> int:
     """`upperctl`; returns its exit status (sysexits(3); of `status`, the LSB's)."""
     # As every filter: end quietly when the reader of our output has enough, or at Ctrl-C.
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
     closed = open_closed()
+    words = sys.argv[1:]
     try:
-        arguments = make_parser(sys.argv[1:]).parse_args()
-        if 1 in closed:
-            return fail(EX_IOERR, "standard output is closed")
-        arguments.has_input = 0 not in closed
-        return int(arguments.run(arguments))
+        plain = _find_text(words)
+        if plain is not None and 1 not in closed:
+            from upperd.commands.send import send_words
+
+            return send_words(*plain)
+        return _run(words, closed)
     except KeyboardInterrupt:
-        return EX_INTERRUPTED
+        from upperd.commands.exits import end_interrupted
+
+        end_interrupted()
 
 
-class _Parser(argparse.ArgumentParser):
-    """argparse exits with 2 for a wrong line; a caller knows sysexits(3)."""
+def _run(words: list[str], closed: set[int]) -> int:
+    from upperd.commands.exits import EX_IOERR, fail
+    from upperd.commands.parser import parse
 
-    def error(self, message: str) -> None:  # type: ignore[override]
-        self.exit(EX_USAGE, f"{self.prog}: {message}\nTry '{self.prog} --help' or man 1 upperctl.\n")
+    arguments = parse(words, COMMANDS)
+    if 1 in closed:
+        return fail(EX_IOERR, "standard output is closed")
+    arguments.has_input = 0 not in closed
+    return int(arguments.run(arguments))
 
 
 def make_parser(words: list[str]) -> argparse.ArgumentParser:
-    """The parser for a command line; a command that is not in it has no options there, and is not imported."""
-    parser = _Parser(
-        prog="upperctl",
-        description="Have text upper-cased by upperd, and see what upperd does.",
-        epilog="The manual: man 1 upperctl.",
-    )
-    _add_address(parser, None)
-    parser.add_argument("--version", action="version", version=f"upperctl {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for name, line in COMMANDS.items():
-        command = commands.add_parser(name, help=line)
-        # Suppressed: what stands before the command is not to be overwritten by what does not stand after it.
-        _add_address(command, argparse.SUPPRESS)
-        if name in words:
-            module = import_module(f"upperd.commands.{name}")
-            module.add_arguments(command)
-            command.set_defaults(run=module.run)
-    return parser
+    """The parser for a command line: see commands/parser.py."""
+    from upperd.commands import parser
+
+    return parser.make_parser(words, COMMANDS)
 
 
-def _add_address(parser: argparse.ArgumentParser, default: str | None) -> None:
-    group = parser.add_mutually_exclusive_group()
-    group.add_argument("--socket", metavar="PATH", default=default, help="the daemon's socket")
-    group.add_argument("--tcp", metavar="HOST:PORT", default=default, help="the daemon's TCP address")
+def _find_text(words: list[str]) -> tuple[list[str], str | None, None] | None:
+    """What a plain `[--socket PATH] send [--socket PATH] TEXT...` says, without the parser; None: it is not one."""
+    socket = None
+    if words[:1] == ["--socket"]:
+        socket, words = words[1] if words[1:] else "-", words[2:]
+    if words[:1] != ["send"]:
+        return None
+    words = words[1:]
+    if socket is None and words[:1] == ["--socket"]:
+        socket, words = words[1] if words[1:] else "-", words[2:]
+    if not words or any(word.startswith("-") for word in (*words, socket or "")):
+        return None
+    return words, socket, None
 
 
 if __name__ == "__main__":

@@ -9,9 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from running import Daemon, running
-
-from upperd.client import Client, ShortReplyError, upper
+from running import Daemon
 
 CTL = [sys.executable, "-m", "upperd.ctl"]
 
@@ -58,29 +56,30 @@ def test_permission_is_explained(daemon: Daemon, folder: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("acting as another user takes root")
     os.chmod(folder, 0o755)
-    drop = "import os, grp, pwd, upperd.client as client; os.setgroups([]); os.setgid(61001); os.setuid(61001)"
-    script = f"{drop}; client.connect({str(daemon.path)!r})"
+    drop = "import os, grp, pwd, upperd.finding as finding; os.setgroups([]); os.setgid(61001); os.setuid(61001)"
+    script = f"{drop}; finding.connect({str(daemon.path)!r})"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert "permission denied" in done.stderr
     assert "root:root, mode 0" in done.stderr
 
 
 def test_short_reply_is_an_error(folder: Path) -> None:
-    """An answer that ends short is an error with status 76, never a result."""
+    """An answer that ends short, and again when it is asked for once more, is an error with status 76, no result."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(folder / "s"))
         listener.listen()
 
         def cheat() -> None:
-            with listener.accept()[0] as connection:
-                connection.recv(100)
-                connection.sendall(b"HALF")
+            for _ in range(2):
+                with listener.accept()[0] as connection:
+                    connection.recv(100)
+                    connection.sendall(b"HALF")
 
         cheating = threading.Thread(target=cheat)
         cheating.start()
-        status, _, said = ctl("send", "--socket", str(folder / "s"), "half a line")
+        status, printed, said = ctl("send", "--socket", str(folder / "s"), "half a line")
         cheating.join()
-    assert (status, "closed early" in said) == (76, True)
+    assert (status, printed, "closed early" in said) == (76, "", True)
 
 
 def test_status_of_a_daemon(daemon: Daemon) -> None:
@@ -116,22 +115,6 @@ def test_stats_for_people(daemon: Daemon) -> None:
     _, printed, _ = ctl("stats", "--socket", str(daemon.path))
     assert printed.count("spare") == 4
     assert "total: 4 forked" in printed
-
-
-def test_library(daemon: Daemon) -> None:
-    """The client library answers one call, and many on one connection."""
-    assert upper("straße\nzwei", str(daemon.path)) == "STRASSE\nZWEI"
-    with Client(str(daemon.path)) as client:
-        assert [client.upper(word) for word in ("a", "", "x" * 1_000_000)] == ["A", "", "X" * 1_000_000]
-
-
-def test_library_never_returns_half(folder: Path) -> None:
-    """A call that the daemon's end cuts short raises ShortReplyError."""
-    with running(folder) as daemon, Client(str(daemon.path)) as client:
-        assert client.upper("x") == "X"
-        daemon.stop()
-        with pytest.raises(ShortReplyError):
-            client.upper("y")
 
 
 @pytest.mark.parametrize("line", [["send", "--nope"], [], ["send", "--file", "x", "y"]])

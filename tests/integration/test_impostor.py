@@ -15,7 +15,7 @@ import pytest
 from acting import OTHER, USER, need_root, said, start_as
 from running import DEADLINE, free_port
 
-from upperd import client, paths
+from upperd import finding, paths
 
 ROOT = Path(__file__).parents[2]
 IMPOSTOR = """
@@ -40,7 +40,9 @@ while listener in select.select([listener, 0], [], [])[0]:
 
 SEND = """
 import os, sys
-from upperd import client, ctl, paths, view
+import socket, struct, pwd, grp
+import upperd.transfer, upperd.commands.send, upperd.commands.exits, upperd.terminal
+from upperd import ctl, paths
 import encodings.ascii, encodings.idna
 for command in ctl.COMMANDS:
     ctl.make_parser([command]).parse_args([command])
@@ -172,9 +174,9 @@ def test_impostor_between_look_and_connection(monkeypatch: pytest.MonkeyPatch, t
         monkeypatch.setattr(paths, "SYSTEM_SOCKET", str(tmp_path / "none"))
         monkeypatch.setattr(paths, "client_sockets", lambda environ, uid: [paths.SYSTEM_SOCKET])
         looks = iter([{os.geteuid()}, {os.geteuid()}, {OTHER}])
-        monkeypatch.setattr(client, "tcp_listener_owners", lambda address: next(looks))
-        with pytest.raises(client.AccessError, match=f"belongs to uid {OTHER}"):
-            client.connect()
+        monkeypatch.setattr(finding, "tcp_listener_owners", lambda address: next(looks))
+        with pytest.raises(finding.AccessError, match=f"belongs to uid {OTHER}"):
+            finding.connect()
         with listener.accept()[0] as connection:
             assert connection.recv(100) == b""
 
@@ -187,8 +189,8 @@ def test_listener_that_is_being_closed_is_nobodys(monkeypatch: pytest.MonkeyPatc
     def opened(path: str, encoding: str) -> object:
         return open(tmp_path / "tcp") if path == "/proc/net/tcp" else open(os.devnull)
 
-    monkeypatch.setattr(client, "open", opened, raising=False)
-    assert not client.tcp_listener_owners("localhost:9999") <= client.trusted_uids()
+    monkeypatch.setattr(finding, "open", opened, raising=False)
+    assert not finding.tcp_listener_owners("localhost:9999") <= finding.trusted_uids()
 
 
 def test_status_needs_no_daemon_of_an_impostor(caller: Caller) -> None:

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -20,8 +21,9 @@ RANKS = [
     "parent",
     *("rates", "overdue", "policy"),
     *("idle", "reload", "handler", "socket_owner", "server", "rehearsal", "packing", "reporter", "warmup", "inetd"),
-    *("daemonize", "daemon", "lean", "cli", "recheck", "snapshot", "client", "view", "terminal"),
-    *("commands", "commands.exits", "commands.output", "commands.send", "commands.status", "commands.stats"),
+    *("daemonize", "daemon", "lean", "cli", "recheck", "snapshot", "finding", "client", "transfer", "view", "terminal"),
+    *("commands", "commands.exits", "commands.output", "commands.parser"),
+    *("commands.send", "commands.status", "commands.stats"),
     *("ctl", "demo"),
 ]
 """From the lowest to the highest: a module imports only what stands before it."""
@@ -81,3 +83,41 @@ def test_parent_is_lean() -> None:
     heavy |= {"daemon", "upperd.inetd", "upperd.daemonize"}
     assert heavy & set(modules) == set()
     assert (hooks, threads) == (0, 1)
+
+
+SEND = """
+import sys
+before = set(sys.modules)
+sys.path[:0] = sys.argv[1:2]
+from upperd import ctl
+sys.argv[1:] = sys.argv[2:]
+try:
+    status = ctl.main()
+finally:
+    print(sorted(set(sys.modules) - before))
+"""
+LEAN_SEND = {
+    *("__future__", "_socket", "errno"),  # and os:
+    *("os", "stat", "_stat", "posixpath", "os.path", "genericpath", "_collections_abc"),
+    *("upperd", "upperd.ctl", "upperd.streams", "upperd.paths", "upperd.finding", "upperd.client"),
+    *("upperd.commands", "upperd.commands.send", "upperd.commands.output"),
+}
+"""All that `upperctl send TEXT` imports: it is mostly the start of an interpreter."""
+
+
+@pytest.mark.parametrize("words", [["--socket", "SOCKET", "send", "x", "y"], ["send", "--socket", "SOCKET", "x"]])
+def test_sending_words_is_lean(tmp_path: Path, words: list[str]) -> None:
+    """`upperctl send TEXT` imports only what it needs: no parser of options, no `socket`, no `signal`."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen()
+        listener.settimeout(60)
+        words = [str(tmp_path / "s") if word == "SOCKET" else word for word in words]
+        command = [sys.executable, "-IS", "-c", SEND, str(PACKAGE.parent), *words]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            with listener.accept()[0] as connection:
+                connection.sendall(connection.recv(100).upper())
+            printed = process.communicate(timeout=60)[0]
+    answer, modules = printed.splitlines()
+    assert answer == " ".join(word for word in words if len(word) == 1).upper()
+    assert set(ast.literal_eval(modules)) <= LEAN_SEND

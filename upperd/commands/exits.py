@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
 EX_USAGE = 64
 EX_NOINPUT = 66
 EX_UNAVAILABLE = 69
@@ -14,5 +18,21 @@ EX_INTERRUPTED = 130
 
 def fail(status: int, text: str) -> int:
     """Say what is wrong, and what to do, on standard error; returns the exit status."""
-    print(f"upperctl: {text}", file=sys.stderr)
+    from upperd.terminal import Paint, has_colour
+
+    name = Paint(has_colour(2))("upperctl:", "bold", "red")
+    try:
+        print(f"{name} {text}", file=sys.stderr, flush=True)
+    except OSError:
+        pass  # the status says it, too
     return status
+
+
+def end_interrupted() -> NoReturn:
+    """End as Ctrl-C ends a program that knows nothing of it: a shell sees status 130, and its loop ends, too."""
+    import os
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGINT)
+    os._exit(EX_INTERRUPTED)  # where the signal is blocked

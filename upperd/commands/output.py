@@ -1,10 +1,12 @@
-"""Standard output, which may be full, or gone."""
+"""Standard output, which may be full, slow, or gone."""
 
 from __future__ import annotations
 
 import os
 
-from upperd.commands.exits import EX_IOERR, fail
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 
 def show(text: str) -> None:
@@ -15,8 +17,25 @@ def show(text: str) -> None:
 def write_out(block: bytes) -> None:
     """Write all of it, at once. Raises SystemExit(74), and says why."""
     rest = memoryview(block)
-    try:
-        while rest:
+    while rest:
+        try:
             rest = rest[os.write(1, rest) :]
-    except OSError as error:
-        raise SystemExit(fail(EX_IOERR, f"cannot write the answer: {error.strerror}")) from None
+        except BlockingIOError:
+            _wait()
+        except OSError as error:
+            _fail(error)
+
+
+def _wait() -> None:
+    """Wait until standard output takes something: another program may have made it one that does not wait."""
+    import select
+
+    poll = select.poll()
+    poll.register(1, select.POLLOUT)
+    poll.poll()
+
+
+def _fail(error: OSError) -> NoReturn:
+    from upperd.commands.exits import EX_IOERR, fail
+
+    raise SystemExit(fail(EX_IOERR, f"cannot write the answer: {error.strerror}"))

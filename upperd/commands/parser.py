@@ -1,0 +1,102 @@
+"""The command line of `upperctl`, but for `send TEXT...`, which ctl.py reads itself."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from importlib import import_module
+from typing import NoReturn
+
+from upperd import __version__
+from upperd.commands.exits import EX_IOERR, EX_USAGE, fail
+
+EXAMPLES = """\
+examples:
+  upperctl send hello, world          upperctl status && echo it runs
+  upperctl send < README.md           upperctl --tcp localhost:9999 send hi
+
+upperctl COMMAND --help tells more; the manual is: man 1 upperctl"""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse exits with 2 for a wrong line; a caller knows sysexits(3)."""
+
+    commands: tuple[str, ...] = ()
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong with the line, and what may have been meant."""
+        fail(EX_USAGE, f"{self._explain(message)}\nTry '{self.prog} --help' or man 1 upperctl.")
+        self.exit(EX_USAGE)
+
+    def _explain(self, message: str) -> str:
+        word = re.match(r"argument COMMAND: invalid choice: '(.*?)'", message)
+        if word is None:
+            if message.startswith("unrecognized arguments: -"):
+                message += " (a text that begins with a dash goes after --)"
+            return message
+        import difflib
+
+        near = difflib.get_close_matches(word[1], self.commands, 1)
+        cure = f"is it {near[0]!r}?" if near else f"to have text upper-cased: upperctl send {word[1]}"
+        return f"no command {word[1]!r}; {cure}"
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """Exit, having written what was printed."""
+        try:
+            sys.stdout.flush()
+        except OSError as error:
+            sys.stdout = None  # or Python complains again when it ends
+            status = fail(EX_IOERR, f"cannot write: {error.strerror}")
+        super().exit(status, message)
+
+
+def make_parser(words: list[str], commands: dict[str, str]) -> Parser:
+    """The parser for a command line; a command that is not in it has no options there, and is not imported.
+
+    `commands`: a line of help for each module of commands/.
+    """
+    parser = Parser(
+        prog="upperctl",
+        description="Have text upper-cased by upperd, and see what upperd does.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.commands = tuple(commands)
+    _add_address(parser, None)
+    parser.add_argument("--version", action="version", version=f"upperctl {__version__}")
+    adder = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, line in commands.items():
+        command = adder.add_parser(
+            name,
+            help=line,
+            description=f"{line[0].upper()}{line[1:]}.",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        # Suppressed: what stands before the command is not to be overwritten by what does not stand after it.
+        _add_address(command, argparse.SUPPRESS)
+        if name in words:
+            module = import_module(f"upperd.commands.{name}")
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
+    return parser
+
+
+def parse(words: list[str], commands: dict[str, str]) -> argparse.Namespace:
+    """Parse a command line; `run` is the command's function. Exits where there is nothing to run."""
+    parser = make_parser(words, commands)
+    if not words:
+        parser.print_help(sys.stderr)
+        parser.exit(EX_USAGE)
+    arguments = parser.parse_args(words)
+    if arguments.socket is not None and arguments.tcp is not None:
+        parser.error("give either --socket or --tcp, not both")
+    return arguments
+
+
+def _add_address(parser: argparse.ArgumentParser, default: str | None) -> None:
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--socket", metavar="PATH", default=default, help="the daemon's socket")
+    group.add_argument("--tcp", metavar="HOST:PORT", default=default, help="the daemon's TCP address")
