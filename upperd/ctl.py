@@ -20,6 +20,9 @@ COMMANDS = {
     "send": "send text, print it in upper case",
     "status": "is it running? (exit status 0: yes, 3: no)",
     "stats": "what every child does, and the totals",
+    "top": "the children, live: what they do, and what they take",
+    "ping": "whether it answers, and how fast (exit status 0: yes, 1: no)",
+    "version": "the versions of upperctl and of the daemon that runs",
 }
 """Each is a module of commands/: its name, and the line of `--help` about it."""
 

@@ -8,10 +8,14 @@ from __future__ import annotations
 import os
 import select
 import signal
+import sys
 from types import FrameType, TracebackType
 
 STYLES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33}
 """Those of ECMA-48 (SGR) that every terminal has."""
+
+DOT = "\u25cf" if (getattr(sys.stdout, "encoding", None) or "").lower().startswith("utf") else "*"
+"""What a status begins with, where the terminal has it."""
 
 
 def is_capable(descriptor: int) -> bool:
@@ -28,13 +32,17 @@ class Paint:
     """Gives a text a colour, or leaves it as it is where none is wanted."""
 
     def __init__(self, is_on: bool = False) -> None:
-        self._is_on = is_on
+        self.is_on = is_on
 
     def __call__(self, text: str, *styles: str) -> str:
         """The text in these STYLES."""
-        if not (self._is_on and text and styles):
+        if not (self.is_on and text and styles):
             return text
         return f"\x1b[{';'.join(str(STYLES[style]) for style in styles)}m{text}\x1b[0m"
+
+
+PLAIN = Paint()
+"""Colours nothing."""
 
 
 class Waiter:

@@ -89,7 +89,7 @@ def test_status_of_a_daemon(daemon: Daemon) -> None:
     assert (status, f"running (pid {daemon.pid}), ready" in shown) == (0, True)
     daemon.stop()
     status, shown, _ = ctl("status", "--socket", str(daemon.path))
-    assert (status, "not running" in shown, "1 connections" in shown) == (3, True, True)
+    assert (status, "not running" in shown, "1 connection," in shown) == (3, True, True)
 
 
 def test_status_without_a_daemon(folder: Path) -> None:

@@ -21,9 +21,10 @@ RANKS = [
     "parent",
     *("rates", "overdue", "policy"),
     *("idle", "reload", "handler", "socket_owner", "server", "rehearsal", "packing", "reporter", "warmup", "inetd"),
-    *("daemonize", "daemon", "lean", "cli", "recheck", "snapshot", "finding", "client", "transfer", "view", "terminal"),
+    *("daemonize", "daemon", "lean", "cli", "recheck", "snapshot", "finding", "client", "transfer"),
+    *("terminal", "usage", "view", "prometheus", "atomic", "history", "columns", "picture"),
     *("commands", "commands.exits", "commands.output", "commands.parser"),
-    *("commands.send", "commands.status", "commands.stats"),
+    *("commands.send", "commands.status", "commands.stats", "commands.top", "commands.ping", "commands.version"),
     *("ctl", "demo"),
 ]
 """From the lowest to the highest: a module imports only what stands before it."""

@@ -6,6 +6,7 @@ import argparse
 
 from upperd import view
 from upperd.commands.output import show
+from upperd.terminal import Paint, has_colour
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,5 +16,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Show the daemon; returns the exit status, the LSB's for an init script."""
     sight = view.find(arguments.socket)
-    show(view.status_text(sight))
+    usages = {}
+    if sight.state == view.RUNNING and sight.snapshot is not None:
+        from upperd import usage  # psutil, which a daemon that does not run need not wait for
+
+        usages = usage.of_daemon(sight.snapshot)
+    show(view.status_text(sight, usages, Paint(has_colour(1))))
     return sight.state
