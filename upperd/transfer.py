@@ -42,7 +42,6 @@ class Transfer:
         """Sent, less received."""
         self._last = b"\n"
         self._added_newline = False
-        self._held = b""
         self._has_answer = False
 
     def run(self) -> None:
@@ -89,8 +88,8 @@ class Transfer:
         if block:
             self._has_answer = True
             self._newlines -= block.count(b"\n")
-            self._sink(self._held + block[:-1])
-            self._held = block[-1:]
+            is_ours = self._added_newline and self._newlines == 0 and block.endswith(b"\n")
+            self._sink(block[:-1] if is_ours else block)
         return block != b""
 
     def _half_close(self) -> None:
@@ -103,7 +102,4 @@ class Transfer:
         if self._watch is not None:
             self._watch(self._sent)
         if self._reading or self._unsent or self._newlines:
-            self._sink(self._held)
             raise short_reply(max(1, self._newlines), self._has_answer)
-        if not self._added_newline:
-            self._sink(self._held)

@@ -23,7 +23,7 @@ RANKS = [
     *("idle", "reload", "handler", "socket_owner", "server", "rehearsal", "packing", "reporter", "warmup", "inetd"),
     *("daemonize", "daemon", "lean", "cli", "recheck", "snapshot", "finding", "client", "transfer"),
     *("terminal", "usage", "view", "prometheus", "atomic", "history", "columns", "picture"),
-    *("commands", "commands.exits", "commands.output", "commands.parser"),
+    *("commands", "commands.exits", "commands.output", "commands.parser", "prompt", "progress"),
     *("commands.send", "commands.status", "commands.stats", "commands.top", "commands.ping", "commands.version"),
     *("ctl", "demo"),
 ]

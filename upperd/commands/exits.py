@@ -15,6 +15,8 @@ EX_CANTCREAT = 73
 EX_IOERR = 74
 EX_NOPERM = 77
 EX_INTERRUPTED = 130
+EX_NOREADER = 141
+"""As a shell reports the end by SIGPIPE."""
 
 
 def fail(status: int, text: str) -> int:

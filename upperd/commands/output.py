@@ -15,7 +15,7 @@ def show(text: str) -> None:
 
 
 def write_out(block: bytes) -> None:
-    """Write all of it, at once. Raises SystemExit(74), and says why."""
+    """Write all of it, at once. Raises SystemExit(74), and says why; (141) where nobody reads any more."""
     rest = memoryview(block)
     while rest:
         try:
@@ -36,6 +36,8 @@ def _wait() -> None:
 
 
 def _fail(error: OSError) -> NoReturn:
-    from upperd.commands.exits import EX_IOERR, fail
+    from upperd.commands.exits import EX_IOERR, EX_NOREADER, fail
 
+    if isinstance(error, BrokenPipeError):
+        raise SystemExit(EX_NOREADER)
     raise SystemExit(fail(EX_IOERR, f"cannot write the answer: {error.strerror}"))

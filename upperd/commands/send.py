@@ -14,11 +14,23 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
+    from upperd.progress import Line
+
+
+EXAMPLES = """\
+examples:
+  upperctl send hello, world          the words, as one line
+  upperctl send                       on a terminal: a prompt, until Ctrl-D
+  upperctl send --file README.md > README.upper
+  tail -f log | upperctl send         each line at once, as it comes
+  upperctl send -- --help             what begins with a dash goes after --"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this command."""
+    parser.epilog = EXAMPLES
     parser.add_argument("text", nargs="*", metavar="TEXT", help="the text; with none, standard input is sent")
-    parser.add_argument("--file", metavar="FILE", help="send this file")
+    parser.add_argument("--file", metavar="FILE", help="send this file (-: standard input)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -29,9 +41,17 @@ def run(arguments: argparse.Namespace) -> int:
         return fail(EX_USAGE, "give either TEXT or --file, not both")
     if arguments.text:
         return send_words(arguments.text, arguments.socket, arguments.tcp)
-    if arguments.file is None and not arguments.has_input:
+    name = "-" if arguments.file is None else arguments.file
+    if name == "-" and not arguments.has_input:
         return fail(EX_NOINPUT, "standard input is closed, and there is neither TEXT nor --file")
-    return _send_stream(arguments)
+    if arguments.file is None and os.isatty(0) and os.isatty(1):
+        return _converse(arguments.socket, arguments.tcp)
+    try:
+        return _send_stream(name, arguments.socket, arguments.tcp)
+    except ClientError as error:
+        return fail(error.status, str(error))
+    except OSError as error:
+        return fail(EX_NOINPUT, f"cannot read {'the text' if name == '-' else name}: {error.strerror}")
 
 
 def send_words(words: list[str], socket: str | None, tcp: str | None) -> int:
@@ -48,20 +68,47 @@ def send_words(words: list[str], socket: str | None, tcp: str | None) -> int:
     return 0
 
 
-def _send_stream(arguments: argparse.Namespace) -> int:
-    from upperd.commands.exits import EX_NOINPUT, fail
+def _converse(socket: str | None, tcp: str | None) -> int:
+    from upperd.commands.exits import fail
+
+    try:
+        client = Client(socket, tcp=tcp, timeout=None)
+    except ClientError as error:
+        return fail(error.status, str(error))
+    from upperd.prompt import converse
+
+    with client:
+        return converse(client)
+
+
+def _send_stream(name: str, socket: str | None, tcp: str | None) -> int:
+    """Send a file, or standard input (-). Raises ClientError, OSError of the file."""
+    import signal
+
     from upperd.finding import connect
     from upperd.transfer import Transfer
 
-    try:
-        source = 0 if arguments.file is None else os.open(arguments.file, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        return fail(EX_NOINPUT, f"{arguments.file}: {error.strerror}")
-    try:
-        connection = connect(arguments.socket, arguments.tcp)
+    source = 0 if name == "-" else os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+    line = _progress_line(source)
+    connection = connect(socket, tcp)
+    if line is None:
         Transfer(connection, source, write_out).run()
-    except ClientError as error:
-        return fail(error.status, str(error))
-    except OSError as error:
-        return fail(EX_NOINPUT, f"cannot read the text: {error.strerror}")
+        return 0
+    # The line has to be ended first.
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    is_whole = False
+    try:
+        Transfer(connection, source, write_out, line.show).run()
+        is_whole = True
+    finally:
+        line.end(is_whole)
     return 0
+
+
+def _progress_line(source: int) -> Line | None:
+    """Where nobody would see it, there is none."""
+    if not os.isatty(2):
+        return None
+    from upperd import progress
+
+    return progress.Line(progress.size_of(source)) if progress.is_wanted(source) else None
