@@ -21,7 +21,7 @@ COMMANDS = {
     "status": "is it running? (exit status 0: yes, 3: no)",
     "stats": "what every child does, and the totals",
     "top": "the children, live: what they do, and what they take",
-    "ping": "whether it answers, and how fast (exit status 0: yes, 1: no)",
+    "ping": "does it answer, and how fast? (exit status 0: yes, 1: no)",
     "version": "the versions of upperctl and of the daemon that runs",
 }
 """Each is a module of commands/: its name, and the line of `--help` about it."""
@@ -74,7 +74,7 @@ def _find_text(words: list[str]) -> tuple[list[str], str | None, None] | None:
     words = words[1:]
     if socket is None and words[:1] == ["--socket"]:
         socket, words = words[1] if words[1:] else "-", words[2:]
-    if not words or any(word.startswith("-") for word in (*words, socket or "")):
+    if not words or socket == "" or any(word.startswith("-") for word in (*words, socket or "")):
         return None
     return words, socket, None
 

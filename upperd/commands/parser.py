@@ -15,7 +15,6 @@ EXAMPLES = """\
 examples:
   upperctl send hello, world          upperctl status && echo it runs
   upperctl send < README.md           upperctl --tcp localhost:9999 send hi
-
 upperctl COMMAND --help tells more; the manual is: man 1 upperctl"""
 
 
@@ -23,6 +22,9 @@ class Parser(argparse.ArgumentParser):
     """argparse exits with 2 for a wrong line; a caller knows sysexits(3)."""
 
     commands: tuple[str, ...] = ()
+    """All that there are."""
+    hint = ""
+    """What to say where a word is not understood."""
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong with the line, and what may have been meant."""
@@ -30,14 +32,16 @@ class Parser(argparse.ArgumentParser):
         self.exit(EX_USAGE)
 
     def _explain(self, message: str) -> str:
+        if message.startswith("unrecognized arguments: "):
+            return f"{message}{self.hint}"
+        if message.endswith("required: COMMAND"):
+            return f"give a command: {', '.join(self.commands)}"
         word = re.match(r"argument COMMAND: invalid choice: '(.*?)'", message)
         if word is None:
-            if message.startswith("unrecognized arguments: -"):
-                message += " (a text that begins with a dash goes after --)"
             return message
         import difflib
 
-        near = difflib.get_close_matches(word[1], self.commands, 1)
+        near = difflib.get_close_matches(word[1], [*self.commands, "--help"], 1)
         cure = f"is it {near[0]!r}?" if near else f"to have text upper-cased: upperctl send {word[1]}"
         return f"no command {word[1]!r}; {cure}"
 
@@ -52,7 +56,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def make_parser(words: list[str], commands: dict[str, str]) -> Parser:
-    """The parser for a command line; a command that is not in it has no options there, and is not imported.
+    """The parser for a command line; a command that is not its own has no options there, and is not imported.
 
     `commands`: a line of help for each module of commands/.
     """
@@ -63,9 +67,11 @@ def make_parser(words: list[str], commands: dict[str, str]) -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    chosen = _command(words)
     parser.commands = tuple(commands)
+    parser.hint = "; a text that begins with a dash goes after --: upperctl send -- -x" if chosen == "send" else ""
     _add_address(parser, None)
-    parser.add_argument("--version", action="version", version=f"upperctl {__version__}")
+    parser.add_argument("-V", "--version", action="version", version=f"upperctl {__version__}")
     adder = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, line in commands.items():
         command = adder.add_parser(
@@ -77,11 +83,22 @@ def make_parser(words: list[str], commands: dict[str, str]) -> Parser:
         )
         # Suppressed: what stands before the command is not to be overwritten by what does not stand after it.
         _add_address(command, argparse.SUPPRESS)
-        if name in words:
+        if name == chosen:
             module = import_module(f"upperd.commands.{name}")
             module.add_arguments(command)
             command.set_defaults(run=module.run)
     return parser
+
+
+def _command(words: list[str]) -> str:
+    """The word of a line that is its command; empty: there is none."""
+    rest = iter(words)
+    for word in rest:
+        if word in ("--socket", "--tcp"):
+            next(rest, "")
+        elif not word.startswith("-"):
+            return word
+    return ""
 
 
 def parse(words: list[str], commands: dict[str, str]) -> argparse.Namespace:
@@ -93,6 +110,9 @@ def parse(words: list[str], commands: dict[str, str]) -> argparse.Namespace:
     arguments = parser.parse_args(words)
     if arguments.socket is not None and arguments.tcp is not None:
         parser.error("give either --socket or --tcp, not both")
+    for name in ("socket", "tcp"):
+        if getattr(arguments, name) == "":
+            parser.error(f"--{name} is empty: leave it out to find the daemon")
     return arguments
 
 

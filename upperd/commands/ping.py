@@ -18,7 +18,7 @@ from upperd.terminal import Waiter
 
 EXAMPLES = """examples:
   upperctl ping                 until Ctrl-C
-  upperctl ping -c 1 -q -W 2    a check of health: exit status 0, it answers; 1, it does not
+  upperctl ping -c 1 -q -W 2    for health checks: 0 it answers, 1 not
 """
 TEXT = "upperd ping \N{LATIN SMALL LETTER SHARP S} {}\n"
 """With a letter that only Unicode's rules know: an echo, or tr(1), is not taken for upperd."""

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from upperd.usage import Usage
 
 EXAMPLES = """examples:
-  upperctl stats --watch                     again every 2 seconds; Ctrl-C ends it
+  upperctl stats --watch                   again every 2 seconds, until Ctrl-C
   upperctl stats --json | jq .connections
-  upperctl stats --prometheus --output /var/lib/prometheus/node-exporter/upperd.prom
+  upperctl stats --prometheus --output /var/lib/node_exporter/upperd.prom
 """
 
 

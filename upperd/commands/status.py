@@ -11,6 +11,7 @@ from upperd.terminal import Paint, has_colour
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this command."""
+    parser.epilog = "examples:\n  upperctl status && echo it runs\n  upperctl --socket /run/other/upperd.sock status"
 
 
 def run(arguments: argparse.Namespace) -> int:

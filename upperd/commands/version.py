@@ -11,6 +11,7 @@ from upperd.log import printable
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this command."""
+    parser.epilog = "example:\n  upperctl version     after an upgrade: does the new one run already?"
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,0 +1,107 @@
+"""The promises of upperctl's command line: help that fits a screen, and errors that name what may have been meant."""
+
+import pytest
+
+from upperd import ctl
+from upperd.commands import parser
+
+
+def _exit(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[object, str, str]:
+    """The status with which the parser ends, and what it has printed and complained."""
+    with pytest.raises(SystemExit) as caught:
+        parser.parse(words, ctl.COMMANDS)
+    return (caught.value.code, *capsys.readouterr())
+
+
+@pytest.mark.parametrize("command", ["", *ctl.COMMANDS])
+def test_help_fits_a_screen(command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """--help, of upperctl and of every command, fits a terminal of 24 lines of 80 columns, and has examples."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("NO_COLOR", "1")
+    status, printed, _ = _exit([command, "--help"] if command else ["--help"], capsys)
+    lines = printed.splitlines()
+    assert status == 0
+    # One line is the shell's, for its prompt.
+    assert len(lines) <= 23
+    assert [line for line in lines if len(line) > 80] == []
+    assert f"\n  upperctl {command}" in printed[printed.index("example") :]
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    """--help has every command with a line about it."""
+    printed = " ".join(_exit(["--help"], capsys)[1].split())
+    assert [name for name, line in ctl.COMMANDS.items() if f"{name} {line}" not in printed] == []
+
+
+def test_no_word(capsys: pytest.CaptureFixture[str]) -> None:
+    """upperctl alone is a wrong line, answered with the help."""
+    status, printed, complaint = _exit([], capsys)
+    assert (status, printed) == (64, "")
+    assert "usage: upperctl" in complaint
+    assert "examples:" in complaint
+
+
+@pytest.mark.parametrize(
+    ("words", "cure"),
+    [
+        (["stat"], "no command 'stat'; is it 'stats'?"),
+        (["help"], "no command 'help'; is it '--help'?"),
+        (["grüße"], "no command 'grüße'; to have text upper-cased: upperctl send grüße"),
+        (["--socket", "x"], "give a command: send, status"),
+        (["send", "--nope"], "unrecognized arguments: --nope; a text that begins with a dash goes after --"),
+        (["status", "--nope"], "unrecognized arguments: --nope\n"),
+        (["--socket", "a", "send", "--tcp", "b:1", "x"], "give either --socket or --tcp, not both"),
+        (["--socket", "a", "--tcp", "b:1", "send", "x"], "not allowed with argument"),
+        (["--socket", "", "send", "x"], "--socket is empty"),
+        (["send", "--soc", "a", "x"], "unrecognized arguments: --soc"),
+    ],
+    ids=str,
+)
+def test_wrong_line_is_explained(words: list[str], cure: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A wrong line is answered with what is wrong, what may have been meant, where to read on, and status 64."""
+    status, printed, complaint = _exit(words, capsys)
+    assert (status, printed) == (64, "")
+    assert complaint.startswith("upperctl: ")
+    assert cure in complaint
+    assert "--help' or man 1 upperctl." in complaint
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["send", "a", "b"], (["a", "b"], None)),
+        (["send", ""], ([""], None)),
+        (["--socket", "s", "send", "a"], (["a"], "s")),
+        (["send", "--socket", "s", "a"], (["a"], "s")),
+        (["--socket", "s", "send", "status"], (["status"], "s")),
+    ],
+    ids=str,
+)
+def test_plain_text_needs_no_parser(words: list[str], expected: tuple[list[str], str | None]) -> None:
+    """A plain line that sends a text is understood without the parser, and as the parser would."""
+    found = ctl._find_text(words)
+    assert found is not None
+    assert found[:2] == expected
+    arguments = parser.parse(words, ctl.COMMANDS)
+    assert (arguments.text, arguments.socket, arguments.tcp) == found
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "", "send", "status", "--socket", "--socket s", "--socket s send", "send --socket", "send --socket s",
+        "send -- a", "send a -x", "send --file f", "send -h", "--tcp h:1 send a", "send --tcp h:1 a",
+        "--socket -x send a", "--socket s send --socket t a", "send a --socket s", "send -",
+    ],
+)  # fmt: skip
+def test_everything_else_goes_to_the_parser(line: str) -> None:
+    """Whatever is not as plain is left to the parser."""
+    assert ctl._find_text(line.split()) is None
+    assert ctl._find_text(["--socket", "", "send", "a"]) is None
+
+
+@pytest.mark.parametrize("words", [["--socket", "stats", "send", "x"], ["--tcp", "stats:1", "send", "--", "x"]])
+def test_address_is_no_command(words: list[str]) -> None:
+    """A socket with the name of a command is a socket."""
+    arguments = parser.parse(words, ctl.COMMANDS)
+    assert (arguments.run.__module__, arguments.text) == ("upperd.commands.send", ["x"])
