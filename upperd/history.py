@@ -95,7 +95,7 @@ def _rate(count: int, count_before: int, now: _Before, before: _Before) -> float
 
 def sparkline(values: list[float], width: int, bars: str = BARS) -> str:
     """The last values as a line of bars, the newest at the right; the highest of them is a full bar."""
-    values = values[-width:]
+    values = values[-width:] if width > 0 else []
     most = max(values, default=0.0)
     # A value that is there is to be told from none.
     heights = [min(len(bars) - 1, 1 + int(value / most * (len(bars) - 1))) if value > 0 else 0 for value in values]

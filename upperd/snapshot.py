@@ -7,6 +7,7 @@ wrong. The layout is layout.py's.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from itertools import compress
 
@@ -102,6 +103,8 @@ def read(path: str) -> Snapshot:
     child has ended meanwhile. A counter that went down would be taken for that of a new daemon.
     """
     with open(path, "rb", buffering=0, opener=_open_plainly) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ScoreboardError("it is not a file: a pipe, a device or a folder")
         for _ in range(_LOOKS):
             data = os.pread(file.fileno(), SIZE, 0)
             snapshot = Snapshot(data)

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any
 
-from upperd import cli, layout, settings, view
+from upperd import cli, layout, prometheus, settings, view
 from upperd.notify import FIRST_DESCRIPTOR, Manager, ManagerError, take_environment
 from upperd.options import ConfigError, OptionError, Options, read_config
 from upperd.settings import Settings
@@ -108,6 +108,13 @@ def _are_words(numbers: Iterable[int]) -> bool:
     return all(type(number) is int and 0 <= number < 2**64 for number in numbers)
 
 
+_FIGURE = re.compile(
+    r"# (HELP|TYPE) upperd_[a-z_]+ .+|"
+    r'upperd_[a-z_]+(\{[a-z]+="([^"\\\n]|\\["\\n])*"(,[a-z]+="([^"\\\n]|\\["\\n])*")*\})? (\d+(\.\d+)?(e[+-]?\d+)?|NaN)'
+)
+"""A line of Prometheus's text format."""
+
+
 def _check_shown(snapshot: Snapshot) -> None:
     sight = view.Sight(os.devnull)  # which is no scoreboard, so that no file need be written
     sight.snapshot = snapshot
@@ -116,6 +123,8 @@ def _check_shown(snapshot: Snapshot) -> None:
     for state in (view.RUNNING, view.NOT_RUNNING, view.UNKNOWN):
         sight.state = state
         screen = view.status_text(sight).split("\n")
+        figures = prometheus.exposition(sight, {}).removesuffix("\n").split("\n")
+        assert [line for line in figures if not _FIGURE.fullmatch(line)] == []
         assert [line for line in screen + table if not line.isprintable()] == []
         data = view.stats_data(sight, snapshot)
         shown = json.dumps(data, allow_nan=False)

@@ -1,0 +1,163 @@
+"""The promises of the figures for Prometheus, as its own parser reads them."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+import pytest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from upperd import layout, view
+from upperd.layout import BUSY, WAITING
+from upperd.prometheus import METRICS, exposition
+from upperd.scoreboard import Scoreboard
+from upperd.usage import Usage
+
+FIELDS = {
+    "started_unix_usec": ("upperd_start_time_seconds", {}, 10**6),
+    "max_children": ("upperd_max_children", {}, 1),
+    "spare_children": ("upperd_wanted_spare_children", {}, 1),
+    "connections_per_child": ("upperd_connections_per_child", {}, 1),
+    "max_children_per_user": ("upperd_max_children_per_user", {}, 1),
+    "drain_timeout_usec": ("upperd_drain_timeout_seconds", {}, 10**6),
+    "idle_timeout_usec": ("upperd_idle_timeout_seconds", {}, 10**6),
+    "max_lifetime_usec": ("upperd_max_lifetime_seconds", {}, 10**6),
+    "max_bytes": ("upperd_max_bytes", {}, 1),
+    "penalised": ("upperd_penalised_users", {}, 1),
+    "forked": ("upperd_children_forked_total", {}, 1),
+    "ended": ("upperd_children_ended_total", {}, 1),
+    "crashed": ("upperd_children_crashed_total", {}, 1),
+    "cut": ("upperd_children_cut_total", {}, 1),
+    "killed": ("upperd_children_killed_total", {}, 1),
+    "overdue": ("upperd_children_overdue_total", {}, 1),
+    "fork_failures": ("upperd_fork_failures_total", {}, 1),
+    "connections": ("upperd_connections_total", {}, 1),
+    "passed": ("upperd_connections_passed_total", {}, 1),
+    "refused": ("upperd_connections_refused_total", {}, 1),
+    "refused_access": ("upperd_connections_refused_by_reason_total", {"reason": "access"}, 1),
+    "refused_user": ("upperd_connections_refused_by_reason_total", {"reason": "user"}, 1),
+    "refused_rate": ("upperd_connections_refused_by_reason_total", {"reason": "rate"}, 1),
+    "ended_idle": ("upperd_connections_ended_by_limit_total", {"limit": "idle"}, 1),
+    "ended_lifetime": ("upperd_connections_ended_by_limit_total", {"limit": "lifetime"}, 1),
+    "ended_bytes": ("upperd_connections_ended_by_limit_total", {"limit": "bytes"}, 1),
+    "ended_access": ("upperd_connections_ended_by_limit_total", {"limit": "access"}, 1),
+    "messages": ("upperd_messages_total", {}, 1),
+    "bytes_in": ("upperd_received_bytes_total", {}, 1),
+    "bytes_out": ("upperd_sent_bytes_total", {}, 1),
+    "undecodable": ("upperd_undecodable_bytes_total", {}, 1),
+    "records_lost": ("upperd_log_records_lost_total", {}, 1),
+}  # fmt: skip
+"""Where a field of the header is found, and by what it is divided."""
+INTERNAL = {
+    "magic", "pid", "pid_started", "phase", "started_usec", "slots", "listeners", "poke_below", "guarded", "rules",
+    "denied_uid",
+}  # fmt: skip
+
+
+def parsed(text: str) -> dict[str, Metric]:
+    """The families that Prometheus's parser finds, by name; its names of counters lack their _total."""
+    return {family.name: family for family in text_string_to_metric_families(text)}
+
+
+def value(text: str, name: str, labels: dict[str, str] | None = None) -> float:
+    """The one sample with this name and these labels."""
+    samples = parsed(text)[name.removesuffix("_total")].samples
+    return float(next(s.value for s in samples if s.name == name and s.labels == (labels or {})))
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Scoreboard:
+    """A scoreboard in which every figure is another, with a busy child and two spare ones."""
+    board = Scoreboard(str(tmp_path / "scoreboard"))
+    for number, field in enumerate(FIELDS):
+        board[field] = 1000 * number + 123
+    board.describe("1.2", ["unix:/a", 'tcp:"b"\\'])
+    for state in (BUSY, WAITING, WAITING + 1):
+        board.claim(0, state)
+    return board
+
+
+def sight_of(board: Scoreboard, state: int = view.RUNNING) -> view.Sight:
+    sight = view.Sight(str(board.path))
+    sight.state = state
+    return sight
+
+
+def test_every_field_is_a_metric(board: Scoreboard) -> None:
+    """Every field of the scoreboard's header is a metric with its value in the base unit, or known to be internal."""
+    assert set(FIELDS) | INTERNAL == set(layout.HEADER_FIELDS)
+    text = exposition(sight_of(board), {})
+    for field, (name, labels, divisor) in FIELDS.items():
+        assert value(text, name, labels) == board[field] / divisor
+
+
+def test_living_children_are_added(board: Scoreboard) -> None:
+    """What the living have done counts, as in the snapshot."""
+    board.words(0)[layout.CONNECTIONS] = 5
+    assert value(exposition(sight_of(board), {}), "upperd_connections_total") == board["connections"] + 5
+    assert value(exposition(sight_of(board), {}), "upperd_children", {"state": "busy"}) == 1
+    assert value(exposition(sight_of(board), {}), "upperd_children", {"state": "spare"}) == 2
+
+
+def test_form(board: Scoreboard) -> None:
+    """Each metric has its help and its type before its samples; a counter, and nothing else, ends in _total."""
+    text = exposition(sight_of(board), {})
+    assert re.findall(r"^# HELP (\S+) .*\n# TYPE \1 (?:gauge|counter)\n(?=\1[{ ])", text, re.MULTILINE) == [
+        name for name in (metric.name for metric in METRICS) if f"# HELP {name} " in text
+    ]
+    assert text.endswith("\n")
+    for family in parsed(text).values():
+        assert family.type == ("counter" if family.samples[0].name.endswith("_total") else "gauge")
+        assert family.documentation.endswith(".")
+
+
+def test_labels_are_escaped(board: Scoreboard) -> None:
+    """Quotes, backslashes and control characters in a label do no harm."""
+    board.describe("1\x1b\n", ['tcp:"b"\\', "x\x07"])
+    text = exposition(sight_of(board), {})
+    assert text.replace("\n", "").isprintable()
+    addresses = [sample.labels["address"] for sample in parsed(text)["upperd_listener_info"].samples]
+    assert addresses == ["", 'tcp:"b"\\', r"x\x07"]
+    assert parsed(text)["upperd_build_info"].samples[0].labels == {"version": r"1\x1b"}
+
+
+def test_a_daemon_that_stopped(board: Scoreboard) -> None:
+    """A daemon that does not run is down and has no children; its counters are the last ones."""
+    text = exposition(sight_of(board, view.NOT_RUNNING), {})
+    assert value(text, "upperd_up") == 0
+    assert value(text, "upperd_children", {"state": "busy"}) == value(text, "upperd_children", {"state": "spare"}) == 0
+    assert value(text, "upperd_phase", {"phase": "stopped"}) == 1
+    assert value(text, "upperd_connections_total") == board["connections"]
+
+
+def test_no_scoreboard(tmp_path: Path) -> None:
+    """A daemon that never was is down, and nothing else is said of it; where it cannot be told, it is no number."""
+    sight = view.Sight(str(tmp_path / "scoreboard"))
+    assert list(parsed(exposition(sight, {}))) == ["upperd_up"]
+    assert value(exposition(sight, {}), "upperd_up") == 0
+    sight.state = view.UNKNOWN
+    assert math.isnan(value(exposition(sight, {}), "upperd_up"))
+
+
+def test_processes(board: Scoreboard) -> None:
+    """Memory is that of the parent and of its children; processor time includes the children that have ended."""
+    board["pid"] = 70
+    board.born(0, 71)
+    board.born(1, 72)
+    usages = {
+        70: Usage(1000, 500, 1_000_000, 2_000_000, 250_000, 500_000),
+        71: Usage(30, 3, 1, 1, 0, 0),
+        72: Usage(40, 4, 1, 1, 0, 0),
+    }
+    text = exposition(sight_of(board), usages)
+    assert value(text, "upperd_resident_memory_bytes", {"process": "parent"}) == 1000
+    assert value(text, "upperd_resident_memory_bytes", {"process": "children"}) == 70
+    assert value(text, "upperd_proportional_memory_bytes", {"process": "children"}) == 7
+    assert value(text, "upperd_cpu_seconds_total", {"mode": "user"}) == 1.25
+    assert value(text, "upperd_cpu_seconds_total", {"mode": "system"}) == 2.5
+    usages[72] = usages[72]._replace(pss_bytes=None)
+    text = exposition(sight_of(board), usages)
+    assert [s.labels["process"] for s in parsed(text)["upperd_proportional_memory_bytes"].samples] == ["parent"]
