@@ -26,7 +26,6 @@ TEXT = "upperd ping \N{LATIN SMALL LETTER SHARP S} {}\n"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this command."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EXAMPLES
     parser.add_argument("-c", dest="count", metavar="COUNT", type=_count, help="end after so many; else at Ctrl-C")
     for letter, name, default, text in (

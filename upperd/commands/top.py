@@ -42,7 +42,6 @@ _ENTER, _LEAVE = b"\x1b[?1049h\x1b[?25l\x1b[?7l", b"\x1b[?7h\x1b[?25h\x1b[?1049l
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this command."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EXAMPLES
     parser.add_argument("--sort", metavar="FIELD", choices=SORTABLE, default="rate", help=", ".join(SORTABLE))
     parser.add_argument("--interval", metavar="SECONDS", type=_interval, default=1.0, help="between looks, else 1")
