@@ -36,7 +36,7 @@ test check: $(STAMP)
 	@$(VENV)/bin/python -m pytest $(ARGS)
 
 lint: $(STAMP)
-	@$(VENV)/bin/ruff check upperd tests bench
+	@$(VENV)/bin/ruff check upperd tests bench man
 	@$(VENV)/bin/mypy
 
 faults: $(STAMP)

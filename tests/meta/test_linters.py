@@ -23,7 +23,7 @@ def run(*command: str) -> None:
 
 def test_ruff() -> None:
     """ruff has nothing to say."""
-    run("ruff", "check", "upperd", "tests", "bench")
+    run("ruff", "check", "upperd", "tests", "bench", "man")
 
 
 def test_mypy() -> None:

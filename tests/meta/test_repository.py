@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SOURCES = sorted([*ROOT.glob("upperd/**/*.py"), *ROOT.glob("tests/*/*.py"), *ROOT.glob("bench/**/*.py")])
+FOLDERS = ("upperd/**", "tests/*", "bench/**", "man")
+SOURCES = sorted(path for folder in FOLDERS for path in ROOT.glob(f"{folder}/*.py"))
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: f"{path.parent.name}/{path.stem}")

@@ -1,0 +1,163 @@
+"""Makes the pictures of the README, as SVG, of what really ran.
+
+    python man/pictures.py top OUT.svg [--socket PATH] [--seconds N]
+        upperctl top, while some clients are busy for so long; where no daemon runs at PATH, one is started for it.
+    python man/pictures.py text OUT.svg --title 'systemctl status upperd' < TEXT
+        a text with or without colours, such as `SYSTEMD_COLORS=1 systemctl status upperd` prints.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import random
+import re
+import select
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+from rich._export_format import CONSOLE_SVG_FORMAT
+from rich.console import Console
+from rich.terminal_theme import MONOKAI
+from rich.text import Text
+
+from upperd import usage, view
+from upperd.columns import Order
+from upperd.history import History
+from upperd.picture import picture
+
+COLUMNS, LINES = 80, 24
+WIDTH = 12.2
+"""Of a letter in rich's SVG: the height of the font, 20, by its aspect, 0.61."""
+CLIENTS = 9
+LOOK = 0.25
+"""Seconds between two looks: as many as fill the line."""
+
+
+def main() -> int:
+    """Make one picture."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("kind", choices=["top", "text"])
+    parser.add_argument("output")
+    parser.add_argument("--socket", default="/run/upperd/upperd.sock")
+    parser.add_argument("--seconds", type=float, default=12.0)
+    parser.add_argument("--title", default="")
+    arguments = parser.parse_args()
+    if arguments.kind == "text":
+        lines = Text.from_ansi(sys.stdin.read()).split()
+        console = recorder(max(COLUMNS, *(len(line) for line in lines)), len(lines))
+        console.print(*lines, sep="\n", soft_wrap=True)
+        save(console, arguments.output, arguments.title)
+        return 0
+    with contextlib.ExitStack() as stack:
+        if view.Sight(f"{os.path.dirname(arguments.socket)}/scoreboard").state != view.RUNNING:
+            stack.enter_context(daemon(arguments.socket))
+        for number in range(CLIENTS):
+            stack.enter_context(client(arguments.socket, arguments.seconds, number))
+        console = recorder(COLUMNS, LINES)
+        console.print(*watch(arguments.socket, arguments.seconds, console))
+    save(console, arguments.output, arguments.title or "upperctl top")
+    return 0
+
+
+def recorder(width: int, height: int) -> Console:
+    """A console that keeps what is printed, and shows nothing."""
+    shown = open(os.devnull, "w")  # noqa: SIM115 (for as long as the console)
+    return Console(
+        record=True, width=width, height=height, file=shown, force_terminal=True, color_system="truecolor",
+        highlight=False, markup=False, emoji=False,
+    )  # fmt: skip
+
+
+def save(console: Console, path: str, title: str) -> None:
+    """Write what was printed. Without a font from elsewhere: a README is to load nothing."""
+    form = re.sub(r"@font-face \{\{.*?\}\}\n", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+    form = form.replace("Fira Code", "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono'")
+    name = re.sub(r"\W+", "-", title) or "terminal"
+    drawn = console.export_svg(title=title, code_format=form, theme=MONOKAI, unique_id=name)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(re.sub(r' x="([\d.]+)" (y="[\d.]+") textLength="([\d.]+)"([^>]*>)((?:&#160;)+)', _moved, drawn))
+
+
+def _moved(found: re.Match[str]) -> str:
+    """A text without the spaces that it begins with, in its place: some programs that draw SVG leave them out."""
+    x, y, length, rest, spaces = found.groups()
+    width = WIDTH * spaces.count(";")
+    return f' x="{float(x) + width:.1f}" {y} textLength="{float(length) - width:.1f}"{rest}'
+
+
+@contextlib.contextmanager
+def daemon(path: str) -> Iterator[None]:
+    """A daemon of our own, that is ready, until it is no longer needed."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    command = [sys.executable, "-m", "upperd.cli", "--socket", path, "--no-fallback", "--socket-mode", "0666"]
+    process = subprocess.Popen([*command, "--max-children", "64"], stderr=subprocess.DEVNULL)
+    try:
+        scoreboard = f"{os.path.dirname(path)}/scoreboard"
+        for _ in range(200):
+            sight = view.Sight(scoreboard)
+            if sight.state == view.RUNNING and sight.snapshot is not None and sight.snapshot.spare:
+                break
+            select.select([], [], [], 0.05)
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextlib.contextmanager
+def client(path: str, seconds: float, number: int) -> Iterator[None]:
+    """One who sends now and then, in a process and, where that can be, as a user of its own."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            if os.geteuid() == 0:
+                os.setuid([0, 1, 2, 13, 33, 65534][number % 6])
+            talk(path, seconds + 5, random.Random(number))
+        finally:
+            os._exit(0)
+    try:
+        yield
+    finally:
+        os.kill(pid, 15)
+        os.waitpid(pid, 0)
+
+
+def talk(path: str, seconds: float, chance: random.Random) -> None:
+    """Keep one connection and send what comes to mind; and come and go, now and then, beside it."""
+    with socket.socket(socket.AF_UNIX) as kept:
+        kept.connect(path)
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            block = b"text " * chance.randrange(1, 6000)
+            kept.sendall(block)
+            rest = len(block)
+            while rest:
+                rest -= len(kept.recv(65536))
+            for _ in range(chance.randrange(int(2 + 3 * abs((left * 0.7) % 4 - 2)))):
+                with socket.socket(socket.AF_UNIX) as short:
+                    short.connect(path)
+                    short.sendall(b"hello\n")
+                    short.recv(16)
+            select.select([], [], [], chance.uniform(0.01, 0.1))
+
+
+def watch(path: str, seconds: float, console: Console) -> Iterator[object]:
+    """Look for so long, then give the picture."""
+    history, end = History(), time.monotonic() + seconds
+    while True:
+        sight = view.find(path)
+        assert sight.snapshot is not None
+        history.add(sight, usage.of_daemon(sight.snapshot), time.monotonic())
+        if time.monotonic() > end:
+            break
+        select.select([], [], [], LOOK)
+    yield picture(console, sight, history, Order(), height=LINES)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
