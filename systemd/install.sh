@@ -12,6 +12,9 @@ CONFIG=$SYSCONFDIR/upperd/upperd.toml
 SYSUSERS=$PREFIX/lib/sysusers.d/upperd.conf
 MANDIR=$PREFIX/share/man
 PAGES="upperctl.1 upperd.toml.5 upperd.7 upperd.8"
+BASHDIR=$PREFIX/share/bash-completion/completions
+ZSHDIR=$PREFIX/share/zsh/site-functions
+FISHDIR=$PREFIX/share/fish/vendor_completions.d
 
 here=$(dirname "$0")
 umask 022
@@ -87,6 +90,9 @@ install_all() {
     for page in $PAGES; do
         install_file "../man/$page" "$MANDIR/man${page##*.}/$page"
     done
+    install_file completion/upperctl.bash "$BASHDIR/upperctl"
+    install_file completion/_upperctl "$ZSHDIR/_upperctl"
+    install_file completion/upperctl.fish "$FISHDIR/upperctl.fish"
     if on_this_machine; then
         systemd-sysusers "$SYSUSERS"
         systemctl daemon-reload
@@ -118,7 +124,8 @@ remove_config() {
 # Those that a fresh Debian does not have, so they may be ours.
 remove_empty_folders() {
     for folder in "$UNITDIR" "$USERUNITDIR" "${UNITDIR%/*}" "${SYSUSERS%/*}" \
-        "$MANDIR/man1" "$MANDIR/man5" "$MANDIR/man7" "$MANDIR/man8" "${CONFIG%/*}"; do
+        "$MANDIR/man1" "$MANDIR/man5" "$MANDIR/man7" "$MANDIR/man8" \
+        "$BASHDIR" "${BASHDIR%/*}" "$ZSHDIR" "${ZSHDIR%/*}" "$FISHDIR" "${FISHDIR%/*}" "${CONFIG%/*}"; do
         if test -d "$DESTDIR$folder"; then
             rmdir --ignore-fail-on-non-empty "$DESTDIR$folder"
         fi
@@ -130,7 +137,8 @@ uninstall_all() {
     rm -rf "$DESTDIR$LIBDIR"
     rm -f "$DESTDIR$BINDIR/upperd" "$DESTDIR$BINDIR/upperctl" "$DESTDIR$SYSUSERS" \
         "$DESTDIR$UNITDIR/upperd.socket" "$DESTDIR$UNITDIR/upperd-tcp.socket" "$DESTDIR$UNITDIR/upperd.service" \
-        "$DESTDIR$USERUNITDIR/upperd.socket" "$DESTDIR$USERUNITDIR/upperd.service"
+        "$DESTDIR$USERUNITDIR/upperd.socket" "$DESTDIR$USERUNITDIR/upperd.service" \
+        "$DESTDIR$BASHDIR/upperctl" "$DESTDIR$ZSHDIR/_upperctl" "$DESTDIR$FISHDIR/upperctl.fish"
     for page in $PAGES; do
         rm -f "$DESTDIR$MANDIR/man${page##*.}/$page"
     done

@@ -18,10 +18,13 @@ STAGED = {
     "/usr/lib/systemd/user/upperd.service",
     "/usr/lib/systemd/user/upperd.socket",
     "/usr/lib/sysusers.d/upperd.conf",
+    "/usr/share/bash-completion/completions/upperctl",
+    "/usr/share/fish/vendor_completions.d/upperctl.fish",
     "/usr/share/man/man1/upperctl.1",
     "/usr/share/man/man5/upperd.toml.5",
     "/usr/share/man/man7/upperd.7",
     "/usr/share/man/man8/upperd.8",
+    "/usr/share/zsh/site-functions/_upperctl",
 }
 
 
@@ -108,8 +111,8 @@ def test_staged_installation_does_not_know_its_stage(upperd: Upperd) -> None:
 def test_package_is_compiled(upperd: Upperd) -> None:
     """The installed modules are byte-compiled, since the service could not write its cache."""
     package = Path(upperd.machine.path("/usr/local/lib/upperd/upperd"))
-    sources = {path.stem for path in package.glob("*.py")}
-    compiled = {path.name.partition(".")[0] for path in package.glob("__pycache__/*.pyc")}
+    sources = {(path.parent, path.stem) for path in package.rglob("*.py")}
+    compiled = {(path.parents[1], path.name.partition(".")[0]) for path in package.rglob("*.pyc")}
 
     assert compiled == sources
 

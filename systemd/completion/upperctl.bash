@@ -1,0 +1,50 @@
+# Completion of upperctl(1) for bash. A test holds its words against the program's.
+
+_upperctl() {
+    local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command='' words='' index
+    # bash takes --socket=PATH for three words.
+    if [[ $current == '=' ]]; then
+        current=''
+    elif [[ $before == '=' ]]; then
+        before=${COMP_WORDS[COMP_CWORD - 2]}
+    fi
+    for ((index = 1; index < COMP_CWORD; index++)); do
+        case ${COMP_WORDS[index]} in
+        --socket | --tcp)
+            ((index++))
+            if [[ ${COMP_WORDS[index]} == '=' ]]; then ((index++)); fi
+            ;;
+        -*) ;;
+        *)
+            command=${COMP_WORDS[index]}
+            break
+            ;;
+        esac
+    done
+    COMPREPLY=()
+    case $command:$before in
+    *:--socket | send:--file | stats:--output)
+        compopt -o filenames 2>/dev/null
+        mapfile -t COMPREPLY < <(compgen -f -- "$current")
+        return
+        ;;
+    *:--tcp)
+        mapfile -t COMPREPLY < <(compgen -A hostname -- "$current")
+        return
+        ;;
+    top:--sort)
+        words='pid state user peer conns msgs in out rate cpu mem idle'
+        mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
+        return
+        ;;
+    top:--interval | ping:-[ciW]) return ;;
+    :*) words='send status stats top ping version -V --version' ;;
+    send:*) words='--file' ;;
+    stats:*) words='--json --prometheus --output --watch' ;;
+    top:*) words='--sort --interval --once' ;;
+    ping:*) words='-c -i -W -q' ;;
+    esac
+    mapfile -t COMPREPLY < <(compgen -W "$words -h --help --socket --tcp" -- "$current")
+}
+
+complete -F _upperctl upperctl
