@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from collections.abc import Iterable
 from importlib import import_module
 from typing import NoReturn
 
@@ -23,6 +24,8 @@ class Parser(argparse.ArgumentParser):
 
     commands: tuple[str, ...] = ()
     """All that there are."""
+    options: tuple[str, ...] = ()
+    """Those of upperctl, and of the command of the line."""
     hint = ""
     """What to say where a word is not understood."""
 
@@ -33,17 +36,15 @@ class Parser(argparse.ArgumentParser):
 
     def _explain(self, message: str) -> str:
         if message.startswith("unrecognized arguments: "):
-            return f"{message}{self.hint}"
+            word = message.split()[2]
+            return f"{message}{_near(word, self.options) or self.hint}"
         if message.endswith("required: COMMAND"):
             return f"give a command: {', '.join(self.commands)}"
-        word = re.match(r"argument COMMAND: invalid choice: '(.*?)'", message)
-        if word is None:
+        found = re.match(r"argument COMMAND: invalid choice: '(.*?)'", message)
+        if found is None:
             return message
-        import difflib
-
-        near = difflib.get_close_matches(word[1], [*self.commands, "--help"], 1)
-        cure = f"is it {near[0]!r}?" if near else f"to have text upper-cased: upperctl send {word[1]}"
-        return f"no command {word[1]!r}; {cure}"
+        cure = _near(found[1].lower(), [*self.commands, "--help"])
+        return f"no command {found[1]!r}{cure or f'; to have text upper-cased: upperctl send {found[1]}'}"
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         """Exit, having written what was printed."""
@@ -53,6 +54,14 @@ class Parser(argparse.ArgumentParser):
             sys.stdout = None  # or Python complains again when it ends
             status = fail(EX_IOERR, f"cannot write: {error.strerror}")
         super().exit(status, message)
+
+
+def _near(word: str, known: Iterable[str]) -> str:
+    """What may have been meant, as the end of a sentence; empty: nothing of these."""
+    import difflib
+
+    near = difflib.get_close_matches(word.partition("=")[0], known, 1)
+    return f"; is it {near[0]!r}?" if near else ""
 
 
 def make_parser(words: list[str], commands: dict[str, str]) -> Parser:
@@ -72,6 +81,7 @@ def make_parser(words: list[str], commands: dict[str, str]) -> Parser:
     parser.hint = "; a text that begins with a dash goes after --: upperctl send -- -x" if chosen == "send" else ""
     _add_address(parser, None)
     parser.add_argument("-V", "--version", action="version", version=f"upperctl {__version__}")
+    parser.options = _options(parser)
     adder = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, line in commands.items():
         command = adder.add_parser(
@@ -87,7 +97,12 @@ def make_parser(words: list[str], commands: dict[str, str]) -> Parser:
             module = import_module(f"upperd.commands.{name}")
             module.add_arguments(command)
             command.set_defaults(run=module.run)
+            parser.options += _options(command)
     return parser
+
+
+def _options(parser: argparse.ArgumentParser) -> tuple[str, ...]:
+    return tuple(option for action in parser._actions for option in action.option_strings)
 
 
 def _command(words: list[str]) -> str:
@@ -101,12 +116,26 @@ def _command(words: list[str]) -> str:
     return ""
 
 
+def _check_first(parser: Parser, words: list[str]) -> None:
+    """An option before the command that there is not: argparse would take its value for the command, and say so."""
+    known = _options(parser)
+    rest = iter(words)
+    for word in rest:
+        if not word.startswith("--"):
+            return
+        if word.partition("=")[0] not in known:
+            parser.error(f"unrecognized arguments: {word}")
+        if word in ("--socket", "--tcp"):
+            next(rest, "")
+
+
 def parse(words: list[str], commands: dict[str, str]) -> argparse.Namespace:
     """Parse a command line; `run` is the command's function. Exits where there is nothing to run."""
     parser = make_parser(words, commands)
     if not words:
         parser.print_help(sys.stderr)
         parser.exit(EX_USAGE)
+    _check_first(parser, words)
     arguments = parser.parse_args(words)
     if arguments.socket is not None and arguments.tcp is not None:
         parser.error("give either --socket or --tcp, not both")
