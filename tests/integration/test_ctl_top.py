@@ -14,6 +14,8 @@ import pytest
 from running import Daemon, running
 from screens import CTL, terminal
 
+FRAME = b"\x1b[H"
+"""What every picture begins with."""
 LEFT = (b"\x1b[?1049l", b"\x1b[?25h", b"\x1b[?7h")
 """The first screen again, the cursor, long lines broken."""
 
@@ -119,7 +121,7 @@ def test_scrolling(folder: Path) -> None:
 def test_size_changes(daemon: Daemon, columns: int, lines: int) -> None:
     """A window that changes its size is filled anew at once, and nothing runs over its edges."""
     with terminal("top", "--socket", str(daemon.path), "--interval", "3000") as top:
-        top.wait_for("1-4 of 4")
+        top.wait_until(lambda screen: top.raw.count(FRAME) > 1, "the second look: none follows for a while")
         top.set_size(columns, lines)
         drawn = len(top.raw)
         screen = top.wait_until(lambda screen: len(top.raw) > drawn and screen[0] != "", "drawn again")
@@ -135,7 +137,8 @@ def test_a_daemon_that_comes_and_goes(folder: Path) -> None:
         for _ in range(2):
             with running(folder) as daemon:
                 daemon.ask(b"x")
-                top.wait_for(f"ready  pid {daemon.pid} ", "4 spare")
+                screen = top.wait_for(f"ready  pid {daemon.pid} ", "4 spare")
+                assert "systemctl" not in "\n".join(screen)  # nothing is left of what stood there before
                 daemon.stop()
             top.wait_for("not running", "its last figures", "no children")
         with running(folder) as daemon:
@@ -160,8 +163,9 @@ def test_pause(daemon: Daemon) -> None:
         top.press(" ")
         top.wait_for("paused")
         with daemon.held():
-            top.press("r")
-            assert "1 busy" not in "\n".join(top.wait_for("paused"))
+            drawn = top.raw.count(FRAME)
+            screen = top.wait_until(lambda screen: top.raw.count(FRAME) > drawn + 3, "it is drawn, though paused")
+            assert "1 busy" not in "\n".join(screen)
             top.press(" ")
             top.wait_for("1 busy")
 
