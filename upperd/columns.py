@@ -87,7 +87,7 @@ COLUMNS = (
     Column("out", "OUT", 8, 10, _word("bytes_out"), _size("bytes_out")),
     Column("rate", "RATE/s", 8, 3, lambda row: row.byte_rate, lambda row: size(int(row.byte_rate))),
     Column("cpu", "CPU%", 5, 4, lambda row: row.cpu_percent or 0.0, _cpu),
-    Column("mem", "MEM", 8, 5, lambda row: -1 if row.usage is None else row.usage.memory_bytes, _memory),
+    Column("mem", "PSS", 8, 5, lambda row: -1 if row.usage is None else row.usage.memory_bytes, _memory),
     Column("idle", "IDLE", 6, 11, _idle_seconds, _idle),
 )
 SORTABLE = tuple(column.name for column in COLUMNS)

@@ -81,7 +81,8 @@ def _load(history: History) -> str:
     if not usages:
         return ""
     cpu = sum(row.cpu_percent or 0.0 for row in history.rows)
-    return f"; {size(sum(usage.memory_bytes for usage in usages))}, {cpu:.0f}% CPU"
+    memory = f"{size(sum(usage.memory_bytes for usage in usages))}, " if view.is_exact(usages) else ""
+    return f"; {memory}{cpu:.0f}% CPU"
 
 
 def _rate_line(name: str, total: str, history: History, width: int, bars: str) -> Text:
@@ -96,11 +97,13 @@ def _rate_line(name: str, total: str, history: History, width: int, bars: str) -
 def _table(rows: list[Row], order: Order, width: int) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="reverse", show_edge=False)
     columns = fitting(width)
+    usages = [row.usage for row in rows if row.usage is not None]
     for column in columns:
         side: Literal["left", "right"] = "left" if column.name in ("state", "user") else "right"
         # Underlined: seen without colours, too.
         style = "reverse underline" if column.name == order.field else "reverse"
-        table.add_column(column.title, header_style=style, width=column.width, justify=side, no_wrap=True)
+        title = "RSS" if column.name == "mem" and not view.is_exact(usages) else column.title
+        table.add_column(title, header_style=style, width=column.width, justify=side, no_wrap=True)
     for row in rows:
         table.add_row(*(column.text(row) for column in columns), style="" if not row.child["waiting"] else "dim")
     return table

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 
 from upperd import layout, locks, paths, scoreboard
 from upperd.log import printable
@@ -136,12 +137,17 @@ def trouble_text(header: dict[str, int]) -> str:
     return ", ".join(f"{header[name]} {name.replace('_', ' ')}" for name in TROUBLE if header[name])
 
 
+def is_exact(usages: Iterable[Usage]) -> bool:
+    """Whether memory can be summed up: without the division of what is shared, the sum is many times too large."""
+    return all(usage.pss_bytes is not None for usage in usages)
+
+
 def memory_text(usages: dict[int, Usage]) -> str:
-    """The memory of these processes, and what the figure means."""
-    exact = all(usage.pss_bytes is not None for usage in usages.values())
-    total = sum((usage.pss_bytes or 0) if exact else usage.rss_bytes for usage in usages.values())
-    note = "" if exact else " resident, with what they share counted for each"
-    return f"{size(total)} in {plural(len(usages), 'process', 'processes')}{note}"
+    """The memory of these processes."""
+    if not is_exact(usages.values()):
+        return "unknown: only root and the daemon's user may ask for it"
+    total = sum(usage.memory_bytes for usage in usages.values())
+    return f"{size(total)} in {plural(len(usages), 'process', 'processes')}"
 
 
 def plural(count: int, noun: str, many: str = "") -> str:
@@ -177,7 +183,7 @@ def clock() -> str:
 def stats_text(snapshot: Snapshot, usages: dict[int, Usage] | None = None, paint: Paint = PLAIN) -> str:
     """A table of the children, and the totals."""
     now = now_usec()
-    exact = all(usage.pss_bytes is not None for usage in (usages or {}).values())
+    exact = is_exact((usages or {}).values())
     # One listener needs no column, and without `usages` there are no such figures.
     columns = [name for name in _COLUMNS if (name != "LISTENER" or len(snapshot.listeners) > 1)
                and (usages is not None or name not in ("MEMORY", "CPU"))]  # fmt: skip
