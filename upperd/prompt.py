@@ -77,6 +77,8 @@ class History:
         if readline is None:
             return
         readline.set_auto_history(False)
+        if not hasattr(readline, "append_history_file"):
+            return  # libedit in its place
         try:
             self._path = path if path and _make(path) else ""
             if self._path:

@@ -6,12 +6,16 @@ import os
 import stat
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from running import Daemon, running, wait_until
 from terminals import Terminal
 
+pytestmark = pytest.mark.skipif(
+    find_spec("readline") is None and not os.environ.get("CI"), reason="this Python was built without readline"
+)
 CTL = [sys.executable, "-m", "upperd.ctl"]
 UP, BACKSPACE, CTRL_A, CTRL_C, CTRL_D = "\x1b[A", "\x7f", "\x01", "\x03", "\x04"
 

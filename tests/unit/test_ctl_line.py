@@ -1,5 +1,7 @@
 """The promises of upperctl's command line: help that fits a screen, and errors that name what may have been meant."""
 
+import importlib
+
 import pytest
 
 from upperd import ctl
@@ -109,3 +111,16 @@ def test_address_is_no_command(words: list[str]) -> None:
     """A socket with the name of a command is a socket."""
     arguments = parser.parse(words, ctl.COMMANDS)
     assert (arguments.run.__module__, arguments.text) == ("upperd.commands.send", ["x"])
+
+
+def test_only_the_command_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a command line only its command is imported, whatever else its words are called."""
+    imported: list[str] = []
+
+    def note(name: str) -> object:
+        imported.append(name)
+        return importlib.import_module(name)
+
+    monkeypatch.setattr(parser, "import_module", note)
+    parser.make_parser(["--socket", "top", "send", "stats", "status"], ctl.COMMANDS)
+    assert imported == ["upperd.commands.send"]
