@@ -7,10 +7,11 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
-from upperd import layout, scoreboard, view
+from upperd import layout, view
 from upperd.history import Row
 from upperd.log import printable
 from upperd.reporter import size
+from upperd.slot import now_usec
 
 
 class Column(NamedTuple):
@@ -69,7 +70,7 @@ def _memory(row: Row) -> str:
 
 def _idle_seconds(row: Row) -> float:
     active = row.child["active_usec"]
-    return max(0, scoreboard.now_usec() - active) / 1e6 if active else 0.0
+    return max(0, now_usec() - active) / 1e6 if active else 0.0
 
 
 def _idle(row: Row) -> str:

@@ -11,11 +11,12 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from upperd import layout, scoreboard, view
+from upperd import layout, view
 from upperd.columns import Order, fitting
 from upperd.history import ASCII_BARS, BARS, History, Row, sparkline
 from upperd.log import printable
 from upperd.reporter import size
+from upperd.slot import now_usec
 from upperd.terminal import DOT
 
 _STATE_STYLES = {view.RUNNING: "bold green", view.NOT_RUNNING: "bold red", view.UNKNOWN: "bold yellow"}
@@ -58,7 +59,7 @@ def summary(sight: view.Sight, history: History, width: int, bars: str) -> list[
     if sight.state == view.NOT_RUNNING:
         life: list[str | tuple[str, str]] = [(word, style), "  its last figures; waiting for the next"]
     else:
-        up = view.duration((scoreboard.now_usec() - header["started_usec"]) / 1e6)
+        up = view.duration((now_usec() - header["started_usec"]) / 1e6)
         phase = layout.PHASES[header["phase"]] if sight.state == view.RUNNING else word
         life = [(phase, style), f"  pid {header['pid']}  up {up}"]
     where = "  ".join(map(printable, snapshot.listeners))

@@ -36,14 +36,15 @@ def test_scoreboard_is_documented() -> None:
         f".It Offset {layout.TABLE} {layout.SLOTS} slots",
         f"the slots of {layout.WORDS_A_SLOT} words",
         f"{layout.FREE} free; {layout.BUSY} busy; {layout.WAITING} + .Va n waiting",
-        "the uid that is served, plus 1; 0: nobody, yet or any more; 2^33: unknown",
+        f"From bit {layout.USER_SHIFT} on, while busy: the uid that is served, plus 1;",
+        "0: nobody, yet or any more; 2^32: unknown",
         ", ".join(f"{number} {word}" for number, word in enumerate(layout.PHASES)) + ".",
         "Of the last peer; 2^64-1 is unknown",
     ],
 )
 def test_numbers_of_the_scoreboard(sentence: str) -> None:
     """Sizes, offsets, states and phases of the page are the program's."""
-    assert (layout.UNKNOWN, layout.UNKNOWN_CODE) == (2**64 - 1, 2**33)
+    assert (layout.UNKNOWN, layout.UNKNOWN_CODE) == (2**64 - 1, 2**32)
     assert layout.MAGIC.to_bytes(8, "little") == b"UPPERD\0\1"
     assert sentence in " ".join(SECTIONS["Scoreboard"].split())
 
@@ -84,7 +85,7 @@ def test_reader_that_knows_only_the_page(tmp_path: Path) -> None:
     index, slot = board.claim(1, layout.WAITING + 1)
     board.born(index, 4321)
     before = time.monotonic_ns()
-    board.take(index, 1, 1000)
+    slot.take(1000)
     slot.connected(1000, 1001, 4711)
     slot.received(5)
     slot.sent(6)
@@ -97,7 +98,7 @@ def test_reader_that_knows_only_the_page(tmp_path: Path) -> None:
     assert (header["slots"], header["listeners"], header["forked"]) == (3, 2, 1)
     assert data[1024:4096].rstrip(b"\0") == b"1.2.3\nunix:/a\ntcp:[::1]:9\n"
     state = int.from_bytes(data[4096 + 8 * index : 4104 + 8 * index], sys.byteorder)
-    assert (state & 255, state >> 8) == (255, 1001)
+    assert (state & 255, state >> 16) == (1, 1001)
     row = _read_as_described(data, 36864 + 256 * index, _table("Of the slots of 32 words,"))
     assert (row["pid"], row["listener"]) == (4321, 1)
     assert (row["peer_uid"], row["peer_gid"], row["peer_pid"]) == (1000, 1001, 4711)

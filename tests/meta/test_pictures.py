@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_a_picture_of_a_text(tmp_path: Path) -> None:
     """A coloured text becomes an SVG with its words and colours in their places, that loads nothing from elsewhere."""
-    command = [sys.executable, str(ROOT / "man/pictures.py"), "text", str(tmp_path / "x.svg"), "--title", "two words"]
+    command = [sys.executable, str(ROOT / "bench/pictures.py"), "text", str(tmp_path / "x.svg"), "--title", "two words"]
     done = subprocess.run(command, input="\x1b[1;32mgreen\x1b[0m\n   indented\n", text=True, capture_output=True)
     assert (done.returncode, done.stderr) == (0, "")
     drawn = (tmp_path / "x.svg").read_text()

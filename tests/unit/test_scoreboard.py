@@ -11,6 +11,7 @@ import pytest
 from upperd import layout, scoreboard
 from upperd.layout import BUSY, FREE, SIZE, SLOT_FIELDS, UNKNOWN, WAITING
 from upperd.scoreboard import Scoreboard
+from upperd.slot import now_usec
 from upperd.snapshot import ScoreboardError, Snapshot, read
 
 
@@ -197,7 +198,7 @@ def test_slot_shows_its_peer_and_times() -> None:
     serve(slot)
     row = dict(zip(SLOT_FIELDS, slot.words, strict=False))
     assert (row["peer_uid"], row["peer_gid"], row["peer_pid"]) == (10, 20, 30)
-    assert row["started_usec"] <= row["connected_usec"] <= row["active_usec"] <= scoreboard.now_usec()
+    assert row["started_usec"] <= row["connected_usec"] <= row["active_usec"] <= now_usec()
     assert row["outcome"] == layout.DONE
     assert 0 <= slot.idle_usec() < 60_000_000
 

@@ -1,8 +1,8 @@
 """Makes the pictures of the README, as SVG, of what really ran.
 
-    python man/pictures.py top OUT.svg [--socket PATH] [--seconds N]
+    python bench/pictures.py top OUT.svg [--socket PATH] [--seconds N]
         upperctl top, while some clients are busy for so long; where no daemon runs at PATH, one is started for it.
-    python man/pictures.py text OUT.svg --title 'systemctl status upperd' < TEXT
+    python bench/pictures.py text OUT.svg --title 'systemctl status upperd' < TEXT
         a text with or without colours, such as `SYSTEMD_COLORS=1 systemctl status upperd` prints.
 """
 
