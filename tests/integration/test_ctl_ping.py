@@ -15,6 +15,7 @@ from running import Daemon, running
 from screens import CTL, terminal
 
 from upperd import __version__
+from upperd.layout import TEXT
 from upperd.scoreboard import Scoreboard
 
 LINE = re.compile(r"(\d+) bytes from \S+: seq=(\d+) time=(\d+\.\d{3}) ms")
@@ -134,9 +135,9 @@ def test_versions(daemon: Daemon) -> None:
 
 def test_versions_differ(daemon: Daemon) -> None:
     """Where the daemon that runs is of another version, version says so, and what to do."""
-    path = daemon.path.parent / "scoreboard"
-    data = path.read_bytes()
-    path.write_bytes(data[:1024] + b"0.0.1\x1b\nunix:x\n".ljust(3072, b"\0") + data[4096:])
+    with open(daemon.path.parent / "scoreboard", "r+b") as file:  # not truncated: the daemon has mapped it
+        file.seek(TEXT)
+        file.write(b"0.0.1\x1b\nunix:x\n\0")
     _, printed, _ = ctl("version", "--socket", str(daemon.path))
     assert "upperd 0.0.1\\x1b (running" in printed
     assert "they differ" in printed
