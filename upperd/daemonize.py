@@ -79,8 +79,16 @@ def _make_absolute(settings: Settings, flags: dict[str, Any]) -> None:
         if path and not os.path.isabs(path):
             flags[name] = os.path.abspath(path)
             setattr(settings, name, flags[name])
-    words = [f"--{flag(name)}" if value is True else f"--{flag(name)}={value}" for name, value in flags.items()]
-    settings.arguments = shlex.join(words)
+    settings.arguments = shlex.join(_words(flags))
+
+
+def _words(flags: dict[str, Any]) -> list[str]:
+    """A command line that says just this; what may be repeated is said once for each of its values."""
+    words = []
+    for name, value in flags.items():
+        for each in value if isinstance(value, tuple) else (value,):
+            words.append(f"--{flag(name)}" if each is True else f"--{flag(name)}={each}")
+    return words
 
 
 def _make_context() -> Any:

@@ -1,6 +1,7 @@
 """The promises of a reload's parts: what changes is named, what comes back of a check is settings or a reason."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from upperd import __version__, recheck, reload
+from upperd import __version__, cli, daemonize, recheck, reload
 from upperd.reload import CHANGEABLE, FIXED, ReloadError, changes
 from upperd.settings import Settings
 
@@ -65,3 +66,14 @@ def test_check_as_a_program(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (78, "")
     assert len(done.stdout.encode()) < 65536
+
+
+def test_command_line_of_a_daemon_in_the_background() -> None:
+    """A reload of a daemon that --daemonize started reads the flags as they were given, the repeated ones, too."""
+    flags = cli.parse(
+        ["--allow-user=root", "--max-rate-per-user", "0.1", "--no-fallback", "--allow-user", "1", "--socket=/a b"]
+    )
+    made = Settings()
+    daemonize._make_absolute(made, dict(flags))
+    assert cli.parse(shlex.split(made.arguments)) == flags
+    assert flags["allow_user"] == ("root", "1")
