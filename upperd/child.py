@@ -36,7 +36,7 @@ from upperd.layout import (
     REFUSED_USER,
     UNKNOWN,
 )
-from upperd.signals import CUT, DRAIN, RETIRE
+from upperd.signals import CUT, DRAIN, RETIRE, TIMER
 from upperd.titles import SPARE, serving
 
 TYPE_CHECKING = False
@@ -66,6 +66,7 @@ if TYPE_CHECKING:
         def peer_credentials(self, request: Any) -> tuple[int, int, int]: ...
         def refuse_request(self, request: Any, uid: int, gid: int) -> int: ...
         def recheck_request(self, request: Any) -> None: ...
+        def limit_request(self, request: Any) -> None: ...
         def quiesce_request(self, request: Any) -> None: ...
         def cut_request(self, request: Any) -> None: ...
 
@@ -274,6 +275,8 @@ class Child:
             self._stop_accepting()
             if self._request is not None:
                 self._server.cut_request(self._request)
+        elif signum == TIMER and self._request is not None:
+            self._server.limit_request(self._request)
 
     def _stop_accepting(self) -> None:
         if not self.leaving:

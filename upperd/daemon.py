@@ -94,13 +94,8 @@ class Daemon:
         self._board, self._scoreboard_lock = open_scoreboard(self._settings, self._listeners, self._log)
         if packing.is_possible():
             packing.fill_gaps()
-        self._board.settle()
-        parent = self._make_parent(Policy(self._board))
-        first_signals = self._signals  # kept: what it would leave is a gap
-        if packing.is_possible():
-            packing.fill_gaps()
-        self._signals = parent.forker.signals = first_signals.anew()
-        parent.forker.settle()
+        parent = self._make_parent()
+        self._settle(parent)
         gc.freeze()  # what there is by now is nothing for the collector to write to, in us or in a child
         self._act_on_signals(parent)  # on those that came before the loop could be woken
         if not self._stop_requests:
@@ -114,9 +109,8 @@ class Daemon:
 
     # Beginning
 
-    def _make_parent(self, policy: Policy) -> Parent:
+    def _make_parent(self) -> Parent:
         settings = self._settings
-        servers = [self._make_server(listener.socket, policy) for listener in self._listeners]
         self._reporter = Reporter(self._board, self._log, self._notifier, settings.watchdog_usec)
         parent = Parent(
             self._board,
@@ -134,15 +128,27 @@ class Daemon:
             self._act_on_signals(parent)
 
         parent.watch(reading, woken)
-        for server in servers:
-            parent.add(server)
-        self._reload = Reload(parent, settings, self._log, lambda: self._follow(parent, policy), self._reloaded)
+        self._reload = Reload(parent, settings, self._log, lambda: self._follow(parent), self._reloaded)
         self._idle = Idle(self._board, 0.0, parent.stop, time.monotonic())
         parent.timers.append(self._idle.turn)
         self._set_idle_exit()
-        policy.see_to(parent, lambda: self._reporter.at_rest)
-        policy.follow(settings)
         return parent
+
+    def _settle(self, parent: Parent) -> None:
+        """Make last, and side by side, what a child writes to (see packing.py)."""
+        self._first_signals = before = self._signals  # kept: freed, it were a gap
+        if packing.is_possible():
+            packing.fill_gaps()
+        self._board.settle()
+        self._signals = parent.forker.signals = before.anew()
+        self._policy = policy = Policy(self._board)
+        for listener in self._listeners:
+            parent.add(self._make_server(listener.socket, policy))
+        parent.forker.settle()
+        policy.see_to(parent, lambda: self._reporter.at_rest)
+        policy.follow(self._settings)
+        if packing.is_possible():
+            packing.use_up_lists()
 
     def _make_server(self, listening: socket.socket, policy: Policy) -> UnixServer | TCPServer:
         server_class = UnixServer if listening.family == socket.AF_UNIX else TCPServer
@@ -178,7 +184,7 @@ class Daemon:
             self._log.write(log.WARNING, "idle", "idle-exit is ignored: no manager listens for us while we are away")
         self._idle.seconds = seconds
 
-    def _follow(self, parent: Parent, policy: Policy) -> None:
+    def _follow(self, parent: Parent) -> None:
         """Do as the settings say, which a reload has changed."""
         settings = self._settings
         self._log.set_level(settings.log_level)
@@ -186,7 +192,7 @@ class Daemon:
         for server in parent.servers:
             server.connections_per_child = settings.connections_per_child
         self._reporter.flush()  # who was refused by the old rules; by the new ones perhaps nobody is
-        policy.follow(settings)  # before the children are retired: who is busy looks at the rules then
+        self._policy.follow(settings)  # before the children are retired: who is busy looks at the rules then
         parent.limit(settings.max_children, settings.spare_children)
         parent.retire()
 

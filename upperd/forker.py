@@ -47,8 +47,7 @@ class Forker:
         self.signals = Signals()
 
     def settle(self) -> None:
-        """Make anew, side by side, what a child writes to: before the first fork, once all else has its place."""
-        self._board.settle()
+        """Make what each child is forked from: before the first fork, once all else has its place."""
         self._cast = [Child(server, self._link, self._set_title) for server in self._servers]
         for server in self._servers:
             self._inheritance.not_for(server, None)

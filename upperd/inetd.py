@@ -159,6 +159,7 @@ class _Service:
         self.board = scoreboard.Scoreboard(slots=1)
         policy = Policy(self.board)
         policy.follow(settings)
+        policy.allowance.has_timer = False  # it is ours, for more than limits
         server_class = UnixServer if connection.family == socket.AF_UNIX else TCPServer
         self._server = server_class(connection, UpperHandler, policy.guard, policy.allowance)
         self._connection = connection

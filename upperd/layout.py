@@ -52,8 +52,8 @@ def cell(state: int, uid: int | None = None) -> int:
     return state if uid is None else state | (UNKNOWN_CODE if uid == UNKNOWN else uid + 1) << USER_SHIFT
 
 
-STATE_BYTES = slice(0 if sys.byteorder == "little" else 7, None, 8)
-"""The states in the bytes of the column."""
+STATE_BYTES, USER_BYTES = (slice(byte if sys.byteorder == "little" else 7 - byte, None, 8) for byte in (0, 2))
+"""In the bytes of the column: the states, and of whom each child serves the lowest byte (0: of nobody, too)."""
 
 SLOT_FIELDS = (
     "pid",

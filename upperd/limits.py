@@ -1,11 +1,13 @@
 """What one connection may take: how long it may be quiet, how long it may live, how many bytes it may send.
 
-The law: a child keeps its own connection within them (`Allowance`), by time-outs of the socket and not by a timer, so
-an idle child sleeps. The parent sees to a child that cannot (overdue.py). What was taken is answered before the end,
-but for bytes beyond `max_bytes`.
+The law: a child keeps its own connection within them (`Allowance`), by time-outs of the socket, so while it is idle
+it sleeps. The parent sees to a child that cannot (overdue.py). What was taken is answered before the end, but for bytes
+beyond `max_bytes`.
 
-Nearly always nothing is due, and every answer fits into the socket: then a child has set one time-out, once, and
-compares two numbers for each message.
+Nearly always a connection is over before anything is due, and every answer fits into the socket. So up to the first
+moment at which something may be due there is one timer and no time-out: setsockopt() raises two exceptions inside
+before it finds out that it is given no number, which is three pages for a child to copy. For each message two numbers
+are compared.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from _socket import MSG_DONTWAIT as _MSG_DONTWAIT
 from _socket import SO_RCVTIMEO as _SO_RCVTIMEO
 from _socket import SO_SNDTIMEO as _SO_SNDTIMEO
 from _socket import SOL_SOCKET as _SOL_SOCKET
+from signal import ITIMER_REAL, setitimer
 
 from upperd.layout import ACTIVE, BYTES, EXPIRES, HEADER, IDLE, IDLE_LIMIT, LIFETIME, LIMITS
 from upperd.slot import now_usec
@@ -47,7 +50,7 @@ class Allowance:
 
     __slots__ = (
         "_end", "_header", "_idle_timeout", "_known", "_left", "_look", "_max_bytes", "_max_lifetime", "_request",
-        "_slot", "_timeout", "_wait", "_waits_to_send", "is_spent",
+        "_seconds", "_slot", "_wait", "_waits_to_send", "has_timer", "is_spent",
     )  # fmt: skip
 
     def __init__(self, header: memoryview) -> None:
@@ -57,6 +60,8 @@ class Allowance:
         self._slot: Any = None
         self._end = self._look = self._left = 0
         self._waits_to_send = False
+        self.has_timer = True
+        """Whether the timer of the process is ours (setitimer(2)). Its signal is to have recv() fail: arm_at_once."""
         self.is_spent = False
         """Whether a limit is reached."""
         self.read()
@@ -69,7 +74,7 @@ class Allowance:
         self._idle_timeout, self._max_lifetime, self._max_bytes = (min(number, _LONGEST) for number in self._known)
         waits = [usec for usec in (self._idle_timeout, self._max_lifetime) if usec]
         self._wait = min(waits, default=_NEVER)
-        self._timeout = _timeval(self._wait) if waits else b""
+        self._seconds = self._wait / 1e6 if waits else 0.0
 
     def begin(self, request: Any, slot: Slot) -> bool:
         """A connection begins, which `slot` says since when. Returns whether it has limits: those of this moment."""
@@ -88,15 +93,13 @@ class Allowance:
         self._end = self._look = _NEVER
         if self._max_lifetime:
             words[EXPIRES] = self._end = words[ACTIVE] + self._max_lifetime
-            # From then on the rest of the lifetime is shorter than the time-outs say.
+            # From then on the rest of the lifetime is shorter than the timer and the time-outs say.
             self._look = max(self._end - self._wait, words[ACTIVE] + _LATEST_USEC)
-        if self._timeout:
-            try:
-                # Not that for sending, which waits until something cannot be sent at once: setsockopt() finds out that
-                # it is given no number by raising two exceptions.
-                request.setsockopt(_SOL_SOCKET, _SO_RCVTIMEO, self._timeout)
-            except OSError:
-                pass  # it is gone
+        if self._seconds:
+            if self.has_timer:
+                setitimer(ITIMER_REAL, self._seconds)
+            else:
+                self.arm()
         return True
 
     def arm(self) -> None:
@@ -174,6 +177,11 @@ class Allowance:
             self._slot.end_at_limit(outcome)
 
 
+def arm_at_once(request: Any) -> None:
+    """For a signal handler: have a recv() that waits fail, so that its caller looks whether a limit is reached."""
+    set_timeout(request, _SO_RCVTIMEO, 0)
+
+
 def arm_again(request: Any, slot: Slot) -> None:
     """For a signal handler: a recv() or send() that it has interrupted is begun again with what is left of its time."""
     words, now = slot.words, now_usec()
@@ -189,13 +197,8 @@ def arm_again(request: Any, slot: Slot) -> None:
 
 def set_timeout(request: Any, option: int, seconds: float) -> None:
     """Set SO_RCVTIMEO or SO_SNDTIMEO (socket(7)); a connection that is gone needs none."""
+    usec = max(1, int(seconds * 1e6))  # zero would mean: for ever
     try:
-        request.setsockopt(_SOL_SOCKET, option, _timeval(int(seconds * 1e6)))
+        request.setsockopt(_SOL_SOCKET, option, struct.pack("@ll", usec // 1_000_000, usec % 1_000_000))
     except OSError:
         pass
-
-
-def _timeval(usec: int) -> bytes:
-    """A struct timeval of at least a microsecond: zero would mean for ever."""
-    usec = max(1, usec)
-    return struct.pack("@ll", usec // 1_000_000, usec % 1_000_000)

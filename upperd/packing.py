@@ -49,6 +49,9 @@ _LONGEST_TEXT = 40
 _AS_A_NUMBER, _LAST_NUMBERS = 7, 16
 """Bytes that take as much room as a number does, and more of those than filling itself leaves behind."""
 
+_LONGEST_TUPLE, _FREE_TUPLES = 6, 3
+"""What a child makes for a call, and how many it may find free of each length."""
+
 _kept: list[object] = []
 """The functions that were replaced, and what they named: freed, they would be gaps."""
 _fillers: deque[object] = deque([None] * _MOST_GAPS, maxlen=_MOST_GAPS)
@@ -193,6 +196,18 @@ def _global_names(functions: list[FunctionType], run: Run) -> dict[tuple[int, st
                 known[name] = value  # now, or the table may have to grow later
                 found[id(known), name] = (known, name)
     return found
+
+
+def use_up_lists() -> None:
+    """Take what Python keeps of tuples to use again, as far as it lies below what is made now.
+
+    For the very end: it is what lay in the hands of who was running meanwhile.
+    """
+    newest = id(object())
+    for length in range(1, _LONGEST_TUPLE):
+        for again in [(None,) * length for _ in range(_FREE_TUPLES)]:
+            if id(again) < newest:
+                _fillers.append(again)
 
 
 def fill_gaps() -> None:

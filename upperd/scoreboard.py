@@ -45,6 +45,7 @@ from upperd.layout import (
     TABLE,
     TEXT,
     UNKNOWN,
+    USER_BYTES,
     WAITING,
     WORDS_A_SLOT,
 )
@@ -112,7 +113,7 @@ class Scoreboard:
     def settle(self) -> None:
         """Make anew what a child writes to, so that it lies beside the rest of that (packing.py)."""
         # What there was is kept: freed, it would be a gap.
-        self._former.append((self.header, self.table, self.column, self.column_now))
+        self._former.append((self.header, self.table, self.column, self.states_now, self.users_now))
         self._make_views(len(self.column))
 
     def _make_views(self, slots: int) -> None:
@@ -120,7 +121,9 @@ class Scoreboard:
         self.table = memoryview(self._map)[TABLE:].cast("Q")
         self.column = memoryview(self._map)[STATES : STATES + slots * 8].cast("Q")
         # Bound once, by the parent: the method of the class is a page that each child would write to.
-        self.column_now: Callable[[], bytes] = self.column.tobytes
+        column = memoryview(self._map)[STATES : STATES + slots * 8]
+        self.states_now: Callable[[], bytes] = column[STATE_BYTES].tobytes
+        self.users_now: Callable[[], bytes] = column[USER_BYTES].tobytes
 
     def __getitem__(self, field: str) -> int:
         return int(self.header[HEADER[field]])
@@ -210,11 +213,11 @@ class Scoreboard:
 
     def waiting(self, listener: int) -> int:
         """How many children wait in accept() on `listener`."""
-        return self.column.tobytes()[STATE_BYTES].count(WAITING + listener)
+        return self.states_now().count(WAITING + listener)
 
     def busy(self) -> int:
         """How many children serve a connection."""
-        return self.column.tobytes()[STATE_BYTES].count(BUSY)
+        return self.states_now().count(BUSY)
 
     def last_active_usec(self) -> int:
         """When one of the living last received or sent something; 0: none ever did."""

@@ -31,7 +31,7 @@ from functools import partial
 
 from upperd import layout
 from upperd.layout import UNKNOWN
-from upperd.limits import set_timeout
+from upperd.limits import arm_at_once, set_timeout
 from upperd.parent import Parent
 from upperd.socket_owner import peer_uid
 
@@ -168,6 +168,9 @@ class PreforkingMixIn(socketserver.ForkingMixIn, _Base):
     def recheck_request(self, request: Any) -> None:
         """The rules may have changed: end the request if its peer is to be refused now. In a signal handler, too."""
 
+    def limit_request(self, request: Any) -> None:
+        """The timer that the request has set is over. Called in a signal handler."""
+
     def quiesce_request(self, request: Any) -> None:
         """The server drains: end the request as soon as it may. Called in a signal handler, again and again.
 
@@ -259,6 +262,10 @@ class _UpperServer(PreforkingMixIn):
             self.slot.end_at_limit(layout.DENIED)
             self.end_input(request)
         words[layout.RULES] = version
+
+    def limit_request(self, request: Any) -> None:
+        """Have the handler look at its limits."""
+        arm_at_once(request)
 
     # Draining. The handler waits in recv(). A receive time-out set by the signal handler makes that recv(), begun
     # again after the signal, fail with EAGAIN once the client was quiet; the handler then asks `input_paused`.

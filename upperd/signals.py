@@ -6,6 +6,7 @@ Signals, as a child takes them:
     SIGUSR1  cut: the drain deadline is over; the server's `cut_request` ends the connection
     SIGUSR2  retire: accept no more; the connection that is being served goes on to its own end, if its peer may still
              come in
+    SIGALRM  the timer of the connection is over: the server's `limit_request` (only where the handler is shared)
     SIGIO    the parent is gone: end (the default action; see link.py)
     SIGINT, SIGHUP  ignored: what a terminal sends to all is for the parent to act on
 """
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 DRAIN = signal.SIGTERM
 CUT = signal.SIGUSR1
 RETIRE = signal.SIGUSR2
+TIMER = signal.SIGALRM
 _HANDLED = (DRAIN, CUT, RETIRE, signal.SIGINT, signal.SIGHUP)
 _DEFAULT = (signal.SIGCHLD, signal.SIGIO)
 """Where the first is ignored nobody can be reaped (wait(2)); the second is to end a child (link.py)."""
@@ -80,7 +82,7 @@ class SharedSignals(Signals):
         handler: Any = partial(note)
         self._hand_over: Callable[[tuple[object, ...]], None] = handler.__setstate__
         self._hand_over(self._leave_note)  # all that it is made of is kept here: a child frees none of it
-        for number in _HANDLED:
+        for number in (*_HANDLED, TIMER):
             signal.signal(number, handler)
         # Whoever started us may have left them otherwise (exec(2) hands down what is ignored or blocked).
         for number in _DEFAULT:
@@ -104,7 +106,7 @@ class SharedSignals(Signals):
     @staticmethod
     def block() -> None:
         """The end has come: the interpreter takes the handler away, and what came then would be its cause of death."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
+        signal.pthread_sigmask(signal.SIG_BLOCK, (*_HANDLED, TIMER))
 
     def forget_child(self) -> None:
         """After a rehearsal in the parent: there is no child. (A real one would have it to free: twenty pages.)"""

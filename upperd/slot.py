@@ -6,7 +6,6 @@ The law: it runs in the child, which has nothing else of the scoreboard in its h
 
 from __future__ import annotations
 
-import sys
 from time import monotonic_ns
 
 from upperd.layout import (
@@ -30,7 +29,6 @@ from upperd.layout import (
     PEER_UID,
     REFUSED,
     RULES,
-    STATE_BYTES,
     UNDECODABLE,
     UNKNOWN,
     UNKNOWN_CODE,
@@ -51,13 +49,12 @@ if TYPE_CHECKING:
         header: memoryview
         table: memoryview
         column: memoryview
-        column_now: Callable[[], bytes]
+        states_now: Callable[[], bytes]
+        users_now: Callable[[], bytes]
 
 _POKE_BELOW, _PER_USER, _RULES, _DENIED_UID = (
     HEADER[name] for name in ("poke_below", "max_children_per_user", "rules", "denied_uid")
 )
-_USER_BYTES = slice(2 if sys.byteorder == "little" else 5, None, 8)
-"""In the bytes of the column: of a busy child the lowest byte of whom it serves, else 0."""
 _count = bytes.count
 _LOOKS = 100
 """At a column in which somebody has no time yet: enough for an instant, and then it counts as the first."""
@@ -71,7 +68,7 @@ def now_usec() -> int:
 class Slot:
     """What a child tells, and asks, of the scoreboard."""
 
-    __slots__ = ("_column", "_column_now", "_index", "_table", "_waiting", "header", "words")
+    __slots__ = ("_column", "_index", "_states_now", "_table", "_users_now", "_waiting", "header", "words")
 
     # Counters wrap (& UNKNOWN): whatever somebody has written over the file, nobody is to lose a connection by it.
 
@@ -84,7 +81,8 @@ class Slot:
         self._waiting = WAITING + listener
         self._column = board.column
         # Bound by the parent: the method of the class is a page that each child would write to.
-        self._column_now = board.column_now
+        self._states_now = board.states_now
+        self._users_now = board.users_now
         self._table = board.table
 
     # In the column
@@ -96,9 +94,9 @@ class Slot:
         header, words = self.header, self.words
         words[CLAIMED] = monotonic_ns()  # in this order: see may_serve
         words[RULES] = header[_RULES]
-        # Not self._column_now(): Python would look for a method each time, in vain, and write down that it did.
-        column_now = self._column_now
-        return _count(column_now()[STATE_BYTES], self._waiting) < header[_POKE_BELOW]
+        # Not self._states_now(): Python would look for a method each time, in vain, and write down that it did.
+        states_now = self._states_now
+        return _count(states_now(), self._waiting) < header[_POKE_BELOW]
 
     def wait(self) -> None:
         """We wait for our next connection."""
@@ -122,11 +120,11 @@ class Slot:
         it has an earlier time; and whoever is in the column without a time will have one in an instant.
         """
         limit = self.header[_PER_USER]
-        column_now = self._column_now
+        users_now = self._users_now
         # The users whose lowest byte is the same are counted, too: if all of them are few enough, so are this one's.
         return (
             not limit
-            or _count(column_now()[_USER_BYTES], (uid + 1 if uid != UNKNOWN else UNKNOWN_CODE) & 0xFF) <= limit
+            or _count(users_now(), (uid + 1 if uid != UNKNOWN else UNKNOWN_CODE) & 0xFF) <= limit
             or self._is_among_the_first(limit, cell(BUSY, uid))
         )
 

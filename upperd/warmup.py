@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import socket
+from signal import ITIMER_REAL, setitimer
 
 from upperd import packing, scoreboard
 from upperd.child import Child
@@ -15,13 +16,16 @@ from upperd.children import Children, Living
 from upperd.forker import Forker
 from upperd.guard import Guard
 from upperd.handler import UpperHandler
+from upperd.idle import Idle
 from upperd.inheritance import Inheritance
 from upperd.limits import Allowance
 from upperd.link import Link
 from upperd.log import Log
 from upperd.lookout import Lookout
 from upperd.observer import End
+from upperd.overdue import Overdue
 from upperd.parent import Parent
+from upperd.rates import Rates
 from upperd.rehearsal import rehearse
 from upperd.reporter import Reporter
 from upperd.server import TCPServer, UnixServer
@@ -42,7 +46,7 @@ _OF_CHILDREN = (
 )
 _OF_PARENT = (
     *(Parent, Forker, Children, Living, Inheritance, Link, scoreboard.Scoreboard, Slot, Throttle),
-    *(Lookout, Reporter, End, SharedSignals, Log),
+    *(Lookout, Reporter, End, SharedSignals, Log, Rates, Overdue, Guard, Idle),
 )
 _BETWEEN_FORKS = (
     *(Parent.top_up, Parent.turn, Parent._seconds_to_wait, Parent._set_poke_below, Parent._room, Parent._fork),
@@ -53,7 +57,8 @@ _BETWEEN_FORKS = (
     *(scoreboard.Scoreboard.claim, scoreboard.Scoreboard.born, scoreboard.Scoreboard.release),
     *(scoreboard.Scoreboard.add, scoreboard.Scoreboard.__getitem__, Slot.__init__, End.__init__),
     *(SharedSignals.__enter__, SharedSignals.__exit__, Throttle.succeeded, Reporter.turn, Reporter.child_ended),
-    *(Reporter._report_status, Reporter._send_status, Log.is_on, Lookout.turn),
+    *(Rates.turn, Rates.child_ended, Rates._count, Rates._spend, Overdue.turn, Guard.let_in, Guard._count, Guard.stand),
+    *(Idle.turn, Reporter._report_status, Reporter._send_status, Log.is_on, Lookout.turn),
 )
 """What the parent runs between one fork and the next: a page that it writes to is copied, too."""
 
@@ -80,4 +85,5 @@ def warm_up(
                 packing.pack(dict.fromkeys((*_OF_CHILDREN, *_OF_PARENT)), run, between)
             rehearse(make_server, follow, signals, set_title)
         finally:
+            setitimer(ITIMER_REAL, 0)  # which a connection with limits has set
             signals.forget_child()
