@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import grp
-import pwd
-
 HIGHEST = 2**32 - 2
 """The highest uid and gid: the next one means "none" (chown(2))."""
 
@@ -15,6 +12,8 @@ class AccountError(Exception):
 
 def uid_of(word: str) -> int:
     """The uid of a user, by name or number. Raises AccountError."""
+    import pwd  # here and below: most operators name nobody
+
     number = _number(word, "user")
     try:
         return pwd.getpwnam(word).pw_uid if number is None else number
@@ -24,6 +23,8 @@ def uid_of(word: str) -> int:
 
 def gid_of(word: str) -> int:
     """The gid of a group, by name or number. Raises AccountError."""
+    import grp
+
     number = _number(word, "group")
     try:
         return grp.getgrnam(word).gr_gid if number is None else number

@@ -3,26 +3,26 @@
 The process stays the same (so LISTEN_PID, WATCHDOG_PID and the manager's main pid stay right), but what it took to
 parse and check does not stay in it: every child would pay for that. What the manager said through the environment is
 handed over as settings, so that neither the parent nor a child ever has NOTIFY_SOCKET, WATCHDOG_* or LISTEN_* in it.
+
+Every start waits for this, so nothing is imported but what an ordinary start needs (a test has the list).
 """
 
 from __future__ import annotations
 
-import argparse
 import errno
 import os
-import shlex
 import sys
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, NoReturn
 
 from upperd import paths
-from upperd.notify import Manager, ManagerError, Notifier, take_environment
-from upperd.options import ConfigError, OptionError, Options, flag, make_parser, read_config
+from upperd.manager import Manager, ManagerError, take_environment
+from upperd.options import OPTIONS, ConfigError, OptionError, Options, flag, read_config
 from upperd.settings import Settings
 from upperd.streams import open_closed
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any, NoReturn
 
 EX_USAGE = 64
 EX_CONFIG = 78
@@ -43,7 +43,7 @@ def main() -> int:
         keep_stream_clean()
     else:
         open_closed()
-    notifier = Notifier(os.environ.get("NOTIFY_SOCKET", ""))
+    manager_address = os.environ.get("NOTIFY_SOCKET", "")
     try:
         flags = parse(words)
         check_only = flags.pop("check_config", False)
@@ -54,13 +54,15 @@ def main() -> int:
             print(f"upperd: {config or 'the command line'} is valid")
             return 0
         settings = make_settings(options, take_environment(os.environ, os.getpid()))
-        settings.arguments = shlex.join(words)
+        settings.arguments = join(words)
         settings.titles = _folder_of("setproctitle")
         return live(settings)
     except (OptionError, ManagerError) as error:
-        if not check_only:
+        if manager_address and _folder_of("sdnotify") and not check_only:
+            from upperd.notify import Notifier
+
             number = error.errno if isinstance(error, OptionError) else errno.EINVAL
-            notifier.send(f"STATUS={error}", f"ERRNO={number}")
+            Notifier(manager_address).send(f"STATUS={error}", f"ERRNO={number}")
         print(f"upperd: {error}\nTry 'upperd --help' or man 8 upperd.", file=sys.stderr)
         return status_of(error)
 
@@ -95,22 +97,61 @@ def read_options(flags: dict[str, Any]) -> Options:
 
 def parse(words: list[str]) -> dict[str, Any]:
     """Parse a command line: what it says, by the names of the options. Raises OptionError."""
-    parser = make_parser()
-    parser.exit_on_error = False
-    # argparse exits with 2 for a wrong line; a daemon's caller knows sysexits(3).
-    parser.error = _raise_option_error  # type: ignore[method-assign]
-    try:
-        flags = vars(parser.parse_args(words))
-    except argparse.ArgumentError as error:
-        raise OptionError(str(error)) from None
-    for name, value in flags.items():
-        if value == "" or (isinstance(value, list) and "" in value):
-            raise OptionError(f"--{flag(name)} is empty: leave it out for its default")
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in flags.items()}
+    flags = _parse_plain(words)
+    if flags is None:
+        from upperd import command_line
+
+        return command_line.parse(words)
+    return flags
 
 
-def _raise_option_error(message: str) -> NoReturn:
-    raise OptionError(message)
+_SWITCHES = {
+    **{f"--{flag(option.name)}": option.name for option in OPTIONS if type(option.default) is bool},
+    **{f"--{flag(name)}": name for name in ("check_config", "inetd", "daemonize")},
+}
+_VALUED = {f"--{flag(option.name)}": option for option in OPTIONS if type(option.default) is not bool}
+
+
+def _parse_plain(words: list[str]) -> dict[str, Any] | None:
+    """The same for a line in which nothing is odd; None: argparse knows better what it means, or what is wrong."""
+    flags: dict[str, Any] = {}
+    rest = iter(words)
+    for word in rest:
+        if word in _SWITCHES:
+            flags[_SWITCHES[word]] = True
+            continue
+        key, equals, value = word.partition("=")
+        if not equals:
+            value = next(rest, "")
+        if not value or value.startswith("-"):
+            return None
+        option = _VALUED.get(key)
+        if option is None:
+            if key != "--config":
+                return None
+            flags["config"] = value
+        elif type(option.default) is tuple:
+            flags[option.name] = (*flags.get(option.name, ()), value)
+        else:
+            try:
+                flags[option.name] = type(option.default)(value)
+            except ValueError:
+                return None
+            if flags[option.name] not in option.metadata.get("choices", (flags[option.name],)):
+                return None
+    return None if "inetd" in flags and "daemonize" in flags else flags
+
+
+_SAFE = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-"
+
+
+def join(words: list[str]) -> str:
+    """One word of them all, for shlex.split(): what shlex.join() gives, which imports `re`."""
+    return " ".join(word if word and not word.strip(_SAFE) else f"'{_quoted(word)}'" for word in words)
+
+
+def _quoted(word: str) -> str:
+    return word.replace("'", "'\"'\"'")
 
 
 def make_settings(options: Options, manager: Manager | None = None) -> Settings:
@@ -167,8 +208,12 @@ def _is_journal(descriptor: int) -> bool:
 
 def _folder_of(package: str) -> str:
     """Where a package lies; empty: it is not installed."""
-    spec = find_spec(package)
-    return os.path.dirname(os.path.abspath(spec.origin)) if spec and spec.origin else ""
+    # As importlib.util.find_spec() does it, which imports a lot.
+    for finder in sys.meta_path:
+        spec = finder.find_spec(package, None)
+        if spec is not None:
+            return os.path.dirname(os.path.abspath(spec.origin)) if spec.origin else ""
+    return ""
 
 
 def _become_parent(settings: Settings) -> NoReturn:
@@ -183,7 +228,10 @@ def _lean_command(settings: Settings) -> list[str]:
         if len(os.fsencode(word)) > _LONGEST_WORD:
             raise OptionError(f"{flag(word.partition('=')[0])} is longer than {_LONGEST_WORD} bytes: shorten it")
     own = os.path.dirname(os.path.abspath(__file__))
-    path = dict.fromkeys((os.path.dirname(own), os.path.dirname(_folder_of("sdnotify"))))
+    sdnotify = _folder_of("sdnotify")
+    if not sdnotify:
+        raise OptionError("upperd needs the Python package sdnotify: install it")
+    path = dict.fromkeys((os.path.dirname(own), os.path.dirname(sdnotify)))
     lean = [sys.executable, "-s", "-P", "-S", os.path.join(own, "lean.py"), os.pathsep.join(path)]
     # What `-I` would do, but for the allocator: see packing.py.
     for name in [name for name in os.environ if name.startswith("PYTHON")]:

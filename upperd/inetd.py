@@ -26,7 +26,8 @@ from upperd.drain import Drain
 from upperd.handler import UpperHandler
 from upperd.limits import arm_again
 from upperd.log import Log
-from upperd.notify import ManagerError, Notifier
+from upperd.manager import ManagerError
+from upperd.notify import Notifier
 from upperd.observer import End
 from upperd.options import OptionError, flag
 from upperd.policy import Policy

@@ -1,25 +1,26 @@
 """The options of `upperd`: each is defined once, here, with its flag, its key in TOML, its default and its range.
 
-Imported by the launcher only: dataclasses, argparse and tomllib are too heavy for a process that forks.
+Imported by the launcher only, which every start waits for: what is not needed each time is imported by who needs it,
+and no module of the library that itself needs many (dataclasses, enum, re, typing). argparse: see command_line.py.
 """
 
 from __future__ import annotations
 
-import argparse
-import difflib
 import errno
 import os
-import re
-import tomllib
-from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
 
-from upperd import __version__, accounts, guard, layout, log, paths
+from upperd import accounts, layout, paths
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 _YEAR = 366 * 86400.0
+
+
+_LEVELS = ("error", "warning", "info", "debug")
+"""Those of log.py, which imports too much; a test holds them to be the same."""
 
 
 class OptionError(Exception):
@@ -34,13 +35,36 @@ class ConfigError(OptionError):
     """The file is wrong. The text names it, too."""
 
 
+class Option:
+    """One option: its name, its default, which says its type, too, and what else there is to say of it.
+
+    It is the attribute of Options, which nobody can set.
+    """
+
+    def __init__(self, default: Any, metadata: dict[str, Any]) -> None:
+        """`metadata`: `metavar` and `help`, and `low` and `high`, or `choices`, where not every value will do."""
+        self.name = ""
+        self.default = default
+        self.metadata = metadata
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, options: Options | None, owner: type) -> Any:
+        return self if options is None else options._values[self.name]
+
+    def __set__(self, options: Options, value: object) -> None:
+        raise AttributeError(f"{self.name} is as it was given")
+
+
 def _option(default: Any, metavar: str, text: str, **more: Any) -> Any:
-    return field(default=default, metadata={"metavar": metavar, "help": text, **more})
+    return Option(default, {"metavar": metavar, "help": text, **more})
 
 
-@dataclass(frozen=True)
 class Options:
-    """What the operator said, checked. A field `max_children` is `--max-children` and `max-children = N`."""
+    """What the operator said, checked. An attribute `max_children` is `--max-children` and `max-children = N`."""
+
+    __slots__ = ("_values",)
 
     socket: str = _option("", "PATH", "listen on this path")
     tcp: str = _option("", "HOST:PORT", "listen on this loopback address, too")
@@ -88,11 +112,15 @@ class Options:
     )
     scoreboard: str = _option("", "FILE", "keep the statistics in this file (default: beside the socket)")
     pid_file: str = _option("", "FILE", "write the daemon's pid to this file")
-    log_level: str = _option("info", "LEVEL", "log what is as important as this", choices=tuple(log.LEVELS))
+    log_level: str = _option("info", "LEVEL", "log what is as important as this", choices=_LEVELS)
 
-    def __post_init__(self) -> None:
-        for option in fields(self):
-            _check(option.name, getattr(self, option.name), type(option.default), dict(option.metadata))
+    def __init__(self, **chosen: Any) -> None:
+        """`chosen`: values by the names of the options; the others have their defaults. Raises OptionError."""
+        self._values = {option.name: chosen.pop(option.name, option.default) for option in OPTIONS}
+        if chosen:
+            raise TypeError(f"no such options: {', '.join(chosen)}")
+        for option in OPTIONS:
+            _check(option.name, self._values[option.name], type(option.default), option.metadata)
         if self.no_socket and self.socket:
             raise OptionError("--no-socket and --socket exclude each other")
         if self.no_socket and not self.tcp:
@@ -102,9 +130,15 @@ class Options:
         elif self.tcp_allow_remote:
             raise OptionError("--tcp-allow-remote needs --tcp HOST:PORT: it is about that address alone")
         _check_paths({name: getattr(self, name) for name in ("socket", "scoreboard", "pid_file")})
-        if self.socket_mode and not re.fullmatch("0?(?!000)[0-7]{3}", self.socket_mode):
+        if self.socket_mode and not _is_mode(self.socket_mode):
             raise OptionError(f"socket-mode is {self.socket_mode!r}: it must be octal, such as 0660")
         self._check_accounts()
+
+    def __eq__(self, other: object) -> bool:
+        return self._values == other._values if isinstance(other, Options) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._values.values()))
 
     def _check_accounts(self) -> None:
         """Raises OptionError: there is no such user or group, or the rules contradict each other."""
@@ -126,12 +160,20 @@ class Options:
     def _numbers(self, name: str, look_up: Callable[[str], int]) -> list[int]:
         value = getattr(self, name)
         words = (value,) if isinstance(value, str) and value else value
+        if not words:
+            return []
+        from upperd import guard
+
         if len(words) > guard.LONGEST_LIST:
             raise OptionError(f"{flag(name)} has {len(words)} names: at most {guard.LONGEST_LIST}; a group may do")
         try:
             return list(dict.fromkeys(map(look_up, words)))
         except accounts.AccountError as error:
             raise OptionError(f"{flag(name)}: {error}") from None
+
+
+OPTIONS = tuple(option for option in vars(Options).values() if isinstance(option, Option))
+"""All of them, in their order in the help."""
 
 
 def flag(name: str) -> str:
@@ -184,6 +226,12 @@ def _check_paths(named: dict[str, str]) -> None:
                 raise OptionError(f"{flag(name)} and {flag(other)} are one file, {made!r}: choose another")
 
 
+def _is_mode(text: str) -> bool:
+    """Whether these are permissions for somebody, in three octal digits or with a zero before them."""
+    digits = text[1:] if len(text) == 4 and text[0] == "0" else text
+    return len(digits) == 3 and not digits.strip("01234567") and digits != "000"
+
+
 _KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", tuple: "a list of names"}
 
 
@@ -193,43 +241,10 @@ def _check_address(address: str) -> None:
         raise OptionError(f"tcp is {address!r}: it must be HOST:PORT, such as {paths.FALLBACK_TCP} or [::1]:9999")
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """The command line. Flags that are not given are absent from the result."""
-    parser = argparse.ArgumentParser(
-        prog="upperd",
-        description="Serve a Unix socket: text in, upper case out. Under systemd it takes the sockets it is passed.",
-        epilog="The manual: man 8 upperd. The client: upperctl.",
-        argument_default=argparse.SUPPRESS,
-        allow_abbrev=False,
-    )
-    for option in fields(Options):
-        _add_flag(parser, option.name, option.default, dict(option.metadata))
-    parser.add_argument("--config", metavar="FILE", help="read options from this TOML file; flags win")
-    parser.add_argument("--check-config", action="store_true", help="check flags and file, and exit")
-    mode = parser.add_mutually_exclusive_group()
-    mode.add_argument("--inetd", action="store_true", help="serve the one connection on standard input, and exit")
-    mode.add_argument("--daemonize", action="store_true", help="go into the background (not under systemd)")
-    parser.add_argument("--version", action="version", version=f"upperd {__version__}")
-    return parser
-
-
-def _add_flag(parser: argparse.ArgumentParser, name: str, default: Any, metadata: dict[str, Any]) -> None:
-    text = metadata["help"]
-    if type(default) is bool:
-        parser.add_argument(f"--{flag(name)}", dest=name, action="store_true", help=text)
-        return
-    if type(default) is tuple:
-        parser.add_argument(f"--{flag(name)}", dest=name, action="append", metavar=metadata["metavar"], help=text)
-        return
-    shown = "" if default == "" else f" (default: {default:g})" if type(default) is float else f" (default: {default})"
-    parser.add_argument(
-        f"--{flag(name)}", dest=name, metavar=metadata["metavar"], type=type(default), help=text + shown,
-        choices=metadata.get("choices"),
-    )
-
-
 def read_config(path: str) -> dict[str, Any]:
-    """Read a TOML file: the values by the names of the fields. Raises ConfigError."""
+    """Read a TOML file: the values by the names of the options. Raises ConfigError."""
+    import tomllib
+
     try:
         with open(path, "rb") as file:
             table = tomllib.load(file)
@@ -237,20 +252,22 @@ def read_config(path: str) -> dict[str, Any]:
         raise ConfigError(f"{path}: {error.strerror}", error.errno or errno.EIO) from None
     except (ValueError, RecursionError) as error:  # ValueError: not TOML, not UTF-8, a number of 5,000 digits
         raise ConfigError(f"{path}: not TOML: {error}") from None
-    names = {flag(option.name): option.name for option in fields(Options)}
+    names = {flag(option.name): option.name for option in OPTIONS}
     values: dict[str, Any] = {}
     for key, value in table.items():
         if key not in names:
+            import difflib
+
             near = difflib.get_close_matches(key, names, 1)
             raise ConfigError(f"{path}: no option {key!r}" + (f"; is it {near[0]!r}?" if near else ""))
         if value == "":
             raise ConfigError(f"{path}: {key} is empty: leave it out for its default")
         values[names[key]] = _convert(names[key], value)
-    for option in fields(Options):
+    for option in OPTIONS:
         if option.name in values:
             value = values[option.name]
             try:
-                _check(option.name, value, type(option.default), dict(option.metadata))
+                _check(option.name, value, type(option.default), option.metadata)
                 if type(option.default) is not bool:  # what one option demands of another may be met by a flag
                     Options(**{option.name: value})
             except OptionError as error:
@@ -275,5 +292,5 @@ def _word(value: Any) -> Any:
 
 
 _ACCOUNTS = {"socket_owner", "socket_group"}
-_LISTS = {option.name for option in fields(Options) if type(option.default) is tuple}
-_FLOATS = {option.name for option in fields(Options) if type(option.default) is float}
+_LISTS = {option.name for option in OPTIONS if type(option.default) is tuple}
+_FLOATS = {option.name for option in OPTIONS if type(option.default) is float}

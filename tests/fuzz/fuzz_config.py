@@ -1,21 +1,20 @@
 """Any file gives options of the right types and ranges, which reach the parent, or an error of one line."""
 
-from dataclasses import fields
 
 from fuzzing import fuzz, instrumented
 
 with instrumented():
     import invariants
 
-    from upperd.options import Options, flag
+    from upperd.options import OPTIONS, flag
 
-NAMES = [flag(option.name) for option in fields(Options)]
+NAMES = [flag(option.name) for option in OPTIONS]
 TOKENS = ["\n", "#", '"', "'", '"""', "[", "]", "{", "}", ", ", ".", "true", "inf", "0x", "e9", "1979-05-27T07:32:00Z"]
 
 
 def _seeds() -> list[bytes]:
     """A file with every option at its default, and some for each: as text, as a number, as a table, as too much."""
-    lines = [f"{flag(option.name)} = {_toml(option.default)}" for option in fields(Options) if option.default != ""]
+    lines = [f"{flag(option.name)} = {_toml(option.default)}" for option in OPTIONS if option.default != ""]
     seeds = ["\n".join(lines), "# empty\n"]
     for name in NAMES:
         seeds += [f'{name} = "localhost:1"', f"{name} = 0x7f", f"[{name}]\n{name}.a = [1, {{}}]", f"{name}s = 1"]

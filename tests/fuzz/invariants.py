@@ -10,12 +10,11 @@ import os
 import re
 import struct
 from collections.abc import Iterable
-from dataclasses import fields
 from typing import Any
 
 from upperd import cli, layout, prometheus, settings, view
-from upperd.notify import FIRST_DESCRIPTOR, Manager, ManagerError, take_environment
-from upperd.options import ConfigError, OptionError, Options, read_config
+from upperd.manager import FIRST_DESCRIPTOR, Manager, ManagerError, take_environment
+from upperd.options import OPTIONS, ConfigError, OptionError, Options, read_config
 from upperd.settings import Settings
 from upperd.snapshot import ScoreboardError, Snapshot
 from upperd.transform import UpperCaser
@@ -203,9 +202,9 @@ def check_config(data: bytes) -> None:
         return
     finally:
         os.close(descriptor)
-    for option in fields(Options):
+    for option in OPTIONS:
         if option.name in values:
-            _check_value(values[option.name], type(option.default), dict(option.metadata))
+            _check_value(values[option.name], type(option.default), option.metadata)
     try:
         options = Options(**values)
     except OptionError as error:

@@ -19,7 +19,7 @@ SECONDS = 4
 BREAKS = {
     "fuzz_transform": "from upperd.transform import UpperCaser as C; C._hold_back = lambda self, rest: rest",
     "fuzz_scoreboard": "from upperd import view; view.printable = str",
-    "fuzz_activation": "from upperd import notify; notify._number = lambda name, value: int(value)",
+    "fuzz_activation": "from upperd import manager; manager._number = lambda name, value: int(value)",
     "fuzz_config": "from upperd import options; options._shown = repr",
 }
 """For each target what makes its invariant untrue."""

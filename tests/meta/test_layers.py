@@ -16,7 +16,7 @@ PACKAGE = Path(upperd.__file__).parent
 RANKS = [
     *("__init__", "streams", "transform", "layout", "slot", "scoreboard", "limits", "guard", "accounts"),
     *("paths", "locks", "pidfile", "store", "listeners", "tcp"),
-    *("notify", "settings", "log", "options", "opening", "titles", "signals"),
+    *("notify", "manager", "settings", "log", "options", "command_line", "opening", "titles", "signals"),
     *("throttle", "link", "child", "children", "inheritance", "forker", "drain", "observer", "lookout", "passing"),
     "parent",
     *("rates", "overdue", "policy"),
@@ -122,3 +122,42 @@ def test_sending_words_is_lean(tmp_path: Path, words: list[str]) -> None:
     answer, modules = printed.splitlines()
     assert answer == " ".join(word for word in words if len(word) == 1).upper()
     assert set(ast.literal_eval(modules)) <= LEAN_SEND
+
+
+LAUNCH = """
+import sys
+before = set(sys.modules)
+sys.path[:0] = sys.argv[1:3]
+from upperd import cli
+import os
+def become(program, words):
+    print(sorted(set(sys.modules) - before))
+    sys.exit(0)
+os.execv = become
+sys.argv[1:] = sys.argv[3:]
+sys.exit(cli.main())
+"""
+LEAN_LAUNCH = {
+    *("__future__", "errno"),  # and os:
+    *("os", "stat", "_stat", "posixpath", "os.path", "genericpath", "_collections_abc"),
+    *("upperd", "upperd.cli", "upperd.options", "upperd.settings", "upperd.manager"),
+    *("upperd.accounts", "upperd.layout", "upperd.paths", "upperd.streams"),
+}
+"""All that the launcher imports before it becomes the parent."""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param([], id="nothing said"),
+        pytest.param(["--no-fallback", "--store-listeners", "--max-children", "5", "--tcp=localhost:1"], id="flags"),
+    ],
+)
+def test_launching_is_lean(words: list[str]) -> None:
+    """The launcher of an ordinary start imports only what it needs: no argparse, no `re`, no `socket`."""
+    folders = [str(PACKAGE.parent), str(Path(str(sdnotify.__file__)).parents[1])]
+    command = [sys.executable, "-IS", "-c", LAUNCH, *folders, *words]
+    environment = {"NOTIFY_SOCKET": "/none", "LISTEN_FDS": "1", "LISTEN_PID": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert set(ast.literal_eval(done.stdout)) <= LEAN_LAUNCH

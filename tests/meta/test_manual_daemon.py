@@ -2,7 +2,6 @@
 
 import ast
 import re
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ PAGES = sorted((ROOT / "man").iterdir())
 SECTIONS = dict(re.findall(r"^\.S[sh] (.*)\n((?:.*\n)*?)(?=\.S[sh] |\Z)", MANUAL, re.MULTILINE))
 OTHERS = {"check-config": "", "config": "FILE", "daemonize": "", "inetd": ""}
 """Options of the command line that are no keys of the file."""
-OPTIONS = {flag(option.name): option.metadata["metavar"] for option in fields(options.Options)} | OTHERS
+OPTIONS = {flag(option.name): option.metadata["metavar"] for option in options.OPTIONS} | OTHERS
 """What each takes, by its name."""
 
 
@@ -88,7 +87,7 @@ def test_signals_are_documented() -> None:
 def test_environment_is_documented() -> None:
     """Every variable that the program reads or sets stands in the manual, and no other."""
     read = set()
-    for name in ("cli", "notify", "paths", "packing"):
+    for name in ("cli", "manager", "notify", "paths", "packing"):
         nodes = ast.walk(ast.parse((ROOT / f"upperd/{name}.py").read_text()))
         texts = {str(node.value) for node in nodes if isinstance(node, ast.Constant)}
         read |= {text for text in texts if re.fullmatch("[A-Z]+_[A-Z_]+|PYTHON[A-Z]+", text)}

@@ -1,14 +1,12 @@
 """upperd.toml(5) and the program say the same."""
 
 import re
-from dataclasses import Field, fields
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from upperd import guard, limits, options, overdue, paths, rates, reload
-from upperd.options import Options, flag, read_config
+from upperd.options import OPTIONS, Option, Options, flag, read_config
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "man/upperd.toml.5").read_text()
@@ -21,7 +19,7 @@ FILES = re.findall(r"\.Bd -literal -offset indent\n((?:[a-z-]+ = .*\n)+)\.Ed", P
 ACCOUNTS = ("socket_owner", "socket_group")
 
 
-def _kind(option: Field[Any]) -> str:
+def _kind(option: Option) -> str:
     """The words of the page for what an option takes."""
     low, high = option.metadata.get("low"), option.metadata.get("high")
     if option.metadata.get("choices"):
@@ -37,8 +35,8 @@ def _kind(option: Field[Any]) -> str:
     return "Name or number." if option.name in ACCOUNTS else "Text."
 
 
-@pytest.mark.parametrize("option", fields(Options), ids=lambda option: option.name)
-def test_key_is_described(option: Field[Any]) -> None:
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
+def test_key_is_described(option: Option) -> None:
     """Every key has a text, and after it what it takes, its range, its default, and whether a reload takes it over."""
     lines = ENTRIES[flag(option.name)].splitlines()
     kind = lines.index(_kind(option))
@@ -55,7 +53,7 @@ def test_key_is_described(option: Field[Any]) -> None:
 
 def test_no_key_is_invented() -> None:
     """The page has the keys of the program, each once, and no other, wherever it names one."""
-    known = {flag(option.name) for option in fields(Options)}
+    known = {flag(option.name) for option in OPTIONS}
     assert re.findall(r"^\.It Cm (\S+) No = ", DESCRIPTION, re.MULTILINE) == list(ENTRIES)
     assert set(ENTRIES) == known
     named = {word for line in re.findall(r"^\.(?:It )?Cm (.*)$", PAGE, re.MULTILINE) for word in line.split()}
@@ -65,7 +63,7 @@ def test_no_key_is_invented() -> None:
 def test_reload_decides_about_every_key() -> None:
     """What the page says of reloads is about all settings: each is changed by one, or takes a restart."""
     fixed = {"no_fallback" if name == "fallback" else name for name in reload.FIXED}
-    assert {option.name for option in fields(Options)} == {*reload.CHANGEABLE, *fixed}
+    assert {option.name for option in OPTIONS} == {*reload.CHANGEABLE, *fixed}
 
 
 @pytest.mark.parametrize("text", FILES)
@@ -82,7 +80,7 @@ def test_there_are_examples() -> None:
     assert len(FILES) >= 4
     reasons = re.findall(r"^\.It Cm (\S+) No = (\S+)$", SECTIONS["CAVEATS"], re.MULTILINE)
     assert len(reasons) >= 4
-    defaults = {flag(option.name): option.default for option in fields(Options)}
+    defaults = {flag(option.name): option.default for option in OPTIONS}
     assert [name for name, value in reasons if defaults[name] != float(value)] == []
 
 

@@ -1,10 +1,9 @@
 """The example of a configuration file, which is installed with every line commented out."""
 
 import re
-from dataclasses import fields
 from pathlib import Path
 
-from upperd.options import Options, flag, read_config
+from upperd.options import OPTIONS, Options, flag, read_config
 
 EXAMPLE = Path(__file__).parents[2] / "systemd/upperd.toml"
 SWITCHES = {"no_socket", "no_fallback", "store_listeners"}
@@ -28,8 +27,8 @@ def test_example_is_valid(tmp_path: Path) -> None:
     config.write_text(re.sub(r'"(alice|staff|upperd)"', '"root"', _uncommented(text)).replace('"mallory"', "1"))
     values = read_config(str(config))
     Options(**values)
-    assert set(values) == {option.name for option in fields(Options)} - SWITCHES
-    for option in fields(Options):
+    assert set(values) == {option.name for option in OPTIONS} - SWITCHES
+    for option in OPTIONS:
         if option.default not in ("", ()) and option.name in values:
             assert (option.name, values[option.name]) == (option.name, option.default)
     assert all(flag(name) in text for name in values)

@@ -1,14 +1,13 @@
 """What holds for any input at all, tried by hypothesis; tests/fuzz has the fuzzer try the same."""
 
 import json
-from dataclasses import fields
 
 import invariants
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from upperd import layout
-from upperd.options import Options, flag
+from upperd.options import OPTIONS, flag
 
 WORD = st.one_of(st.integers(0, 9), st.integers(0, layout.UNKNOWN)).map(lambda word: word.to_bytes(8, "little"))
 ROW = st.lists(WORD, min_size=layout.WORDS_A_SLOT, max_size=layout.WORDS_A_SLOT).map(b"".join)
@@ -30,7 +29,7 @@ SOCKETS = NAMES.map(lambda names: f"LISTEN_PID={invariants.PID}\0LISTEN_FDS=3\0L
 LETTERS = st.one_of(st.sampled_from("a\0\n\x1b\u2028"), st.characters(codec="utf-8"))
 QUOTED = st.text(LETTERS, max_size=3).map(lambda text: json.dumps(text, ensure_ascii=False))
 """A string of JSON is one of TOML, too."""
-KEYS = st.one_of(*[st.just(flag(option.name)) for option in fields(Options)], QUOTED, st.text(max_size=5))
+KEYS = st.one_of(*[st.just(flag(option.name)) for option in OPTIONS], QUOTED, st.text(max_size=5))
 TOML = st.one_of(
     st.integers(-1, 2**70).map(str),
     st.floats().map(str),

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from upperd.notify import ManagerError, Notifier, take_environment
+from upperd.manager import ManagerError, take_environment
+from upperd.notify import Notifier
 
 # sdnotify leaves its sockets to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")

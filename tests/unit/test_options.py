@@ -1,17 +1,24 @@
 """The promises of the options: each has a name, a type, a range; a wrong one is named, in the file too."""
 
+import contextlib
+import io
+import re
+import shlex
 import sys
-from dataclasses import Field, fields
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from upperd import cli, options
-from upperd.options import ConfigError, OptionError, Options, flag, make_parser, read_config
+from upperd import cli, command_line, log, options
+from upperd.command_line import make_parser
+from upperd.options import OPTIONS, ConfigError, Option, OptionError, Options, flag, read_config
 
-RANGED = [option for option in fields(Options) if "low" in option.metadata]
-TEXTS = [option.name for option in fields(Options) if type(option.default) is str]
+RANGED = [option for option in OPTIONS if "low" in option.metadata]
+TEXTS = [option.name for option in OPTIONS if type(option.default) is str]
 
 
 @pytest.fixture
@@ -26,14 +33,14 @@ def check(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     return cli.main()
 
 
-def changed(option: Field[Any], value: object) -> Options:
+def changed(option: Option, value: object) -> Options:
     """The options with one changed."""
     chosen: dict[str, Any] = {option.name: value}
     return Options(**chosen)
 
 
 @pytest.mark.parametrize("option", RANGED, ids=lambda option: option.name)
-def test_range(option: Field[Any]) -> None:
+def test_range(option: Option) -> None:
     """A number is taken at either end of its range and refused just outside, with name, value and range."""
     low, high = option.metadata["low"], option.metadata["high"]
     assert getattr(changed(option, low), option.name) == low
@@ -61,7 +68,7 @@ def test_no_number_at_all(value: float) -> None:
 def test_type(name: str, value: object) -> None:
     """A value of another type is refused with the name, and true is not the number 1."""
     with pytest.raises(OptionError, match=f"^{flag(name)} is .*: it must be "):
-        Options(**{name: value})  # type: ignore[arg-type]
+        Options(**{name: value})
 
 
 @pytest.mark.parametrize("name", [name for name in TEXTS if name != "log_level"])
@@ -69,13 +76,35 @@ def test_type(name: str, value: object) -> None:
 def test_text_is_one_line(name: str, text: str) -> None:
     """A text with a line break or a zero in it is refused."""
     with pytest.raises(OptionError, match=f"^{flag(name)} is .* text of one line"):
-        Options(**{name: text})  # type: ignore[arg-type]
+        Options(**{name: text})
 
 
 def test_choices() -> None:
     """A log level that there is not is refused with those that there are."""
     with pytest.raises(OptionError, match="log-level is 'loud': it must be one of error, warning, info, debug"):
         Options(log_level="loud")
+    [option] = [option for option in OPTIONS if option.name == "log_level"]
+    assert option.metadata["choices"] == tuple(log.LEVELS)
+
+
+def test_options_stay_as_they_were_given() -> None:
+    """No option can be changed, removed or invented once the options are checked."""
+    found = Options(max_children=5)
+    with pytest.raises(AttributeError):
+        found.max_children = 6
+    with pytest.raises(AttributeError):
+        del found.max_children
+    with pytest.raises(AttributeError):
+        found.brand_new = 1  # type: ignore[attr-defined]
+    with pytest.raises(TypeError, match="brand_new"):
+        Options(brand_new=1)
+    assert (found.max_children, found == Options(max_children=5), found == Options()) == (5, True, False)
+
+
+@given(st.from_regex("0?[0-8]{2,4}") | st.text("0178", max_size=5) | st.text(max_size=4))
+def test_socket_mode(text: str) -> None:
+    """Permissions are three octal digits, or these after a zero, and not for nobody."""
+    assert options._is_mode(text) == bool(re.fullmatch("0?(?!000)[0-7]{3}", text))
 
 
 @pytest.mark.parametrize("address", ["localhost:0", "127.0.0.1:65535", "[::1]:9999", "some.name:80"])
@@ -146,10 +175,66 @@ def test_parser_gives_what_was_given() -> None:
     }  # fmt: skip
 
 
+FLAGS = ["--config", "--check-config", "--inetd", "--daemonize", "--help", "--version", "-h", "--sock", "--", "-"]
+NAMES = st.sampled_from([*FLAGS, *(f"--{flag(option.name)}" for option in OPTIONS)])
+WORDS = st.sampled_from(["", "5", "-5", "2.5", " 7 ", "1_0", "0x1", "inf", "info", "loud", "/x", "a=b", "root", "é"])
+PAIRS = st.tuples(NAMES, st.sampled_from([" ", "="]), WORDS).map(lambda pair: pair[0] + pair[1] + pair[2])
+LINES = st.lists(NAMES | PAIRS | PAIRS | WORDS | st.text(max_size=4), max_size=5)
+GOOD = st.one_of(
+    *(
+        st.sampled_from([f"--{flag(option.name)}" + end for end in ends])
+        for option in OPTIONS
+        for ends in [
+            [""] if type(option.default) is bool else [f"{between}{option.default or 7}" for between in " ="]
+        ]
+    )
+)
+
+
+def outcome(parse: Callable[[list[str]], dict[str, Any]], words: list[str]) -> object:
+    """What a parser makes of a line: all that it returns, in order, or how it ends, and what it says."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            # By its text: no number is equal to itself that is none.
+            return repr(list(parse(words).items()))
+    except (OptionError, SystemExit) as end:
+        return type(end), str(end), said.getvalue()
+    except Exception as error:
+        return type(error)
+
+
+@given(st.lists(GOOD, max_size=5) | LINES)
+@example(["--inetd", "--daemonize"])
+@example(["--socket"])
+@example(["--socket="])
+@example(["--socket=--"])
+@example(["--max-children", "\u0667", "--max-children=8"])
+@example(["--deny-user=a", "--deny-user", "b"])
+def test_plain_lines_need_no_argparse(items: list[str]) -> None:
+    """Whatever the line, the loop that reads a plain one and argparse make the same of it."""
+    for words in (items, [word for item in items for word in item.split(" ", 1)]):
+        assert outcome(cli.parse, words) == outcome(command_line.parse, words)
+
+
+@given(st.lists(GOOD, max_size=5))
+def test_a_good_line_is_plain(items: list[str]) -> None:
+    """A line of options, each with a value of its own kind, is read without argparse."""
+    assert cli._parse_plain([word for item in items for word in item.split(" ", 1)]) is not None
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="\0")) | st.text("a1_@%+=:,./-' \"\\\\\n$é"), max_size=5))
+def test_words_joined_for_a_reload(words: list[str]) -> None:
+    """The command line reaches a reload word by word, whatever is in the words."""
+    joined = cli.join(words)
+    assert shlex.split(joined) == words
+    assert joined == shlex.join(words)
+
+
 def test_every_option_is_a_flag_with_help() -> None:
     """--help names every option, and the default of each that has one."""
     text = " ".join(make_parser().format_help().split())
-    for option in fields(Options):
+    for option in OPTIONS:
         assert f"--{flag(option.name)}" in text
         if type(option.default) in (int, float):
             assert f"(default: {option.default:g})" in text
@@ -202,8 +287,8 @@ def test_wrong_file(config: Path, text: str, complaint: str) -> None:
 @pytest.mark.parametrize(
     "value", ["0x" + "f" * 4000, "[0b" + "1" * 20000 + "]"], ids=["thousands of digits", "and in a list"]
 )
-@pytest.mark.parametrize("option", fields(Options), ids=lambda option: option.name)
-def test_value_too_large_to_show(config: Path, option: Field[Any], value: str) -> None:
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
+def test_value_too_large_to_show(config: Path, option: Option, value: str) -> None:
     """A number of more digits than Python shows is refused like any other wrong value."""
     config.write_text(f"{flag(option.name)} = {value}\n")
     with pytest.raises(ConfigError, match=f"{flag(option.name)} is too large to show: it must be "):

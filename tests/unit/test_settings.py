@@ -1,17 +1,18 @@
 """The promises of the settings: what the launcher writes is what the parent reads."""
 
+import importlib.util
 import os
 import subprocess
 import sys
-from dataclasses import fields
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from upperd import cli, settings
-from upperd.notify import Manager
-from upperd.options import OptionError, Options
+from upperd.manager import Manager
+from upperd.options import OPTIONS, OptionError, Options
 from upperd.settings import Settings
 
 VALUES = {
@@ -95,7 +96,7 @@ AS_NUMBERS = {
 
 def test_same_names_as_options() -> None:
     """Every option is a setting of the same name and type, but for --no-fallback, and for what becomes numbers."""
-    options = {option.name: type(option.default).__name__ for option in fields(Options)}
+    options = {option.name: type(option.default).__name__ for option in OPTIONS}
     assert options.pop("no_fallback") == "bool"
     kinds = {name: kind for name, kind in Settings.__annotations__.items() if name in options}
     assert {name: (options.pop(name), kinds.pop(name)) for name in AS_NUMBERS} == AS_NUMBERS
@@ -105,7 +106,7 @@ def test_same_names_as_options() -> None:
 def test_same_defaults_as_options() -> None:
     """An option that nobody gave reaches the parent with its default."""
     found = settings.parse(cli.make_settings(Options(), Manager()).words())
-    same = [option for option in fields(Options) if option.name not in ("no_fallback", "socket", *AS_NUMBERS)]
+    same = [option for option in OPTIONS if option.name not in ("no_fallback", "socket", *AS_NUMBERS)]
     assert {option.name: getattr(found, option.name) for option in same} == {o.name: o.default for o in same}
     assert (found.default_socket, found.fallback) == (True, "localhost:9999")
     assert (found.allow_user, found.allow_group, found.deny_user) == ("", "", "")
@@ -132,10 +133,29 @@ def test_options_reach_the_parent() -> None:
         max_rate_per_user=0.5, idle_timeout=1.5, max_lifetime=60.0, max_bytes=2**40,
     )  # fmt: skip
     found = settings.parse(cli.make_settings(given_options, Manager()).words())
-    for option in fields(Options):
+    for option in OPTIONS:
         if option.name not in ("no_fallback", *AS_NUMBERS):
             assert getattr(found, option.name) == getattr(given_options, option.name)
     assert (found.default_socket, found.fallback) == (False, "")
+
+
+@pytest.mark.parametrize("package", ["sdnotify", "upperd", "no_such_package"])
+def test_where_a_package_lies(package: str) -> None:
+    """The launcher finds a package where an import would, and nothing where there is none."""
+    spec = importlib.util.find_spec(package)
+    assert cli._folder_of(package) == (os.path.dirname(str(spec.origin)) if spec else "")
+
+
+def test_what_the_parent_needs_is_missing(tmp_path: Path) -> None:
+    """Where sdnotify is not installed the launcher says so, with and without a manager, and no traceback."""
+    code = "import sys; sys.path.insert(0, sys.argv.pop(1)); from upperd import cli; sys.exit(cli.main())"
+    package = Path(cli.__file__).parents[1]
+    for manager in ({}, {"NOTIFY_SOCKET": str(tmp_path / "none")}):
+        command = [sys.executable, "-IS", "-c", code, str(package), "--socket", str(tmp_path / "s")]
+        done = subprocess.run(command, env=manager, capture_output=True, text=True)
+        assert (done.returncode, done.stderr.splitlines()[0]) == (
+            64, "upperd: upperd needs the Python package sdnotify: install it",
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["socket", "listeners", "arguments"])
