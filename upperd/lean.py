@@ -14,6 +14,7 @@ Python's (packing.py says what for). Two things are done here before the daemon 
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -29,6 +30,7 @@ def _import_without_fork_hooks() -> None:
 
 def main() -> int:
     """Be the daemon; returns its exit status."""
+    gc.disable()  # warmup.py does it for good: until then there is nothing to be found, only time to be lost
     sys.path[:0] = sys.argv[1].split(os.pathsep)
     _import_without_fork_hooks()
     from upperd import daemon
