@@ -1,6 +1,6 @@
 """What a connection costs in page faults, and what one that is held open costs in memory.
 
-Starts the daemon as it is installed in this environment, and the stock server of the socketserver documentation beside
+Starts the daemon as `make install` installs it, and the stock server of the socketserver documentation beside
 it, serves connections of 64 bytes, one child each, and prints for both: minor page faults of a child and of the parent
 for one connection (ru_minflt of wait4(2)), and the memory (PSS) that each of 200 held connections adds. The daemon is
 measured as it is by default, and with every rule and limit.
@@ -16,6 +16,8 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from peers import launcher
 
 CONNECTIONS = 1000
 HELD = 200
@@ -47,7 +49,7 @@ def main() -> int:
     """Measure the servers; the exit status says whether upperd stays within its bounds."""
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/socket"
-        upperd = [str(Path(sys.executable).with_name("upperd")), "--socket", path, "--log-level", "error"]
+        upperd = [launcher("upperd", "upperd.cli"), "--socket", path, "--log-level", "error"]
         stock = measure("stock", [sys.executable, "-c", STOCK, path], path)
         upperd += ["--max-children", "300"]
         plain = measure("upperd", upperd, path)

@@ -97,7 +97,7 @@ sys.exit(main())
 
 def launcher(name: str, module: str) -> str:
     """A command of ours as `make install` writes it (systemd/install.sh), but for the checkout it is taken from."""
-    path = [str(HERE.parent), sysconfig.get_path("purelib")]
+    path = [str(HERE.parent), str(_installed())]
     text = LAUNCHER.format(python=os.path.realpath(sys.executable), path=path, module=module)
     # Another run may be that of another Python.
     program = BUILT / f"{name}-{zlib.crc32(text.encode()):08x}"
@@ -106,6 +106,16 @@ def launcher(name: str, module: str) -> str:
             partial.write_text(text)
             partial.chmod(0o755)
     return str(program)
+
+
+def _installed() -> Path:
+    """A folder of what the daemon takes from other packages, and of nothing that is optional (the extra `titles`)."""
+    folder = BUILT / "packages"
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "sdnotify").exists():
+        with replacing(folder / "sdnotify") as partial:
+            partial.symlink_to(Path(sysconfig.get_path("purelib")) / "sdnotify")
+    return folder
 
 
 def upperd(*options: str, limits: bool = True) -> Callable[[Place, str], list[str]]:

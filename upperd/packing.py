@@ -54,6 +54,8 @@ _LONGEST_TUPLE, _FREE_TUPLES = 6, 3
 
 _kept: list[object] = []
 """The functions that were replaced, and what they named: freed, they would be gaps."""
+_highest = 0
+"""The end of the heap, as far as it was looked at. It only grows."""
 _fillers: deque[object] = deque([None] * _MOST_GAPS, maxlen=_MOST_GAPS)
 """What fills the gaps. It has its length from the beginning, so that keeping something takes no memory."""
 
@@ -222,10 +224,12 @@ def fill_gaps() -> None:
 
 def _fill_gaps() -> None:
     gc.collect()  # it empties the lists of objects that Python keeps to use again, too
-    highest = max(map(id, gc.get_objects()))
+    global _highest
+    _highest = max(_highest, *map(id, gc.get_objects()))
+    gc.freeze()  # seen: neither this nor the next filling need look at them again
     room = b"-" * _ROOM
     for _ in range(_MOST_FILLED):
-        if id(room) > highest:
+        if id(room) > _highest:
             break
         _fillers.append(room)
         room = b"-" * _ROOM

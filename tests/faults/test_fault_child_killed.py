@@ -49,7 +49,7 @@ def test_child_out_of_memory(folder: Path) -> None:
     with running(folder) as daemon, unaffected(daemon), held(daemon) as (client, pid):
         resource.prlimit(pid, resource.RLIMIT_AS, (1 << 20, 1 << 20))
         with contextlib.suppress(ConnectionError):
-            client.sendall(b"x" * 300_000)  # more than malloc has in store
+            client.sendall("\U00010428".encode() * 75_000)  # to upper-case that takes more than malloc has in store
         wait_until(lambda: f"child_pid={pid} " in daemon.log, "it is logged")
     assert " ended with exit code 70 " in once(daemon.log, f"child_pid={pid} ")
     once(daemon.log, f"^<3>child {pid}: MemoryError: ")

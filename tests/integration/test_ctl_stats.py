@@ -128,7 +128,7 @@ def test_watch_in_a_pipe(daemon: Daemon) -> None:
         while heads < 3:
             line = process.stdout.readline()
             assert line.rstrip("\n").isprintable()
-            heads += " PID " in line
+            heads += "PID " in line
         process.send_signal(signal.SIGINT)
         process.stdout.read()
         assert process.wait(60) in (130, -signal.SIGINT)
@@ -169,7 +169,7 @@ def test_watch_follows_a_restart(folder: Path) -> None:
         daemon.stop()
         watch.wait_for("not running")
         with running(folder):
-            watch.wait_until(lambda screen: " PID " in screen[1] and "spare" in screen[2], "the next one")
+            watch.wait_until(lambda screen: "PID " in screen[1] and "spare" in screen[2], "the next one")
 
 
 def test_watch_keeps_a_file_new(folder: Path) -> None:

@@ -86,6 +86,25 @@ def test_parent_is_lean() -> None:
     assert (hooks, threads) == (0, 1)
 
 
+COLLECT = """
+import gc, sys
+collected = []
+gc.callbacks.append(lambda phase, info: collected.append(phase))
+sys.path[:0] = sys.argv[1].split(":")
+from upperd import lean
+del collected[:]
+print(lean.main(), gc.isenabled(), collected)
+"""
+
+
+def test_parent_starts_without_collecting() -> None:
+    """While the parent imports what it needs, the garbage collector does not run, and it stays off."""
+    path = f"{PACKAGE.parent}:{Path(str(sdnotify.__file__)).parents[1]}"
+    command = [sys.executable, "-IS", "-c", COLLECT, path, "no setting"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout == "70 False []\n"
+
+
 SEND = """
 import sys
 before = set(sys.modules)
