@@ -152,7 +152,7 @@ class Allowance:
             self.arm()
         while rest:
             try:
-                sent = self._request.send(rest[:PIECE])
+                sent = self._send_some(rest)
             except BlockingIOError:
                 if self.is_over():
                     raise SpentError from None
@@ -161,6 +161,13 @@ class Allowance:
             self._slot.sent(sent)
             rest = rest[sent:]
             self._look_at_clock()
+
+    def _send_some(self, rest: memoryview) -> int:
+        """All that the kernel takes now, else a piece, as soon as it takes one."""
+        try:
+            return int(self._request.send(rest, _MSG_DONTWAIT))
+        except BlockingIOError:
+            return int(self._request.send(rest[:PIECE]))
 
     def _look_at_clock(self) -> None:
         """Something moved: the rest of the lifetime may be shorter than the time-outs of the socket say."""

@@ -18,6 +18,23 @@ is_ascii, upper_ascii = bytes.isascii, bytes.upper
 """For text of which all so far was ASCII there is no state, and this is all: it is five times as fast."""
 
 
+_LATIN_1 = bytes(range(256)).decode("latin-1").replace("\xb5", " ").replace("\xdf", " ").replace("\xff", " ").upper()
+_LATIN_1_TABLE = _LATIN_1.encode("latin-1")
+"""The upper case of every code point below U+0100 whose upper case is there, too: all but these three."""
+_ELSEWHERE = (b"\xb5", b"\xdf", b"\xff")
+
+
+def upper(text: str) -> str:
+    """As str.upper(). Text that is all below U+0100 goes by way of Latin-1, where it takes half of the time."""
+    try:
+        narrow = text.encode("latin-1")
+    except UnicodeEncodeError:
+        return text.upper()
+    if any(byte in narrow for byte in _ELSEWHERE):
+        return text.upper()
+    return narrow.translate(_LATIN_1_TABLE).decode("latin-1")
+
+
 class UpperCaser:
     """Upper-cases one stream. `feed` it what arrives, `finish` it at the end of file."""
 
@@ -48,7 +65,7 @@ class UpperCaser:
             text, consumed = utf_8_decode(data, "strict", final)
         except UnicodeDecodeError:
             return self._feed_broken(data, final)
-        return text.upper().encode() + self._hold_back(data[consumed:])
+        return upper(text).encode() + self._hold_back(data[consumed:])
 
     def _feed_broken(self, data: bytes, final: bool) -> bytes:
         text, consumed = utf_8_decode(data, "surrogateescape", final)

@@ -7,6 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from invariants import model, run
 
+from upperd import transform
 from upperd.transform import UpperCaser
 
 BYTES = b"\x00a\x7f\x80\x8f\x90\x9f\xa0\xbf\xc0\xc1\xc2\xdf\xe0\xe1\xec\xed\xee\xef\xf0\xf1\xf3\xf4\xf5\xff"
@@ -161,3 +162,10 @@ def test_nothing_in() -> None:
 def test_newlines_are_kept(data: bytes) -> None:
     """There are as many newlines in the answer as in the question: clients count them."""
     assert upper(data).count(b"\n") == data.count(b"\n")
+
+
+def test_below_u_0100() -> None:
+    """The short cut for text below U+0100 has the upper case that Unicode has, of every code point and all together."""
+    every = [chr(code) for code in range(256)]
+    for text in (*every, "".join(every), "".join(set(every) - {*"\xb5\xdf\xff"}), "\xe9\u0153", "\xe9\udce9"):
+        assert transform.upper(text) == text.upper()
