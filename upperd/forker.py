@@ -55,20 +55,21 @@ class Forker:
     def fork(
         self, server: Server, count: int, passed: tuple[socket.socket, object] | None = None
     ) -> tuple[list[Living], OSError | None]:
-        """Fork `count` children for `server`, or fewer, and then say why. Each has a slot, which says where it waits.
+        """Fork `count` children for `server`, or fewer, and then say why. The first is for what is `passed`.
 
-        A child returns from here no more.
+        Each has a slot, which says where it waits. A child returns from here no more.
         """
         if len(self._cast) < len(self._servers):
             self.settle()
         board, link, signals = self._board, self._link, self.signals
         child, close = self._cast[server.listener], self._inheritance.not_for(server, passed)
-        state = BUSY if passed else WAITING + server.listener
+        state = BUSY if passed is not None else WAITING + server.listener
         live = partial(child.live)  # a method's first call is looked at (PEP 659): here, each time, by every child
         rows: list[tuple[int, Slot]] = []
         pids: list[int] = []
         while len(rows) < count:  # no comprehension: it is a function made anew each time
             rows.append(board.claim(server.listener, state))
+            state = WAITING + server.listener
         failure = None
         with signals:
             founded = link.renew_group()
@@ -81,6 +82,9 @@ class Forker:
                 if pid == 0:
                     _exit(live(slot, signals, close, passed))
                 pids.append(pid)
+                if passed is not None:  # that is for the first one alone
+                    connection = passed[0].fileno()
+                    passed, close = None, [*self._inheritance.not_for(server, None), (connection, connection + 1)]
                 if not founded:
                     founded = link.own_signals(pid)
         children: list[Living] = []

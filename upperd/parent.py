@@ -282,7 +282,7 @@ class Parent:
             return
         self._look_after()
         if self._passing.waiting is not None:
-            self._serve_passed()
+            self._serve_passed(tops_up=True)
         share = self._share
         low_water = share - 1 if self._is_calm else self._low_water
         # The listener with the fewest first: at the limit none is starved by another's load.
@@ -297,15 +297,15 @@ class Parent:
         """How many children wait on the server's listener, and how many it has in all."""
         return self.board.waiting(server.listener), self._held[server.listener]
 
-    def _fork(self, server: Server, count: int, passed: tuple[socket.socket, object] | None = None) -> bool:
-        """Fork `count` children for `server`. False: it failed, and forking is throttled."""
+    def _fork(self, server: Server, count: int, passed: tuple[socket.socket, object] | None = None) -> int:
+        """Fork `count` children for `server`, the first for what is `passed`. How many; fewer: forking is throttled."""
         children, failure = self.forker.fork(server, count, passed)
         for child in children:
             self._held[server.listener] += 1
             self._keep(child)
         if failure is not None:
             self._fork_failed(failure)
-        return failure is None
+        return len(children)
 
     def _keep(self, child: Living) -> None:
         failure = self.children.add(child)
@@ -339,12 +339,16 @@ class Parent:
         if not self._fork(server, 1, (request, address)):
             raise OSError("no child can be forked for the connection; forking is throttled")
 
-    def _serve_passed(self) -> None:
-        """Fork a child for the connection that was passed up; while that is impossible, it waits."""
+    def _serve_passed(self, *, tops_up: bool = False) -> None:
+        """Fork a child for the connection that was passed up; while that is impossible, it waits.
+
+        `tops_up`: and spare ones with it. Of them, too, one was used up by this connection.
+        """
         while (connection := self._passing.waiting) is not None and self._room() > 0:
             # A child is not trusted with the number of its listener.
             server = self.servers[min(self._passing.listener, len(self.servers) - 1)]
-            if not self._fork(server, 1, (connection, "")):
+            missing = self._share - self.board.waiting(server.listener) if tops_up else 0
+            if not self._fork(server, 1 + max(0, min(missing, self._room() - 1)), (connection, "")):
                 return
             self.board.add("passed")
             self._passing.close()

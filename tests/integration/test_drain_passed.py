@@ -1,17 +1,20 @@
-"""A connection that a child has passed up when the server drains: it is served, or ended, and never waited for."""
+"""A connection that a child has passed up: it is served, or ended where the server drains, and never waited for."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
 import socket
 import socketserver
 import time
 from pathlib import Path
 
-from running import read_to_end
+from running import read_to_end, wait_until
 from test_mixin_life import Echo, apart
 
 from upperd import forker, parent
+from upperd.layout import PID, WAITING
 from upperd.server import PreforkingMixIn
 
 
@@ -59,6 +62,31 @@ def test_served_while_draining(folder: Path) -> None:
     client.shutdown(socket.SHUT_WR)
     keeper.drain(30)
     assert read_to_end(client) == b"MORE"
+
+
+@apart
+def test_spare_children_do_not_hold_it(folder: Path) -> None:
+    """Spare children that are forked together with the child for it do not have it."""
+    keeper, client = _passed(folder)
+    client.sendall(b"more")
+    client.shutdown(socket.SHUT_WR)
+    keeper.turn(30)
+    assert keeper._passing.waiting is not None
+    passed = f"socket:[{os.fstat(keeper._passing.waiting.fileno()).st_ino}]"
+    keeper.top_up()
+    assert (keeper.board["forked"], keeper.board["passed"]) == (2, 1)
+    assert read_to_end(client) == b"MORE"
+    [spare] = [row.words[PID] for row in keeper.board.living() if row.state == WAITING]
+    wait_until(lambda: passed not in _open_in(spare), "it is closed")
+    keeper.drain(30)
+
+
+def _open_in(pid: int) -> list[str]:
+    found = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed since
+            found.append(os.readlink(link))
+    return found
 
 
 @apart
