@@ -57,7 +57,8 @@ class History:
             self._before, self.rows = None, []
             self.rates = dict.fromkeys(layout.TOTALS, 0.0)
         else:
-            header, children = sight.snapshot.header, sight.snapshot.children
+            header = sight.snapshot.header
+            children = [child for child in sight.snapshot.children if child["pid"]]  # one that is being forked has none
             daemon = header["pid"], header["started_usec"]
             before = self._before if self._before is not None and self._before.daemon == daemon else None
             now = _Before(

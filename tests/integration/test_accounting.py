@@ -60,7 +60,7 @@ def test_record_of_a_normal_end(daemon: Daemon) -> None:
     assert int(record["user_usec"]) + int(record["system_usec"]) >= 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGALRM])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGVTALRM])
 def test_record_of_a_killed_child(daemon: Daemon, number: signal.Signals) -> None:
     """A child that a signal ended is recorded as an error, with the name of the signal and what it had done."""
     with daemon.held() as client:

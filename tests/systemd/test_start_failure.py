@@ -41,4 +41,5 @@ def test_socket_unit_outlives_failing_starts(upperd: Upperd) -> None:
         upperd.configure("")
 
         assert read_to_end(client) == "PATIENCE"
-    assert upperd.property("ActiveState") == "active"
+    # A child may serve before the manager has taken READY=1.
+    wait_until(lambda: upperd.property("ActiveState") == "active", DEADLINE, "it is active")
