@@ -71,7 +71,7 @@ if TYPE_CHECKING:
         def cut_request(self, request: Any) -> None: ...
 
 
-_GUARDED = HEADER["guarded"]
+_GUARDED, _PASSED = HEADER["guarded"], HEADER["passed"]
 
 EX_OK = 0
 EX_SOFTWARE = 70
@@ -152,7 +152,7 @@ class Child:
         """Accept and serve until we are to end; return the exit status."""
         server = self._server
         server.slot = slot
-        left = server.connections_per_child
+        left, passed_before = server.connections_per_child, -1
         while True:
             accepted = passed or self._accept()
             if accepted is None:
@@ -176,10 +176,13 @@ class Child:
                 self._leave_to_others(slot, request, uid)
                 continue
             slot.connected(uid, gid, pid)
+            if passed_before < 0:
+                passed_before = slot.header[_PASSED]
             if not self._finish(slot, request, accepted[1]):
                 return EX_SOFTWARE
             left -= 1
-            if left <= 0 or self.leaving:
+            # Where users take turns, one who waits for his own is in the way of the others.
+            if left <= 0 or self.leaving or slot.header[_PASSED] != passed_before:
                 return EX_OK
             slot.wait()
 

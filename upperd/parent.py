@@ -347,12 +347,22 @@ class Parent:
         while (connection := self._passing.waiting) is not None and self._room() > 0:
             # A child is not trusted with the number of its listener.
             server = self.servers[min(self._passing.listener, len(self.servers) - 1)]
-            missing = self._share - self.board.waiting(server.listener) if tops_up else 0
+            missing = self._share - self.board.waiting(server.listener) + self._clear_the_way(server) if tops_up else 0
             if not self._fork(server, 1 + max(0, min(missing, self._room() - 1)), (connection, "")):
                 return
             self.board.add("passed")
             self._passing.close()
             self._passing.take()
+
+    def _clear_the_way(self, server: Server) -> int:
+        """End the children of a listener that wait for their own users while others take turns. How many they are."""
+        board = self.board
+        bound = [
+            child for child in self.children
+            if child.server is server and board.is_waiting(child.index) and board.words(child.index)[CONNECTIONS]
+        ]  # fmt: skip
+        send(RETIRE, bound)
+        return len(bound)
 
     # Ends
 
