@@ -111,9 +111,7 @@ class Allowance:
             waits.append(self._idle_timeout - self._slot.idle_usec())
         if self._max_lifetime:
             waits.append(self._end - now)
-        if waits:
-            set_timeout(self._request, _SO_RCVTIMEO, min(waits) / 1e6)
-            set_timeout(self._request, _SO_SNDTIMEO, min(waits) / 1e6)
+        _set_both(self._request, waits)
 
     def is_over(self) -> bool:
         """Whether a limit of time is reached by now."""
@@ -197,9 +195,14 @@ def arm_again(request: Any, slot: Slot) -> None:
         waits.append(words[IDLE_LIMIT] - (now - words[ACTIVE]))
     if words[EXPIRES]:
         waits.append(words[EXPIRES] - now)
+    _set_both(request, waits)
+
+
+def _set_both(request: Any, waits: list[int]) -> None:
+    """Let recv() and send() wait for the shortest of these, in microseconds; there are none: as long as before."""
     if waits:
-        set_timeout(request, _SO_RCVTIMEO, min(waits) / 1e6)
-        set_timeout(request, _SO_SNDTIMEO, min(waits) / 1e6)
+        for option in (_SO_RCVTIMEO, _SO_SNDTIMEO):
+            set_timeout(request, option, min(waits) / 1e6)
 
 
 def set_timeout(request: Any, option: int, seconds: float) -> None:

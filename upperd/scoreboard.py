@@ -119,9 +119,9 @@ class Scoreboard:
     def _make_views(self, slots: int) -> None:
         self.header = memoryview(self._map)[:STATES].cast("Q")
         self.table = memoryview(self._map)[TABLE:].cast("Q")
-        self.column = memoryview(self._map)[STATES : STATES + slots * 8].cast("Q")
-        # Bound once, by the parent: the method of the class is a page that each child would write to.
         column = memoryview(self._map)[STATES : STATES + slots * 8]
+        self.column = column.cast("Q")
+        # Bound once, by the parent: the method of the class is a page that each child would write to.
         self.states_now: Callable[[], bytes] = column[STATE_BYTES].tobytes
         self.users_now: Callable[[], bytes] = column[USER_BYTES].tobytes
 

@@ -342,7 +342,7 @@ class TCPServer(_UpperServer, socketserver.TCPServer):
 
     def end_input(self, request: Any) -> bool:
         self.input_ended = True
-        set_timeout(request, _SO_RCVTIMEO, 0)  # for a recv() that waits
+        arm_at_once(request)
         return False
 
     def shutdown_request(self, request: Any) -> None:

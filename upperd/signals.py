@@ -35,6 +35,8 @@ CUT = signal.SIGUSR1
 RETIRE = signal.SIGUSR2
 TIMER = signal.SIGALRM
 _HANDLED = (DRAIN, CUT, RETIRE, signal.SIGINT, signal.SIGHUP)
+_SHARED = (*_HANDLED, TIMER)
+"""Those of a handler that parent and children share."""
 _DEFAULT = (signal.SIGCHLD, signal.SIGIO)
 """Where the first is ignored nobody can be reaped (wait(2)); the second is to end a child (link.py)."""
 
@@ -82,7 +84,7 @@ class SharedSignals(Signals):
         handler: Any = partial(note)
         self._hand_over: Callable[[tuple[object, ...]], None] = handler.__setstate__
         self._hand_over(self._leave_note)  # all that it is made of is kept here: a child frees none of it
-        for number in (*_HANDLED, TIMER):
+        for number in _SHARED:
             signal.signal(number, handler)
         # Whoever started us may have left them otherwise (exec(2) hands down what is ignored or blocked).
         for number in _DEFAULT:
@@ -106,7 +108,7 @@ class SharedSignals(Signals):
     @staticmethod
     def block() -> None:
         """The end has come: the interpreter takes the handler away, and what came then would be its cause of death."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, (*_HANDLED, TIMER))
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SHARED)
 
     def forget_child(self) -> None:
         """After a rehearsal in the parent: there is no child. (A real one would have it to free: twenty pages.)"""

@@ -70,7 +70,6 @@ def warm_up(
     set_title: Callable[[str], object] | None,
 ) -> None:
     """Prepare this process for its forks. Raises OSError where it can rehearse nothing; that does no harm."""
-    gc.collect()
     gc.disable()
 
     run = packing.Run()
