@@ -17,16 +17,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from peers import launcher
+from peers import LIMITS, launcher
+from process import faults, memory_kib
 
 CONNECTIONS = 1000
 HELD = 200
 MESSAGE = b"a" * 64
 MOST = {"child": 130, "parent": 35, "KiB a connection": 250}
 """Of upperd, with every rule and limit."""
-LIMITS = ["--deny-user", "4294967000", "--max-children-per-user", "4000", "--max-rate-per-user", "1000000"]
-LIMITS += ["--idle-timeout", "3600", "--max-lifetime", "86400", "--max-bytes", str(2**40)]
-"""None of which is met."""
 
 STOCK = """
 import socketserver, sys
@@ -105,15 +103,9 @@ def wait_for(path: str) -> None:
     raise SystemExit("the server did not come up")
 
 
-def faults(pid: int) -> tuple[int, int]:
-    """Minor faults of the process, and of its children that it has waited for (proc(5), stat, fields 10 and 11)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return int(fields[7]), int(fields[8])
-
-
 def held_memory(pid: int, path: str) -> float:
     """KiB that each of HELD open connections adds to the PSS of the server and its children."""
-    base = total_pss(pid)
+    base = memory_kib(pid)
     connections = []
     for _ in range(HELD):
         connection = socket.socket(socket.AF_UNIX)
@@ -121,25 +113,10 @@ def held_memory(pid: int, path: str) -> float:
         connection.sendall(MESSAGE)
         connection.recv(len(MESSAGE))
         connections.append(connection)
-    held = total_pss(pid)
+    held = memory_kib(pid)
     for connection in connections:
         connection.close()
     return (held - base) / HELD
-
-
-def total_pss(pid: int) -> int:
-    """PSS of a process and its children, in KiB (proc(5), smaps_rollup)."""
-    pids = [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
-    return sum(pss(each) for each in pids)
-
-
-def pss(pid: int) -> int:
-    """PSS of one process, in KiB; 0 where it has ended."""
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """upperctl(1) and the program say the same."""
 
 import re
-from pathlib import Path
 
 import pytest
+from sources import ROOT, exit_statuses
 
 from upperd import ctl, layout, prometheus, view
 from upperd.columns import SORTABLE
@@ -12,23 +12,13 @@ from upperd.scoreboard import Scoreboard
 from upperd.snapshot import Snapshot
 from upperd.usage import Usage
 
-ROOT = Path(__file__).parents[2]
 CTL_MANUAL = (ROOT / "man/upperctl.1").read_text()
-
-
-def _exit_statuses(*modules: str) -> set[int]:
-    """Every EX_ constant and `status` of an error class in the source of these modules."""
-    found = set()
-    for name in modules:
-        source = (ROOT / f"upperd/{name}.py").read_text()
-        found |= {int(number) for number in re.findall(r"^(?:EX_[A-Z]+|    status) = (\d+)", source, re.MULTILINE)}
-    return found
 
 
 def test_exit_statuses_of_upperctl_are_documented() -> None:
     """Every exit status of upperctl stands in its manual."""
     documented = {int(number) for number in re.findall(r"^\.It (\d+)$", CTL_MANUAL, re.MULTILINE)}
-    assert _exit_statuses("commands/exits", "finding", "client") <= documented
+    assert exit_statuses("commands/exits", "finding", "client") <= documented
 
 
 @pytest.mark.parametrize("command", ctl.COMMANDS)

@@ -5,11 +5,11 @@ import re
 from pathlib import Path
 
 import pytest
+from sources import ROOT, exit_statuses
 
 from upperd import inetd, options
 from upperd.options import flag
 
-ROOT = Path(__file__).parents[2]
 MANUAL = (ROOT / "man/upperd.8").read_text()
 PAGES = sorted((ROOT / "man").iterdir())
 SECTIONS = dict(re.findall(r"^\.S[sh] (.*)\n((?:.*\n)*?)(?=\.S[sh] |\Z)", MANUAL, re.MULTILINE))
@@ -97,16 +97,7 @@ def test_environment_is_documented() -> None:
     assert documented == read - {"LISTEN_PIDFDID"}
 
 
-def _exit_statuses(*modules: str) -> set[int]:
-    """Every EX_ constant and `status` of an error class in the source of these modules."""
-    found = set()
-    for name in modules:
-        source = (ROOT / f"upperd/{name}.py").read_text()
-        found |= {int(number) for number in re.findall(r"^(?:EX_[A-Z]+|    status) = (\d+)", source, re.MULTILINE)}
-    return found
-
-
 def test_exit_statuses_are_documented() -> None:
     """Every exit status of the daemon stands in its manual, and no other."""
     statuses = {int(number) for number in re.findall(r"^\.It (\d+)$", SECTIONS["EXIT STATUS"], re.MULTILINE)}
-    assert statuses == _exit_statuses("cli", "daemon", "child", "inetd", "daemonize")
+    assert statuses == exit_statuses("cli", "daemon", "child", "inetd", "daemonize")
