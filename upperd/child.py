@@ -34,6 +34,7 @@ from upperd.layout import (
     REFUSED,
     REFUSED_OUTCOME,
     REFUSED_USER,
+    TURNS,
     UNKNOWN,
 )
 from upperd.signals import CUT, DRAIN, RETIRE, TIMER
@@ -71,7 +72,7 @@ if TYPE_CHECKING:
         def cut_request(self, request: Any) -> None: ...
 
 
-_GUARDED, _PASSED = HEADER["guarded"], HEADER["passed"]
+_GUARDED = HEADER["guarded"]
 
 EX_OK = 0
 EX_SOFTWARE = 70
@@ -152,7 +153,7 @@ class Child:
         """Accept and serve until we are to end; return the exit status."""
         server = self._server
         server.slot = slot
-        left, passed_before = server.connections_per_child, -1
+        left = server.connections_per_child
         while True:
             accepted = passed or self._accept()
             if accepted is None:
@@ -176,13 +177,11 @@ class Child:
                 self._leave_to_others(slot, request, uid)
                 continue
             slot.connected(uid, gid, pid)
-            if passed_before < 0:
-                passed_before = slot.header[_PASSED]
             if not self._finish(slot, request, accepted[1]):
                 return EX_SOFTWARE
             left -= 1
             # Where users take turns, one who waits for his own is in the way of the others.
-            if left <= 0 or self.leaving or slot.header[_PASSED] != passed_before:
+            if left <= 0 or self.leaving or slot.header[_GUARDED] & TURNS:
                 return EX_OK
             slot.wait()
 

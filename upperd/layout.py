@@ -145,8 +145,9 @@ HEADER_FIELDS = (
     # Totals of the children that have ended. Those of the living are added by the reader (snapshot.py).
     *TOTALS,
 )
-DOOR, LIMITS, CROWD = 1, 2, 4
-"""Bits of `guarded`: somebody may not come in; a connection has limits; a user may have so many children at most."""
+DOOR, LIMITS, CROWD, TURNS = 1, 2, 4, 8
+"""Bits of `guarded`: somebody may not come in; a connection has limits; a user may have so many children at most; users
+take turns, so that a child ends after one connection."""
 HEADER = {name: index for index, name in enumerate(HEADER_FIELDS)}
 SUMMED = tuple((SLOT_FIELDS.index(name), HEADER[name]) for name in TOTALS)
 """What is added to the totals when a child ends: (field of its slot, field of the header)."""

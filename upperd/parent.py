@@ -26,6 +26,7 @@ from upperd.passing import Passing
 from upperd.scoreboard import Scoreboard
 from upperd.signals import DRAIN, RETIRE
 from upperd.throttle import Throttle
+from upperd.turns import Turns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class Parent:
         self.inheritance = Inheritance(self._link, self._epoll, self.children, self.servers)
         self.forker = Forker(self.board, self._link, self.inheritance, self.servers, set_title)
         self._passing = Passing(self._link, self._epoll)
+        self._turns = Turns(self.board)
         self._lookout = Lookout(self._epoll, self.children, self.board)
         self._watched: dict[int, Callable[[], object]] = {self._link.passing_descriptor(): self._passing.take}
         self.watch(self._link.poke_descriptor, self._link.poked)
@@ -351,6 +353,7 @@ class Parent:
             if not self._fork(server, 1 + max(0, min(missing, self._room() - 1)), (connection, "")):
                 return
             self.board.add("passed")
+            self._turns.begin()
             self._passing.close()
             self._passing.take()
 
@@ -397,6 +400,8 @@ class Parent:
         end.was_overdue = child.is_overdue and status == _SIGKILL
         self.board.release(child.index)
         self._count(end)
+        if self._turns.left:
+            self._turns.child_ended(end)
         for take in self.accounts:
             take(end, monotonic())
         self.observer.child_ended(end)

@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 from running import Daemon, running, wait_until
 
+from upperd import turns
+from upperd.layout import TURNS
+
 CLIENT = """
 import socket, sys
 for _ in range(int(sys.argv[2])):
@@ -31,6 +34,26 @@ def test_child_serves_several(folder: Path) -> None:
         wait_until(lambda: daemon.board.header["connections"] == 50, "all are counted")
         assert daemon.board.header["forked"] <= 25
         assert max(child["connections"] for child in daemon.board.children) <= 10
+
+
+def test_reuse_after_turns(folder: Path) -> None:
+    """Once users take turns no more, a child serves several connections again."""
+    if os.geteuid() != 0:
+        pytest.skip("acting as two users takes root")
+    os.chmod(folder, 0o755)
+    with running(folder, "--connections-per-child", "1000", umask=0) as daemon:
+        os.chmod(daemon.path, 0o777)
+        clients = [_ask_as(daemon, uid, 20) for uid in (61001, 61002)]
+        assert [client.wait(60) for client in clients] == [0, 0]
+        for _ in range(turns.MOST):
+            if not daemon.board.header["guarded"] & TURNS:
+                break
+            assert daemon.ask(b"x") == b"X"
+        before = daemon.board.header["forked"]
+        for _ in range(100):
+            assert daemon.ask(b"x") == b"X"
+        # At most: spare children that are still the others', and one more turn for each of them.
+        assert daemon.board.header["forked"] - before < 90
 
 
 def test_never_two_users(folder: Path) -> None:
