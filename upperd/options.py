@@ -80,7 +80,7 @@ class Options:
         0, "N", "of these, children that serve one user (0: all)", low=0, high=layout.SLOTS
     )
     spare_children: int = _option(
-        4, "N", "children that wait for a connection, for each listener", low=1, high=layout.SLOTS
+        8, "N", "children that wait for a connection, for each listener", low=1, high=layout.SLOTS
     )
     connections_per_child: int = _option(
         1, "N", "connections of one user that a child serves before it ends", low=1, high=1_000_000_000

@@ -92,10 +92,12 @@ class Run:
         """The names outside of the function that were looked up."""
         found: dict[str, None] = {}
         lines = self.lines.get(code, set()) if len(code.co_names) <= _MOST_NAMES else set()
+        instructions, names = code.co_code, code.co_names  # asking for the first one copies it
         for start, end, line in code.co_lines():
-            for offset in range(start, end, 2):
-                if line in lines and code.co_code[offset] == _LOAD_GLOBAL:
-                    found[code.co_names[code.co_code[offset + 1] >> 1]] = None  # the lowest bit: it is called
+            if line in lines:
+                for offset in range(start, end, 2):
+                    if instructions[offset] == _LOAD_GLOBAL:
+                        found[names[instructions[offset + 1] >> 1]] = None  # the lowest bit: it is called
         return [*found]
 
 

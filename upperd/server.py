@@ -68,7 +68,7 @@ class PreforkingMixIn(socketserver.ForkingMixIn, _Base):
 
     max_children = 64
     """Children at most, busy and spare; 1 to 4096."""
-    spare_children = 4
+    spare_children = 8
     """Children that wait for a connection, where `max_children` leaves room."""
     connections_per_child = 1
     """Connections that a child serves, one after the other and never of two users, before it ends."""

@@ -32,7 +32,7 @@ def test_spare_children_killed(folder: Path) -> None:
     """Spare children that are killed are replaced; who comes meanwhile waits for a moment, each end is logged once."""
     with running(folder) as daemon, unaffected(daemon) as account:
         with account.quiet():
-            pids = wait_until(lambda: found if len(found := spare(daemon)) == 4 else [], "four children wait")
+            pids = wait_until(lambda: found if len(found := spare(daemon)) == 8 else [], "eight children wait")
             for pid in pids:
                 os.kill(pid, signal.SIGKILL)
             # One that has not died yet may still take a connection, and it with it.

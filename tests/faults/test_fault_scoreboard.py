@@ -23,7 +23,7 @@ def _check_log(daemon: Daemon, count: int) -> None:
 
 
 def _is_calm(daemon: Daemon) -> bool:
-    return (daemon.board.busy, daemon.board.spare, len(daemon.children())) == (0, 4, 4)
+    return (daemon.board.busy, daemon.board.spare, len(daemon.children())) == (0, 8, 8)
 
 
 @pytest.mark.usefixtures("as_root")
@@ -67,7 +67,7 @@ def test_overwritten(folder: Path, what: str) -> None:
         repaired = " scoreboard: somebody has written over the scoreboard; "
         wait_until(lambda: daemon.ask(b"x") == b"X" and repaired in daemon.log, "it is repaired")
         # Spare children that were taken for busy are too many until they have served.
-        wait_until(lambda: _is_calm(daemon) or daemon.ask(b"x") != b"X", "four spare children, and no more")
+        wait_until(lambda: _is_calm(daemon) or daemon.ask(b"x") != b"X", "eight spare children, and no more")
         assert daemon.stop() == 0
     once(daemon.log, repaired)
     assert "Traceback" not in daemon.log

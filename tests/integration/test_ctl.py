@@ -113,8 +113,8 @@ def test_stats_for_programs(daemon: Daemon) -> None:
 def test_stats_for_people(daemon: Daemon) -> None:
     """stats prints a row for each child and the totals."""
     _, printed, _ = ctl("stats", "--socket", str(daemon.path))
-    assert printed.count("spare") == 4
-    assert "total: 4 forked" in printed
+    assert printed.count("spare") == 8
+    assert "total: 8 forked" in printed
 
 
 @pytest.mark.parametrize("line", [["send", "--nope"], [], ["send", "--file", "x", "y"]])

@@ -40,7 +40,7 @@ def test_prometheus(daemon: Daemon) -> None:
     """What Prometheus reads are the figures of the scoreboard, and the memory of the processes."""
     for _ in range(7):
         daemon.ask(b"four\xff")
-    wait_until(lambda: daemon.board.header["ended"] == 7 and daemon.board.spare == 4, "all is at rest")
+    wait_until(lambda: daemon.board.header["ended"] == 7 and daemon.board.spare == 8, "all is at rest")
     status, printed, said = stats(daemon.path, "--prometheus")
     assert (status, said) == (0, "")
     found = samples(printed)
@@ -51,7 +51,7 @@ def test_prometheus(daemon: Daemon) -> None:
         "upperd_start_time_seconds": header["started_unix_usec"] / 1e6,
     }  # fmt: skip
     assert {name: found[name] for name in expected} == expected
-    assert 'upperd_children{state="spare"} 4\n' in printed
+    assert 'upperd_children{state="spare"} 8\n' in printed
     assert 'upperd_resident_memory_bytes{process="children"} ' in printed
     assert 'upperd_cpu_seconds_total{mode="user"} ' in printed
 
@@ -104,7 +104,7 @@ def test_table_has_memory_and_time(daemon: Daemon) -> None:
     lines = printed.split("\n")
     assert {"PSS", "CPU"} <= set(lines[0].split())
     assert "LISTENER" not in lines[0]
-    assert [line for line in lines[1:5] if not re.search(r" \d\.\d [kM]B  \d\.\d\ds ", line)] == []
+    assert [line for line in lines[1:9] if not re.search(r" \d+\.\d [kM]B  \d\.\d\ds ", line)] == []
     assert max(map(len, lines)) <= 80
 
 
@@ -141,7 +141,7 @@ def test_watch_for_programs(daemon: Daemon) -> None:
         assert process.stdout is not None
         objects = [json.loads(process.stdout.readline()) for _ in range(3)]
     assert [one["pid"] for one in objects] == [daemon.pid] * 3
-    assert objects[0]["now_usec"] + 50_000 < objects[1]["now_usec"] < objects[2]["now_usec"]
+    assert objects[0]["now_usec"] < objects[1]["now_usec"] < objects[2]["now_usec"]
 
 
 def test_watch_on_a_terminal(daemon: Daemon) -> None:

@@ -28,7 +28,7 @@ def pids(screen: list[str]) -> list[int]:
 def test_a_child_is_a_row(daemon: Daemon) -> None:
     """On 80x24, top shows the daemon, every child in a row, its peer's user, and rates; nothing is cut off."""
     with terminal("top", "--socket", str(daemon.path), "--interval", "0.2") as top, daemon.held():
-        screen = top.wait_for("ready", "1 busy, 4 spare", "1-5 of 5")
+        screen = top.wait_for("ready", "1 busy, 8 spare", "1-9 of 9")
         assert screen[0].startswith(f"● upperd 0.1.0  ready  pid {daemon.pid}")
         assert sorted(pids(screen)) == sorted(daemon.children())
         row = next(line.split() for line in screen if re.match(r" *\d+ busy", line))
@@ -127,7 +127,7 @@ def test_size_changes(daemon: Daemon, columns: int, lines: int) -> None:
         screen = top.wait_until(lambda screen: len(top.raw) > drawn and screen[0] != "", "drawn again")
         assert [line[:4] for line in screen[:5]] == ["● up", "list", "chil", "conn", "byte"]
         if lines >= 10:
-            top.wait_until(lambda screen: screen[-1].endswith("of 4"), "the last line is at the bottom")
+            top.wait_until(lambda screen: screen[-1].endswith("of 8"), "the last line is at the bottom")
 
 
 def test_a_daemon_that_comes_and_goes(folder: Path) -> None:
@@ -137,12 +137,12 @@ def test_a_daemon_that_comes_and_goes(folder: Path) -> None:
         for _ in range(2):
             with running(folder) as daemon:
                 daemon.ask(b"x")
-                screen = top.wait_for(f"ready  pid {daemon.pid} ", "4 spare")
+                screen = top.wait_for(f"ready  pid {daemon.pid} ", "8 spare")
                 assert "systemctl" not in "\n".join(screen)  # nothing is left of what stood there before
                 daemon.stop()
             top.wait_for("not running", "its last figures", "no children")
         with running(folder) as daemon:
-            top.wait_for(f"ready  pid {daemon.pid} ", "1-4 of 4")
+            top.wait_for(f"ready  pid {daemon.pid} ", "1-8 of 8")
             daemon.kill()
             assert "connections  0 " in "\n".join(top.wait_for("not running", "0 busy, 0 spare"))
 
@@ -159,7 +159,7 @@ def test_colours(daemon: Daemon, environ: dict[str, str]) -> None:
 def test_pause(daemon: Daemon) -> None:
     """Space holds the picture, and lets it go on."""
     with terminal("top", "--socket", str(daemon.path), "--interval", "0.1") as top:
-        top.wait_for("0 busy, 4 spare")
+        top.wait_for("0 busy, 8 spare")
         top.press(" ")
         top.wait_for("paused")
         with daemon.held():

@@ -25,7 +25,7 @@ def test_status_follows_what_happens(daemon: Daemon) -> None:
         while "4 B out" not in line:  # the first may come while the answer is under way
             line = daemon.manager.wait_for("STATUS=1 busy")
     assert re.search(r"of 64 children; 1 connections, 4 B in, 4 B out; busiest \d+ \(uid \d+\) 4 B in", line)
-    daemon.manager.wait_for("STATUS=0 busy, 4 spare")
+    daemon.manager.wait_for("STATUS=0 busy, 8 spare")
 
 
 @pytest.mark.parametrize("options", [(), ("--connections-per-child", "100"), ("--max-children", "4")])

@@ -48,11 +48,11 @@ def test_no_zombies_and_exact_totals(daemon: Daemon) -> None:
     """After many connections no zombie is left, the spare children wait, and the totals add up to the last byte."""
     for _ in range(200):
         assert daemon.ask(b"hello") == b"HELLO"
-    wait_until(lambda: len(daemon.children()) == 4 and daemon.board.spare == 4, "four spare children again")
+    wait_until(lambda: len(daemon.children()) == 8 and daemon.board.spare == 8, "eight spare children again")
 
     def adds_up() -> bool:
         header = daemon.board.header
-        return header["forked"] - header["ended"] == 4
+        return header["forked"] - header["ended"] == 8
 
     wait_until(adds_up, "what was forked lives, or has ended")  # a child is there before it is counted
     header = daemon.board.header

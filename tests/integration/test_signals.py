@@ -15,7 +15,7 @@ def test_sigterm_to_a_child_ends_that_child_only(daemon: Daemon) -> None:
     victim = daemon.children()[0]
     # Again and again, as the parent does: one may come in the instant before accept().
     wait_until(lambda: victim not in daemon.children() or os.kill(victim, signal.SIGTERM), "the child ends")
-    wait_until(lambda: daemon.board.spare == 4, "another takes its place")
+    wait_until(lambda: daemon.board.spare == 8, "another takes its place")
     assert daemon.ask(b"x") == b"X"
     assert "drain:" not in daemon.log
     assert daemon.board.header["crashed"] == 0

@@ -14,7 +14,7 @@ def failed_units(upperd: Upperd) -> str:
 def is_at_rest(upperd: Upperd) -> bool:
     """Whether its spare children wait, and no other."""
     stats = upperd.stats()
-    return (stats["busy"], stats["spare"]) == (0, 4)
+    return (stats["busy"], stats["spare"]) == (0, 8)
 
 
 def test_daemon_is_restarted(upperd: Upperd) -> None:

@@ -39,7 +39,7 @@ def test_service_of_a_user(session: Session) -> None:
     path = f"/run/user/{session.uid}/upperd/upperd.sock"
     assert session.run("stat", "--format=%a %U", path) == f"600 {USER}"
     status = session.run("systemctl", "--user", "show", "--property=StatusText", "--value", "upperd")
-    assert status.startswith("0 busy, 4 spare of 64 children")
+    assert status.startswith("0 busy, 8 spare of 64 children")
 
 
 def test_reload_and_restart_by_a_user(session: Session) -> None:

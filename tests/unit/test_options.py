@@ -367,7 +367,7 @@ def test_file_and_flags_together(config: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_defaults_are_within_their_ranges() -> None:
     """The defaults need no operator, and suit a machine of 2 cores and 2 GiB."""
-    assert Options() == Options(max_children=64, spare_children=4, connections_per_child=1, drain_timeout=30.0)
+    assert Options() == Options(max_children=64, spare_children=8, connections_per_child=1, drain_timeout=30.0)
     assert {option.name for option in RANGED} == {
         "max_children", "spare_children", "connections_per_child", "drain_timeout", "idle_exit",
         "max_children_per_user", "max_rate_per_user", "idle_timeout", "max_lifetime", "max_bytes",
