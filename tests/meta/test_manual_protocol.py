@@ -90,7 +90,7 @@ def test_status_is_documented() -> None:
     board["max_children"] = 64
     board["connections"], board["bytes_in"], board["bytes_out"] = 11, 3100, 3100
     board["refused"], board["cut"] = 2, 1
-    for _ in range(4):
+    for _ in range(8):
         board.claim(0, layout.WAITING)
     _, slot = board.claim(0, layout.BUSY)
     slot.words[layout.PID] = 812
