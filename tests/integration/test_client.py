@@ -51,7 +51,8 @@ def test_library(daemon: Daemon) -> None:
     assert upper("straße\nzwei", str(daemon.path)) == "STRASSE\nZWEI"
     with Client(str(daemon.path)) as made:
         assert [made.upper(word) for word in ("a", "", "\n", "ß" * 1_000_000)] == ["A", "", "\n", "SS" * 1_000_000]
-        assert daemon.board.busy == 1
+    assert daemon.stop() == 0
+    assert daemon.board.header["connections"] == 2
 
 
 def test_library_keeps_bytes(daemon: Daemon) -> None:

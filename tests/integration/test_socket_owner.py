@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from acting import OTHER, USER, need, need_root, said, start_as, tell
+from running import free_port
 
 from upperd import socket_owner
 from upperd.layout import UNKNOWN
@@ -20,10 +21,12 @@ from upperd.socket_owner import peer_uid
 ROOT = Path(__file__).parents[2]
 CLIENT = """
 import os, socket, struct, sys
-host, port, maker = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+host, port, maker, source = sys.argv[1], *map(int, sys.argv[2:])
 os.seteuid(maker)
 client = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
 os.seteuid(os.getuid())
+if source:
+    client.bind((host, source))
 client.connect((host, port))
 print(flush=True)
 for line in sys.stdin:
@@ -66,10 +69,12 @@ def accept() -> Iterator[Callable[..., Accepted]]:
     need_root()
     with ExitStack() as stack:
 
-        def connected(listener: socket.socket, uid: int, maker: int | None = None, host: str = "") -> Accepted:
+        def connected(
+            listener: socket.socket, uid: int, maker: int | None = None, host: str = "", source: int = 0
+        ) -> Accepted:
             name, port = listener.getsockname()[:2]
             maker = uid if maker is None else maker
-            client = stack.enter_context(start_as(uid, CLIENT, host or name, str(port), str(maker)))
+            client = stack.enter_context(start_as(uid, CLIENT, host or name, *map(str, (port, maker, source))))
             assert said(client) == ""
             return Accepted(stack.enter_context(listener.accept()[0]), client)
 
@@ -120,7 +125,8 @@ def test_ended_connection_is_unknown(accept: Callable[..., Accepted], ending: st
 def test_port_taken_by_another_user(accept: Callable[..., Accepted]) -> None:
     """Who takes the port of a client that has reset its connection does not become the peer of that one."""
     with _listening("127.0.0.1") as listener:
-        first = accept(listener, USER)
+        # One that the kernel gives may be another client's of another listener, too, and could not be bound.
+        first = accept(listener, USER, source=free_port())
         address = first.connection.getpeername()
         first.do(RESET)
         with socket.socket() as second:
