@@ -241,11 +241,18 @@ def run_to_end(folder: Path, *options: str, **environ: str) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_PORTS = iter(range(10_000 + _WORKER % 20 * 1_000 + os.getpid() % 500, 32_768))
+"""Below those that the kernel gives to clients, and others in each worker of pytest-xdist."""
+
+
 def free_port() -> int:
-    """A port that nobody has on the loopback address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody has on the loopback address, and that nobody else is given before it is used."""
+    for port in _PORTS:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
 
 
 _PASS = """

@@ -18,11 +18,14 @@ MEMBERS = ("alice", "bob")
 STRANGER = "carol"
 
 
+# Before pytest-xdist looks for groups.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what lies in this folder."""
+    """Mark what lies in this folder; its machines are booted once, so one worker of pytest-xdist has all of it."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.systemd)
+            item.add_marker(pytest.mark.xdist_group("systemd"))
 
 
 @pytest.fixture(scope="session")
