@@ -166,13 +166,18 @@ def test_client_that_never_reads(folder: Path) -> None:
 
 def test_signal_at_any_moment(folder: Path) -> None:
     """SIGTERM before, at, or after the first read ends an idle process by that signal or in order, never late."""
-    for moment in range(12):
-        with serving(folder, "unix") as service:
+    with contextlib.ExitStack() as stack:
+        services = []
+        for moment in range(12):
+            (folder / str(moment)).mkdir()
+            services.append(service := stack.enter_context(serving(folder / str(moment), "unix")))
             if moment % 3:
                 assert service.ask(b"x") == b"X"
             with contextlib.suppress(subprocess.TimeoutExpired):
                 service.process.wait(0.02 * moment)
             service.process.terminate()
+        # Those in a connection end after a second of quiet: all of them in the same one.
+        for service in services:
             status, log = service.wait()
             assert status in (0, -signal.SIGTERM)
             assert "Traceback" not in log
