@@ -24,6 +24,9 @@ def accepting(upperd: Upperd, request: pytest.FixtureRequest) -> Iterator[Upperd
     folder.joinpath("upper.socket").write_text(SOCKET_UNIT)
     folder.joinpath("upper@.service").write_text(service.replace("Input=socket", f"Input={request.param}"))
     upperd.systemctl("daemon-reload")
+    # It looks up the unit of who sent a record when it reads it; on a busy host the process may have ended before.
+    journald = upperd.systemctl("show", "--property=MainPID", "--value", "systemd-journald")
+    upperd.machine.run("renice", "-n", "-20", "-p", journald)
     upperd.systemctl("start", "upper.socket")
     yield upperd
     upperd.systemctl("stop", "upper.socket", "upper@*.service")
@@ -44,7 +47,7 @@ def records(upperd: Upperd) -> list[dict[str, str]]:
     upperd.machine.run("journalctl", "--sync")
     lines = upperd.machine.output("journalctl", "--output=json", "--all", "UPPERD_EVENT=end", "UPPERD_LISTENER=0")
     found = [json.loads(line) for line in lines.splitlines()]
-    return [record for record in found if record["_SYSTEMD_UNIT"].startswith("upper@")]
+    return [record for record in found if record.get("_SYSTEMD_UNIT", "").startswith("upper@")]
 
 
 def test_each_connection_has_a_process(accepting: Upperd) -> None:
