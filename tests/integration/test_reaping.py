@@ -73,7 +73,7 @@ def test_failing_fork_throttles_and_recovers(folder: Path) -> None:
     """Where no process can be had, the daemon pauses, says so, spends no time on it, and goes on when it can."""
     if os.geteuid() != 0:
         pytest.skip("limiting the processes of another user takes root")
-    uid = 61000 + os.getpid() % 4000  # the limit counts all processes of the uid
+    uid = 63000 + os.getpid() % 2000  # the limit counts all processes of the uid: no other test has these
     shutil.chown(folder, uid, uid)
     command = lambda: _copied(folder)  # noqa: E731  # the notify socket is made first
     limit = (resource.RLIMIT_NPROC, (3, 3))  # the parent and two children
