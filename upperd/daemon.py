@@ -25,11 +25,12 @@ import time
 
 from upperd import __version__, layout, listeners, log, packing, settings, titles
 from upperd.drain import CUT_SECONDS
+from upperd.guard import PrivateGuard
 from upperd.handler import UpperHandler
 from upperd.idle import Idle, may_leave
 from upperd.log import Log
 from upperd.notify import Notifier
-from upperd.opening import Opening, open_scoreboard
+from upperd.opening import Opening, describe, open_scoreboard
 from upperd.parent import Parent
 from upperd.pidfile import PidFile, PidFileError
 from upperd.policy import Policy
@@ -78,6 +79,7 @@ class Daemon:
             self._opening.open_all()
         except listeners.ListenerError as error:
             return self._fail(error)
+        self._has_abstract = any(listener.abstract for listener in self._listeners)
         self._signals = SharedSignals()
         try:
             self._pid_file.write()
@@ -152,7 +154,10 @@ class Daemon:
 
     def _make_server(self, listening: socket.socket, policy: Policy) -> UnixServer | TCPServer:
         server_class = UnixServer if listening.family == socket.AF_UNIX else TCPServer
-        server = server_class(listening, UpperHandler, policy.guard, policy.allowance)
+        # Only where it is needed: the rehearsal's listener is abstract, too.
+        is_private = self._has_abstract and isinstance(listening.getsockname(), bytes)
+        guard = PrivateGuard(policy.guard) if is_private else policy.guard
+        server = server_class(listening, UpperHandler, guard, policy.allowance)
         server.connections_per_child = self._settings.connections_per_child
         return server
 
@@ -160,7 +165,7 @@ class Daemon:
         """Every listener listens, its spare children wait: ready."""
         self._board["phase"] = layout.READY
         self._reporter.phase = ""
-        where = ", ".join(listener.describe() for listener in self._listeners)
+        where = ", ".join(describe(self._listeners, self._settings))
         self._log.write(log.INFO, "ready", f"upperd {__version__} on {where}", pid=os.getpid())
         self._notifier.send("READY=1", f"STATUS={self._reporter.status()}")
         if self._settings.starter:
@@ -192,6 +197,8 @@ class Daemon:
         for server in parent.servers:
             server.connections_per_child = settings.connections_per_child
         self._reporter.flush()  # who was refused by the old rules; by the new ones perhaps nobody is
+        if self._has_abstract:
+            self._board.describe(__version__, describe(self._listeners, settings))
         self._policy.follow(settings)  # before the children are retired: who is busy looks at the rules then
         parent.limit(settings.max_children, settings.spare_children)
         parent.retire()

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from upperd import log
 from upperd.options import OptionError, flag
+from upperd.paths import is_abstract
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -76,7 +77,7 @@ def _make_absolute(settings: Settings, flags: dict[str, Any]) -> None:
         flags["config"] = os.path.abspath(flags["config"])
     for name in _PATHS:
         path = getattr(settings, name)
-        if path and not os.path.isabs(path):
+        if path and not os.path.isabs(path) and not (name == "socket" and is_abstract(path)):
             flags[name] = os.path.abspath(path)
             setattr(settings, name, flags[name])
     settings.arguments = shlex.join(_words(flags))

@@ -135,16 +135,37 @@ def tcp_listener_owners(host_port: str) -> set[int]:
 
 
 def _connect_unix(path: str, timeout: float | None) -> Connection:
+    if paths.is_abstract(path):
+        return _connect_abstract(path, timeout)
     if len(os.fsencode(path)) > paths.MAX_PATH:
         raise ClientError(f"{path}: a socket's path may have {paths.MAX_PATH} bytes")
+    return _connect_to(path, timeout)
+
+
+def _connect_abstract(name: str, timeout: float | None) -> Connection:
+    """Connect to @NAME, which anybody may have taken: so its owner is asked for, though it was named."""
+    if complaint := paths.complaint_about(name):
+        raise ClientError(f"{name}: {complaint}; a path that begins with @ is ./@...")
+    connection = _connect_to(name, timeout)
+    uid = _listener_uid(connection)
+    if uid not in trusted_uids():
+        connection.close()
+        raise AccessError(
+            f"{name} belongs to uid {uid}, who is not upperd, and anybody may take such a name: nothing was sent; "
+            "to be trusted, a daemon of that user needs a path (--socket PATH)"
+        )
+    return connection
+
+
+def _connect_to(socket: str, timeout: float | None) -> Connection:
     connection = Connection(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
         if timeout is not None:
             _limit_connect(connection, timeout)
-        connection.connect(path)
+        connection.connect(paths.address_of(socket))
     except OSError as error:
         connection.close()
-        raise _explain(path, error) from None
+        raise _explain(socket, error) from None
     return connection
 
 
@@ -162,6 +183,10 @@ def _limit_connect(connection: Connection, seconds: float) -> None:
 def _explain(path: str, error: OSError) -> ClientError:
     if error.errno == errno.EAGAIN:
         return ReplyTimeoutError(f"{path}: no room in the queue in time: the daemon is overloaded or stuck")
+    if paths.is_abstract(path):
+        if error.errno != errno.ECONNREFUSED:
+            return ClientError(f"{path}: {error.strerror}")
+        return NoDaemonError(f"nobody listens on {path} in this network namespace: start upperd, or name its socket")
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return NoDaemonError(f"no socket at {path}: start upperd (systemctl start upperd), or name it with --socket")
     if error.errno == errno.ECONNREFUSED and not _is_socket(path):

@@ -7,6 +7,8 @@ The order of the rules is that of s6-ipcserver-access: what is said of the user,
 default: nobody else where anybody is allowed by name, everybody where nobody is. A user that is not known (TCP) is
 matched by no rule.
 
+An abstract socket has no permissions, so where nobody is allowed by name only root and our own user may come in by it.
+
 The rules lie in two halves, of which one holds: a child that reads the old one while the parent writes the other reads
 what held a moment ago.
 """
@@ -15,6 +17,7 @@ from __future__ import annotations
 
 import errno
 import mmap
+import os
 from _socket import SOL_SOCKET as _SOL_SOCKET
 
 from upperd.layout import BUSY, CROWD, DOOR, HEADER, REFUSED_ACCESS, REFUSED_RATE, UNKNOWN, cell
@@ -63,6 +66,8 @@ class Guard:
         self._welcome: frozenset[int] = frozenset()
         self._denied: frozenset[int] = frozenset()
         self._is_open = True
+        self.has_private = False
+        """Whether there is a listener by which not everybody comes in where nobody is allowed by name."""
 
     # The parent's side
 
@@ -122,7 +127,7 @@ class Guard:
     def stand(self) -> None:
         """Have the children ask, if there is anything to ask for."""
         board = self._board
-        door = DOOR if self.has_rules or board["penalised"] > 0 else 0
+        door = DOOR if self.has_rules or self.has_private or board["penalised"] > 0 else 0
         crowd = CROWD if board["max_children_per_user"] > 0 else 0
         board["guarded"] = board["guarded"] & ~(DOOR | CROWD) | door | crowd
 
@@ -157,9 +162,36 @@ class Guard:
         allowed = set(numbers[denied + users :])
         return gid in allowed or not allowed.isdisjoint(peer_groups(request))
 
+    def names_anybody(self) -> bool:
+        """Whether the rules allow anybody by name."""
+        start = 1 + int(self._words[_HALF]) * _HALF_WORDS
+        return bool(self._words[start + _USERS] or self._words[start + _GROUPS])
+
     def _is_kept_out(self, uid: int) -> bool:
         word, words = cell(BUSY, uid), self._kept_out.tolist()
         return word in words and bool(self._words[_UNTIL + words.index(word)] > now_usec())
+
+
+class PrivateGuard:
+    """The guard of an abstract socket: as the other; but where nobody is allowed by name, root and our own user are."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+        self._own = (0, os.geteuid())
+        self.rules = guard.rules
+        guard.has_private = True
+        guard.stand()
+
+    def refusal(self, request: Any, uid: int, gid: int) -> int:
+        """As that of Guard."""
+        return self._guard.refusal(request, uid, gid) if self._is_for(uid) else REFUSED_ACCESS
+
+    def allows(self, request: Any, uid: int, gid: int) -> bool:
+        """As that of Guard."""
+        return self._is_for(uid) and self._guard.allows(request, uid, gid)
+
+    def _is_for(self, uid: int) -> bool:
+        return uid in self._own or self._guard.names_anybody()
 
 
 def peer_groups(request: Any) -> list[int]:

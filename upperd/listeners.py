@@ -2,7 +2,8 @@
 
 Activated: passed by the service manager; never unlinked, never shut down. Bound: made here, under a lock, so that two
 daemons that start at the same moment end as one, and nobody ever sees the socket with permissions that are not its own:
-lock, probe, bind under a narrow umask, mode, and only then listen (before that a connect() is refused).
+lock, probe, bind under a narrow umask, mode, and only then listen (before that a connect() is refused). An abstract
+name (unix(7)) has neither permissions nor anything to unlink: the kernel gives it to one, who is its own lock.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ class ListenerError(Exception):
 class AlreadyRunningError(ListenerError):
     """A live daemon has the path."""
 
-    def __init__(self, path: str, pid: int) -> None:
-        super().__init__(f"already running (pid {pid if pid > 0 else 'unknown'}) on {path}", errno.EADDRINUSE)
+    def __init__(self, path: str, pid: int, owner: str = "") -> None:
+        super().__init__(f"already running (pid {pid if pid > 0 else 'unknown'}{owner}) on {path}", errno.EADDRINUSE)
 
 
 class ActivationError(ListenerError):
@@ -98,22 +99,30 @@ class Listener:
         return address if self.is_unix and isinstance(address, str) and not address.startswith("\0") else ""
 
     @property
+    def abstract(self) -> str:
+        """The name of an abstract Unix socket, such as @upperd; empty where it is another one."""
+        address = self.socket.getsockname()
+        is_abstract = self.is_unix and isinstance(address, bytes) and address.startswith(b"\0")
+        return f"@{os.fsdecode(address[1:])}" if is_abstract else ""
+
+    @property
     def address(self) -> str:
-        """For people: unix:/run/upperd/upperd.sock, tcp:127.0.0.1:9999."""
+        """For people: unix:/run/upperd/upperd.sock, unix:@upperd, tcp:127.0.0.1:9999."""
         address = self.socket.getsockname()
         if not self.is_unix:
             host = f"[{address[0]}]" if self.socket.family == socket.AF_INET6 else address[0]
             return f"tcp:{host}:{address[1]}"
-        text = os.fsdecode(address)
-        return f"unix:@{text[1:]}" if text.startswith("\0") else f"unix:{text}"
+        return f"unix:{self.abstract or os.fsdecode(address)}"
 
-    def describe(self) -> str:
-        """The address, and where it comes from."""
+    def describe(self, whose: str = "") -> str:
+        """The address, where it comes from, and for whom alone it is."""
         origin = f"activated as {self.name}" if self.activated else "bound"
-        return f"{self.address} ({origin})"
+        return f"{self.address} ({origin}{whose})"
 
     def store_name(self) -> str:
         """What the manager's descriptor store is to call it. Raises OSError where the path is gone."""
+        if self.abstract:
+            return store.abstract_name(self.socket.getsockname()[1:])
         return store.path_name(self.path) if self.is_unix else store.address_name(*self.socket.getsockname()[:2])
 
     def own(self, lock: int) -> None:
@@ -137,7 +146,7 @@ class Listener:
     @property
     def can_be_found(self) -> bool:
         """Whether clients still find it: its path was not removed, or it has none."""
-        return not self.is_unix or self.is_stored or self._inode is not None
+        return not self.path or self.is_stored or self._inode is not None
 
     def close(self) -> None:
         """Close the socket and let go of the lock."""
@@ -226,6 +235,37 @@ def bind_unix(
         raise
 
 
+def bind_abstract(name: str, stored: MutableMapping[str, Listener] | None = None) -> Listener:
+    """Listen at the abstract name @NAME: by the one of `stored` that is bound to it, else anew. Raises ListenerError.
+
+    Nobody but the guard says who may connect (see guard.py).
+    """
+    address = paths.address_of(name)
+    listener = (stored or {}).pop(store.abstract_name(os.fsencode(address[1:])), None)
+    if listener is None:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.bind(address)
+        except OSError as error:
+            sock.close()
+            if error.errno == errno.EADDRINUSE:
+                raise _name_is_taken(name) from None
+            raise ListenerError(f"cannot listen on {name}: {error.strerror}", error.errno) from None
+        listener = Listener(sock)
+    listener.socket.listen(BACKLOG)
+    return listener
+
+
+def _name_is_taken(name: str) -> AlreadyRunningError:
+    """Anybody may have taken it: say who (unix(7), SO_PEERCRED)."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        if probe.connect_ex(paths.address_of(name)) != 0:
+            return AlreadyRunningError(name, 0)  # it does not listen yet, or its queue is full
+        pid, uid = _peer(probe)
+        return AlreadyRunningError(name, pid, f" of uid {uid}")
+
+
 def _restored(path: str, stored: MutableMapping[str, Listener]) -> Listener | None:
     try:
         return stored.pop(store.path_name(path), None)
@@ -286,7 +326,7 @@ def _clear_stale(path: str) -> None:
         probe.setblocking(False)
         failure = probe.connect_ex(path)
         if failure == 0:
-            raise AlreadyRunningError(path, _peer_pid(probe))
+            raise AlreadyRunningError(path, _peer(probe)[0])
         if failure == errno.EAGAIN:  # its backlog is full
             raise AlreadyRunningError(path, 0)
     if failure != errno.ECONNREFUSED:
@@ -298,14 +338,16 @@ def _clear_stale(path: str) -> None:
         raise _cannot_bind(path, error) from None
 
 
-def _peer_pid(probe: socket.socket) -> int:
+def _peer(probe: socket.socket) -> tuple[int, int]:
+    """The pid and the uid of who listens."""
     credentials = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-    return int(memoryview(credentials).cast("i")[0])
+    return int(memoryview(credentials).cast("i")[0]), int(memoryview(credentials).cast("I")[1])
 
 
 def _cannot_bind(path: str, error: OSError) -> ListenerError:
     cure = {
         errno.ENOENT: f": make the folder {os.path.dirname(path) or '.'} first",
         errno.EACCES: ": start upperd as a user who may write there, or choose another path with --socket",
+        errno.EROFS: ": mount a folder that can be written to there, or choose another path with --socket",
     }.get(error.errno or 0, "")
     return ListenerError(f"cannot listen on {path}: {error.strerror}{cure}", error.errno, may_fall_back=True)

@@ -50,6 +50,10 @@ class Opening:
 
     def _open_path(self) -> None:
         settings = self._settings
+        if paths.is_abstract(settings.socket):
+            # Never TCP instead: there everybody on this host might come in.
+            self.opened.append(listeners.bind_abstract(settings.socket, self._stored))
+            return
         folder_of = os.geteuid() if settings.default_socket else None
         try:
             opened = listeners.bind_unix(
@@ -107,19 +111,38 @@ def open_scoreboard(settings: Settings, opened: list[Listener], log_to: Log) -> 
     A file, else anonymous memory: no statistics from outside are better than no service.
     """
     lock = -1
-    unix = [listener.path for listener in opened if listener.path]
-    path = settings.scoreboard or paths.scoreboard_of(unix[0] if unix else settings.socket)
+    path, folder_of = (settings.scoreboard, "") if settings.scoreboard else _beside_socket(settings, opened)
     try:
-        if not settings.scoreboard and not unix:
-            paths.make_default_folder(settings.socket, os.geteuid())
+        if folder_of:
+            paths.make_default_folder(folder_of, os.geteuid())
         lock = locks.take(paths.lock_of(path))
         board = scoreboard.Scoreboard(path, settings.max_children)
     except (OSError, paths.FolderError, locks.LockedError) as error:
         reason = f"no scoreboard at {path}: {error}; upperctl will have no statistics"
         log_to.write(log.WARNING, "starting", reason)
         board = scoreboard.Scoreboard(None, settings.max_children)
-    board.describe(__version__, [listener.describe() for listener in opened])
+    board.describe(__version__, describe(opened, settings))
     return board, lock
+
+
+def _beside_socket(settings: Settings, opened: list[Listener]) -> tuple[str, str]:
+    """The scoreboard's path where nobody names one; and the default path whose folder is to be made for it, if any."""
+    for listener in opened:
+        if listener.path:
+            return paths.scoreboard_of(listener.path), ""
+    name = next((listener.abstract for listener in opened if listener.abstract), settings.socket)
+    default = settings.socket
+    if paths.is_abstract(name):
+        default = paths.daemon_socket(dict(os.environ), os.geteuid())
+    return paths.scoreboard_of(paths.stand_in(name, default)), default
+
+
+def describe(opened: list[Listener], settings: Settings) -> list[str]:
+    """Each listener for people; and for whom an abstract one is where no rule says it (see guard.py)."""
+    uid = os.geteuid()
+    whose = ", for root alone" if uid == 0 else f", for root and uid {uid} alone"
+    is_open = settings.allow_user or settings.allow_group
+    return [listener.describe(whose if listener.abstract and not is_open else "") for listener in opened]
 
 
 def too_few_children(max_children: int, count: int) -> str:

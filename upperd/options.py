@@ -66,7 +66,7 @@ class Options:
 
     __slots__ = ("_values",)
 
-    socket: str = _option("", "PATH", "listen on this path")
+    socket: str = _option("", "PATH", "listen on this path; on an abstract socket: @NAME")
     tcp: str = _option("", "HOST:PORT", "listen on this loopback address, too")
     tcp_allow_remote: bool = _option(False, "", "let --tcp name an address that other hosts can reach")
     no_socket: bool = _option(False, "", "do not listen on a path: TCP alone")
@@ -129,6 +129,8 @@ class Options:
             _check_address(self.tcp)
         elif self.tcp_allow_remote:
             raise OptionError("--tcp-allow-remote needs --tcp HOST:PORT: it is about that address alone")
+        if paths.is_abstract(self.socket):
+            self._check_abstract()
         _check_paths({name: getattr(self, name) for name in ("socket", "scoreboard", "pid_file")})
         if self.socket_mode and not _is_mode(self.socket_mode):
             raise OptionError(f"socket-mode is {self.socket_mode!r}: it must be octal, such as 0660")
@@ -139,6 +141,17 @@ class Options:
 
     def __hash__(self) -> int:
         return hash(tuple(self._values.values()))
+
+    def _check_abstract(self) -> None:
+        """Raises OptionError: such a socket cannot be, or what is said of it is about a path."""
+        if complaint := paths.complaint_about(self.socket):
+            raise OptionError(f"socket is {_shown(self.socket)}: {complaint}; a path that begins with @ is ./@...")
+        for name in ("socket_mode", "socket_owner", "socket_group"):
+            if getattr(self, name):
+                raise OptionError(
+                    f"{flag(name)} is about a path, and {self.socket} is an abstract socket, which has no permissions: "
+                    "say who may connect with --allow-user and --allow-group"
+                )
 
     def _check_accounts(self) -> None:
         """Raises OptionError: there is no such user or group, or the rules contradict each other."""
@@ -220,6 +233,8 @@ def _check_paths(named: dict[str, str]) -> None:
     """No two of the files that the daemon makes may be one."""
     seen: dict[str, str] = {}
     for name, path in named.items():
+        if name == "socket" and paths.is_abstract(path):
+            continue  # which is no file
         for made in (path, paths.lock_of(path)) if path else ():
             other = seen.setdefault(os.path.abspath(made), name)
             if other != name:

@@ -14,7 +14,9 @@ SYSTEM_SOCKET = f"/run/upperd/{SOCKET_NAME}"
 FALLBACK_TCP = "localhost:9999"
 """Where the daemon listens when it cannot have its path."""
 MAX_PATH = 107
-"""Bytes that a socket's path may have (unix(7), sun_path less its terminating zero)."""
+"""Bytes that a socket's path may have (unix(7), sun_path less its terminating zero), or an abstract socket's name."""
+_ESCAPED = str.maketrans({"%": "%%", "/": "%-", "\n": "%n", "\0": "%0"})
+"""No longer than twice the name, so that the name of a file has room for it."""
 
 
 class FolderError(Exception):
@@ -48,6 +50,35 @@ def trusted_sockets(environ: dict[str, str], uid: int) -> list[str]:
 
 def _is_in_tmp(folder: str) -> bool:
     return folder.startswith("/tmp/")
+
+
+def is_abstract(socket: str) -> bool:
+    """Whether this names an abstract socket (unix(7)): @NAME, as ss(8) and systemd.socket(5) write it."""
+    return socket.startswith("@")
+
+
+def complaint_about(socket: str) -> str:
+    """What is wrong with the name of an abstract socket; empty: nothing, or it is a path."""
+    if not is_abstract(socket):
+        return ""
+    length = len(os.fsencode(socket)) - 1
+    if not length:
+        return "an abstract socket needs a name, such as @upperd"
+    if length > MAX_PATH:
+        return f"the name of an abstract socket has {length} bytes, it may have {MAX_PATH}"
+    return ""
+
+
+def address_of(socket: str) -> str:
+    """What to bind or connect to: a path as it is, an abstract name with a zero in front."""
+    return f"\0{socket[1:]}" if is_abstract(socket) else socket
+
+
+def stand_in(socket: str, default: str) -> str:
+    """The path beside which the files of a daemon lie: its socket's, for an abstract one in the folder of `default`."""
+    if not is_abstract(socket):
+        return socket
+    return os.path.join(os.path.dirname(default), f"@{socket[1:].translate(_ESCAPED)}")
 
 
 def scoreboard_of(socket_path: str) -> str:

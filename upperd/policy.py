@@ -58,4 +58,4 @@ class Policy:
         if self._rates is not None:
             self._rates.limit(settings.max_rate_per_user)
         if self._overdue is not None:
-            self._overdue.is_on = any(rules) or bool(has_limits)
+            self._overdue.is_on = self.guard.has_private or any(rules) or bool(has_limits)

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from upperd.guard import Guard
+    from upperd.guard import Guard, PrivateGuard
     from upperd.limits import Allowance
     from upperd.slot import Slot
 
@@ -203,7 +203,7 @@ class _UpperServer(PreforkingMixIn):
         self,
         listener: socket.socket,
         handler: Callable[..., Any],
-        guard: Guard | None = None,
+        guard: Guard | PrivateGuard | None = None,
         allowance: Allowance | None = None,
     ) -> None:
         """Serve the listening socket `listener`, whoever made it.
@@ -328,7 +328,7 @@ class TCPServer(_UpperServer, socketserver.TCPServer):
         self,
         listener: socket.socket,
         handler: Callable[..., Any],
-        guard: Guard | None = None,
+        guard: Guard | PrivateGuard | None = None,
         allowance: Allowance | None = None,
     ) -> None:
         super().__init__(listener, handler, guard, allowance)

@@ -2,7 +2,8 @@
 
 The law: names only. A stored listener is called by what it is bound to, and what it is bound to is looked up under
 that name: a path by the device and the inode of its socket, so that a path that is no longer this listener's does not
-find it; an address by itself. Who waits in the listener's queue while there is no daemon is served by the next one.
+find it; an address, and an abstract name, by itself. Who waits in the listener's queue while there is no daemon is
+served by the next one.
 """
 
 from __future__ import annotations
@@ -22,6 +23,11 @@ def path_name(path: str) -> str:
     """The name of the listener that is bound to `path` at this moment. Raises OSError."""
     status = os.lstat(path)
     return f"{_MARK}{status.st_dev:x}.{status.st_ino:x}"
+
+
+def abstract_name(name: bytes) -> str:
+    """The name of the listener that is bound to this abstract name: what it is bound to cannot be taken from it."""
+    return f"{_MARK}abstract.{name.hex()}"
 
 
 def address_name(host: str, port: int) -> str:

@@ -66,9 +66,11 @@ def _pids_are_hidden() -> bool:
 
 def find(path: str | None) -> Sight:
     """Look at the daemon of the socket at `path`; with none, at the first that is to be expected and is there."""
-    if path is not None:
+    if path is not None and not paths.is_abstract(path):
         return Sight(paths.scoreboard_of(path))
     candidates = paths.trusted_sockets(dict(os.environ), os.geteuid())
+    if path is not None:  # an abstract name lies in no folder, its scoreboard in one of these
+        candidates = [paths.stand_in(path, candidate) for candidate in candidates]
     sights = [Sight(paths.scoreboard_of(candidate)) for candidate in candidates]
     for state in (RUNNING, UNKNOWN, NOT_RUNNING):
         for sight in sights:

@@ -17,10 +17,11 @@ ALICE, BOB, CAROL = 61001, 61002, 61003
 _CONNECT = """
 import socket, sys
 control = socket.socket(fileno=int(sys.argv[1]))
+address = "\\0" + sys.argv[2][1:] if sys.argv[2].startswith("@") else sys.argv[2]
 connections = []
 for _ in range(int(sys.argv[3])):
     connections.append(socket.socket(socket.AF_UNIX))
-    connections[-1].connect(sys.argv[2])
+    connections[-1].connect(address)
     socket.send_fds(control, [b"x"], [connections[-1].fileno()])
 """
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from upperd import paths
 from upperd.paths import FolderError
@@ -61,6 +63,32 @@ def test_scoreboard_and_lock() -> None:
     assert paths.scoreboard_of("/run/upperd/b.sock") == "/run/upperd/b.sock.scoreboard"
     assert paths.scoreboard_of("here.sock") == "here.sock.scoreboard"
     assert paths.lock_of("/x/y") == "/x/y.lock"
+
+
+NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=107)
+
+
+@given(NAMES, NAMES)
+@example("a/b", "a%-b")
+@example("/" * 107, "..")
+@example("a%%", "a%")
+def test_files_of_an_abstract_name(one: str, other: str) -> None:
+    """The files of an abstract socket lie in the default's folder, under a name that fits and is no other socket's."""
+    found = [paths.scoreboard_of(paths.stand_in(f"@{name}", "/run/upperd/upperd.sock")) for name in (one, other)]
+    assert (found[0] == found[1]) == (one == other)
+    for name, path in zip((one, other), found, strict=True):
+        assert os.path.dirname(os.path.normpath(path)) == "/run/upperd"
+        assert len(os.path.basename(paths.lock_of(path))) <= 255 or len(name.encode()) > paths.MAX_PATH
+        assert not set("\0\n") & set(path)
+
+
+def test_abstract_names() -> None:
+    """@NAME is an abstract socket of 1 to 107 bytes, anything else a path, which stays as it is."""
+    assert [paths.is_abstract(name) for name in ("@x", "./@x", "/@x", "x@")] == [True, False, False, False]
+    assert (paths.address_of("@a/b"), paths.address_of("./@x")) == ("\0a/b", "./@x")
+    assert paths.stand_in("./@x", "/run/upperd/upperd.sock") == "./@x"
+    complaints = [paths.complaint_about(f"@{name}") for name in ("", "é" * 54, "é" * 53, "x" * 107)]
+    assert [bool(complaint) for complaint in complaints] == [True, True, False, False]
 
 
 def test_folder_is_made(tmp_path: Path) -> None:
