@@ -184,6 +184,7 @@ def make_settings(options: Options, manager: Manager | None = None) -> Settings:
     settings.drain_timeout = options.drain_timeout
     settings.idle_exit = options.idle_exit
     settings.store_listeners = options.store_listeners
+    settings.ready_fd = options.ready_fd
     settings.log_level = options.log_level
     settings.journal = _is_journal(2)
     settings.listeners = ":".join(f"{descriptor}={name}" for descriptor, name in manager.listeners)
@@ -216,7 +217,25 @@ def _folder_of(package: str) -> str:
     return ""
 
 
+def _check_ready_fd(settings: Settings) -> None:
+    """Raises OptionError: nobody has opened the descriptor for us to write to."""
+    import fcntl
+
+    what = f"ready-fd is {settings.ready_fd}"
+    if settings.ready_fd in dict(settings.passed()):
+        raise OptionError(f"{what}: that is a socket that the service manager passed", errno.EBADF)
+    try:
+        mode = fcntl.fcntl(settings.ready_fd, fcntl.F_GETFL) & os.O_ACCMODE
+    except OSError:
+        cure = f"the supervisor has to open it (s6: a file notification-fd that says {settings.ready_fd})"
+        raise OptionError(f"{what}: it is not open: {cure}", errno.EBADF) from None
+    if mode == os.O_RDONLY:
+        raise OptionError(f"{what}: it is open, but not for writing", errno.EBADF)
+
+
 def _become_parent(settings: Settings) -> NoReturn:
+    if settings.ready_fd:
+        _check_ready_fd(settings)
     command = _lean_command(settings)
     os.execv(command[0], command)
 

@@ -57,7 +57,8 @@ def _add_flag(parser: argparse.ArgumentParser, name: str, default: Any, metadata
     if type(default) is tuple:
         parser.add_argument(f"--{flag(name)}", dest=name, action="append", metavar=metadata["metavar"], help=text)
         return
-    shown = "" if default == "" else f" (default: {default:g})" if type(default) is float else f" (default: {default})"
+    is_none = default == "" or default < metadata.get("low", default)
+    shown = "" if is_none else f" (default: {default:g})" if type(default) is float else f" (default: {default})"
     parser.add_argument(
         f"--{flag(name)}", dest=name, metavar=metadata["metavar"], type=type(default), help=text + shown,
         choices=metadata.get("choices"),

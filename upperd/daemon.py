@@ -29,7 +29,7 @@ from upperd.guard import PrivateGuard
 from upperd.handler import UpperHandler
 from upperd.idle import Idle, may_leave
 from upperd.log import Log
-from upperd.notify import Notifier
+from upperd.notify import Notifier, tell_supervisor
 from upperd.opening import Opening, describe, open_scoreboard
 from upperd.parent import Parent
 from upperd.pidfile import PidFile, PidFileError
@@ -75,6 +75,8 @@ class Daemon:
         settings = self._settings
         if self._settings.warning:
             self._log.write(log.WARNING, "starting", self._settings.warning)
+        if settings.ready_fd:
+            os.set_inheritable(settings.ready_fd, False)
         try:
             self._opening.open_all()
         except listeners.ListenerError as error:
@@ -170,6 +172,9 @@ class Daemon:
         self._notifier.send("READY=1", f"STATUS={self._reporter.status()}")
         if self._settings.starter:
             self._notifier.close()
+        if self._settings.ready_fd and (problem := tell_supervisor(self._settings.ready_fd)):
+            what = f"descriptor {self._settings.ready_fd} (--ready-fd) takes no newline ({problem}), ignoring"
+            self._log.write(log.WARNING, "notify", what)
 
     # Serving
 

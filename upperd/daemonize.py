@@ -55,8 +55,11 @@ def refuse_supervised(environ: Mapping[str, str]) -> None:
 def start(settings: Settings, flags: Mapping[str, Any], make_command: Callable[[Settings], list[str]]) -> int:
     """Start the daemon in the background; returns our exit status when it is ready or has failed.
 
-    `flags` is the command line that `settings` were made of, `make_command` gives the words to exec for them.
+    `flags` is the command line that `settings` were made of, `make_command` gives the words to exec for them. Raises
+    OptionError.
     """
+    if settings.ready_fd:
+        raise OptionError("--ready-fd is for a supervisor, which keeps us in the foreground: leave out --daemonize")
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while we wait: end, without a traceback
     context = _make_context()
     _make_absolute(settings, dict(flags))

@@ -1,4 +1,4 @@
-"""The wire to the service manager: sd_notify(3). What it says to us is in manager.py.
+"""The wire to the service manager: sd_notify(3), and s6's newline. What the manager says to us is in manager.py.
 
 `sdnotify` is the transport. Three of its habits do not reach us: it encodes Latin-1 (we hand it text whose Latin-1 is
 our UTF-8), it swallows every error (its `debug` mode raises them), and its socket blocks once the manager has a dozen
@@ -9,6 +9,7 @@ environment, because the launcher (cli.py) takes it out before the parent begins
 from __future__ import annotations
 
 import os
+import select
 import socket
 
 from sdnotify import SystemdNotifier
@@ -76,6 +77,24 @@ class Notifier:
             del os.environ["NOTIFY_SOCKET"]
         transport.socket.setblocking(False)
         return transport
+
+
+def tell_supervisor(descriptor: int) -> str:
+    """Write the newline that s6 waits for (its documentation, notifywhenup), and close the descriptor.
+
+    Returns why it could not be written; empty: it was. Never blocks.
+    """
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    try:
+        if not poll.poll(0):
+            return "it is full"
+        os.write(descriptor, b"\n")
+    except OSError as error:
+        return error.strerror or str(error)
+    finally:
+        os.close(descriptor)
+    return ""
 
 
 def _one_line(assignments: Iterable[str]) -> str:

@@ -112,15 +112,19 @@ class Options:
     )
     scoreboard: str = _option("", "FILE", "keep the statistics in this file (default: beside the socket)")
     pid_file: str = _option("", "FILE", "write the daemon's pid to this file")
+    ready_fd: int = _option(
+        0, "N", "write a newline to this descriptor when ready, and close it (s6)", low=3, high=1048575
+    )
     log_level: str = _option("info", "LEVEL", "log what is as important as this", choices=_LEVELS)
 
     def __init__(self, **chosen: Any) -> None:
         """`chosen`: values by the names of the options; the others have their defaults. Raises OptionError."""
-        self._values = {option.name: chosen.pop(option.name, option.default) for option in OPTIONS}
-        if chosen:
-            raise TypeError(f"no such options: {', '.join(chosen)}")
+        self._values = {option.name: chosen.get(option.name, option.default) for option in OPTIONS}
+        if unknown := chosen.keys() - self._values:
+            raise TypeError(f"no such options: {', '.join(unknown)}")
         for option in OPTIONS:
-            _check(option.name, self._values[option.name], type(option.default), option.metadata)
+            if option.name in chosen:  # a default may say "none" by what nobody can choose
+                _check(option.name, self._values[option.name], type(option.default), option.metadata)
         if self.no_socket and self.socket:
             raise OptionError("--no-socket and --socket exclude each other")
         if self.no_socket and not self.tcp:

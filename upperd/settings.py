@@ -59,6 +59,8 @@ class Settings:
     """Whether standard error is the journal."""
     syslog: str = ""
     """The datagram socket of syslog, to log to in its stead; empty: none."""
+    ready_fd: int = 0
+    """The descriptor on which the supervisor waits for a newline; 0: none."""
     listeners: str = ""
     """Sockets passed by the manager: "3=name:4=name", names without ":" by their definition."""
     arguments: str = ""

@@ -44,7 +44,7 @@ def test_key_is_described(option: Option) -> None:
     [default] = [line.removeprefix("Default: ") for line in lines[kind:] if line.startswith("Default: ")]
     if type(option.default) is bool:
         assert default == "false."
-    elif option.default in ("", ()):
+    elif option.default in ("", ()) or option.default < option.metadata.get("low", option.default):
         assert not re.match(r"\d+\.$|true|false", default)
     else:
         assert default == (f"{option.default:.10g}." if type(option.default) is float else f"{option.default}.")

@@ -6,7 +6,7 @@ from pathlib import Path
 from upperd.options import OPTIONS, Options, flag, read_config
 
 EXAMPLE = Path(__file__).parents[2] / "systemd/upperd.toml"
-SWITCHES = {"no_socket", "no_fallback", "store_listeners"}
+SWITCHES = {"no_socket", "no_fallback", "store_listeners", "ready_fd"}
 """Options that belong into the unit, or exclude others."""
 
 

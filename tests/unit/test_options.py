@@ -371,5 +371,9 @@ def test_defaults_are_within_their_ranges() -> None:
     assert {option.name for option in RANGED} == {
         "max_children", "spare_children", "connections_per_child", "drain_timeout", "idle_exit",
         "max_children_per_user", "max_rate_per_user", "idle_timeout", "max_lifetime", "max_bytes",
+        "ready_fd",
     }  # fmt: skip
+    ranges = {option: (option.metadata["low"], option.metadata["high"]) for option in RANGED}
+    outside = [option.name for option, (low, high) in ranges.items() if not low <= option.default <= high]
+    assert outside == ["ready_fd"]  # none
     assert options.flag("max_children") == "max-children"
