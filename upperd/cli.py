@@ -43,6 +43,8 @@ def main() -> int:
         keep_stream_clean()
     else:
         open_closed()
+        if os.getpid() == 1:
+            _hold_signals()
     manager_address = os.environ.get("NOTIFY_SOCKET", "")
     try:
         flags = parse(words)
@@ -65,6 +67,13 @@ def main() -> int:
             Notifier(manager_address).send(f"STATUS={error}", f"ERRNO={number}")
         print(f"upperd: {error}\nTry 'upperd --help' or man 8 upperd.", file=sys.stderr)
         return status_of(error)
+
+
+def _hold_signals() -> None:
+    """Keep what ends us for the parent: process 1 of a container would never see it (pid_namespaces(7), kill(2))."""
+    import _signal  # type: ignore[import-not-found]  # typeshed does not know it
+
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP))
 
 
 def _take_mode(flags: dict[str, Any]) -> Callable[[Settings], int]:

@@ -9,6 +9,7 @@
                            turns.py, inheritance.py, drain.py, throttle.py, lookout.py, observer.py
             policy.py      who may come in, and how much they may take ── guard.py, rates.py, limits.py, overdue.py
             reload.py      SIGHUP ── recheck.py, a process of its own;  idle.py  when to leave
+            orphans.py     as process 1 of a container: reap who is not ours
             reporter.py    what to say ── notify.py, log.py
 
 The life, as `run` has it: listen, first spare children, READY=1, the loop, SIGTERM, STOPPING=1, drain, end.
@@ -100,6 +101,8 @@ class Daemon:
             packing.fill_gaps()
         parent = self._make_parent()
         self._settle(parent)
+        if os.getpid() == 1:
+            self._reap_orphans(parent)
         gc.freeze()  # what there is by now is nothing for the collector to write to, in us or in a child
         self._act_on_signals(parent)  # on those that came before the loop could be woken
         if not self._stop_requests:
@@ -153,6 +156,14 @@ class Daemon:
         policy.follow(self._settings)
         if packing.is_possible():
             packing.use_up_lists()
+
+    def _reap_orphans(self, parent: Parent) -> None:
+        """As process 1 of a container."""
+        from upperd.orphans import Orphans
+
+        self._orphans = Orphans(lambda: {*parent.pids(), self._reload.pid})
+        parent.timers.append(self._orphans.turn)
+        self._signals.note(signal.SIGCHLD)
 
     def _make_server(self, listening: socket.socket, policy: Policy) -> UnixServer | TCPServer:
         server_class = UnixServer if listening.family == socket.AF_UNIX else TCPServer
@@ -223,6 +234,8 @@ class Daemon:
                 now_usec = time.monotonic_ns() // 1000
                 self._notifier.send("RELOADING=1", f"MONOTONIC_USEC={now_usec}", "STATUS=reloading")
                 self._reload.begin()
+            elif number == signal.SIGCHLD:
+                self._orphans.child_ended()
             elif number in (signal.SIGTERM, signal.SIGINT):
                 self._stop_requests += 1
                 if self._stop_requests == 1:

@@ -58,6 +58,8 @@ def start(settings: Settings, flags: Mapping[str, Any], make_command: Callable[[
     `flags` is the command line that `settings` were made of, `make_command` gives the words to exec for them. Raises
     OptionError.
     """
+    if os.getpid() == 1:
+        raise OptionError("the end of process 1 is that of its container: leave out --daemonize")
     if settings.ready_fd:
         raise OptionError("--ready-fd is for a supervisor, which keeps us in the foreground: leave out --daemonize")
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while we wait: end, without a traceback

@@ -61,6 +61,8 @@ class Reload:
         self._done = done
         self._is_under_way = False
         self._is_wanted_again = False
+        self.pid = 0
+        """Of the process that checks; 0: there is none."""
 
     def begin(self) -> None:
         """Begin a check, or have one follow the one that is under way."""
@@ -87,12 +89,14 @@ class Reload:
         finally:
             os.close(writing)
         self._is_under_way = True
+        self.pid = pid
         self._parent.watch(pidfd, lambda: self._ended(pid, pidfd, reading))
 
     def _ended(self, pid: int, pidfd: int, reading: int) -> None:
         self._parent.unwatch(pidfd)
         os.close(pidfd)
         status = _wait(pid)
+        self.pid = 0
         answer = os.read(reading, _ANSWER).decode("utf-8", "surrogateescape")
         os.close(reading)
         self._is_under_way = False

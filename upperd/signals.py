@@ -105,6 +105,11 @@ class SharedSignals(Signals):
             del self._came[number]
         return numbers
 
+    def note(self, number: signal.Signals) -> None:
+        """Have the parent take this one, too; at it a child does nothing."""
+        handler: Any = self._hand_over
+        signal.signal(number, handler.__self__)
+
     @staticmethod
     def block() -> None:
         """The end has come: the interpreter takes the handler away, and what came then would be its cause of death."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -47,8 +48,13 @@ def read(reader: FileIO) -> bytes:
 
 def held_by(pid: int, pipe_end: FileIO) -> bool:
     """Whether the process has the pipe open."""
-    wanted, folder = os.readlink(f"/proc/self/fd/{pipe_end.fileno()}"), f"/proc/{pid}/fd"
-    return wanted in {os.readlink(f"{folder}/{name}") for name in os.listdir(folder)}
+    wanted = os.readlink(f"/proc/self/fd/{pipe_end.fileno()}")
+    with contextlib.suppress(OSError):  # it has ended
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):  # it has closed that one
+                if os.readlink(f"/proc/{pid}/fd/{name}") == wanted:
+                    return True
+    return False
 
 
 def test_newline_when_ready(folder: Path, pipe: tuple[FileIO, FileIO]) -> None:
@@ -71,7 +77,7 @@ def test_children_never_have_it(folder: Path, pipe: tuple[FileIO, FileIO]) -> No
         pass
     with running(folder, **supervised(writing, "--socket", str(folder / "upperd.sock"))) as daemon:
         assert daemon.ask(b"x") == b"X"
-        assert not any(held_by(pid, writing) for pid in daemon.children())
+        wait_until(lambda: not any(held_by(pid, writing) for pid in daemon.children()), "they have closed it")
         text = "notify: descriptor 7 (--ready-fd) takes no newline (it is full), ignoring"
         wait_until(lambda: text in daemon.log, "the warning")
         assert daemon.stop() == 0
@@ -117,7 +123,7 @@ def test_it_is_not_open(folder: Path) -> None:
 
 def test_it_cannot_be_written_to(folder: Path, pipe: tuple[FileIO, FileIO]) -> None:
     """A descriptor for reading only is refused."""
-    with running(folder, **supervised(pipe[0], "--socket", "s"), ready=False) as daemon:
+    with running(folder, **supervised(pipe[0], "--socket", str(folder / "s")), ready=False) as daemon:
         assert daemon.wait() == 64
         assert "ready-fd is 7: it is open, but not for writing" in daemon.log
 

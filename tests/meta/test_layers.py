@@ -20,7 +20,7 @@ RANKS = [
     *("throttle", "link", "child", "children", "inheritance", "forker", "drain", "observer", "lookout"),
     *("passing", "turns"),
     "parent",
-    *("rates", "overdue", "policy"),
+    *("rates", "overdue", "policy", "orphans"),
     *("idle", "reload", "handler", "socket_owner", "server", "rehearsal", "packing", "reporter", "warmup", "inetd"),
     *("daemonize", "daemon", "lean", "cli", "recheck", "snapshot", "finding", "client", "transfer"),
     *("terminal", "usage", "view", "prometheus", "atomic", "history", "columns", "picture"),
@@ -82,7 +82,7 @@ def test_parent_is_lean() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     modules, hooks, threads = json.loads(done.stdout)
     heavy = {"argparse", "logging", "json", "dataclasses", "typing", "re", "tomllib", "psutil", "inspect", "asyncio"}
-    heavy |= {"daemon", "upperd.inetd", "upperd.daemonize"}
+    heavy |= {"daemon", "upperd.inetd", "upperd.daemonize", "upperd.orphans"}
     assert heavy & set(modules) == set()
     assert (hooks, threads) == (0, 1)
 

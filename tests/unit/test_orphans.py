@@ -1,0 +1,100 @@
+"""The promises of the reaper of process 1: strangers are reaped, and nobody else, however they stand in the queue."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from upperd import orphans
+from upperd.orphans import Orphans
+
+
+class Ended:
+    """Children of this process that have ended, in the order in which the kernel tells of them."""
+
+    def __init__(self) -> None:
+        self.pids: list[int] = []
+
+    def add(self, count: int) -> None:
+        for _ in range(count):
+            command = ["/bin/sh", "-c", f"exit {len(self.pids)}"]
+            self.pids.append(os.posix_spawn(command[0], command, os.environ))
+            os.waitid(os.P_PID, self.pids[-1], os.WEXITED | os.WNOWAIT)
+
+    def left(self) -> list[int]:
+        """Which of them have not been reaped."""
+        return [pid for pid in self.pids if os.path.exists(f"/proc/{pid}")]
+
+    def next(self) -> int:
+        """What the kernel would say, were there no other children in the process that runs the tests."""
+        return next(iter(self.left()), 0)
+
+
+@pytest.fixture
+def ended(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ended]:
+    made = Ended()
+    made.add(3)
+    monkeypatch.setattr(orphans, "_next_ended", made.next)
+    yield made
+    for pid in made.left():
+        os.waitpid(pid, 0)
+
+
+def test_strangers_are_reaped(ended: Ended) -> None:
+    """All strangers that have ended are reaped in one look, and nothing more is asked for until another child ends."""
+    reaper = Orphans(set)
+    assert reaper.turn(1.0) is None
+    assert ended.left() == []
+    assert reaper.turn(2.0) is None
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_our_own_keep_their_status(ended: Ended, place: int) -> None:
+    """One of ours is left to who waits for it; the strangers behind it are reaped once it is gone."""
+    own = ended.pids[place]
+    reaper = Orphans(lambda: {own})
+    again = reaper.turn(1.0)
+    assert again == 1.0 + orphans.AGAIN_SECONDS
+    assert own in ended.left()
+    assert os.waitstatus_to_exitcode(os.waitpid(own, 0)[1]) == place
+    assert reaper.turn(again) is None
+    assert ended.left() == []
+
+
+def test_it_looks_at_most_so_often(ended: Ended) -> None:
+    """However many children of ours end, it looks ten times a second; a signal in between is not forgotten."""
+    reaper = Orphans(set)
+    reaper.turn(1.0)
+    ended.add(1)
+    reaper.child_ended()
+    assert reaper.turn(1.01) == 1.0 + orphans.SECONDS
+    assert ended.left() == ended.pids[-1:]
+    assert reaper.turn(1.0 + orphans.SECONDS) is None
+    assert ended.left() == []
+
+
+LONELY = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+from upperd.orphans import Orphans
+reaper = Orphans(set)
+print(reaper.turn(1.0))  # no child at all
+reading, writing = os.pipe()
+lives = os.posix_spawn("/bin/cat", ["cat"], os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, reading, 0)])
+reaper.child_ended()
+print(reaper.turn(2.0), os.waitpid(lives, os.WNOHANG))
+os.close(writing)
+print(os.waitpid(lives, 0)[1])
+"""
+
+
+def test_who_lives_is_left_alone() -> None:
+    """A process without children has nothing to reap, and one that lives is not waited for."""
+    command = [sys.executable, "-IS", "-c", LONELY, str(Path(orphans.__file__).parents[1])]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("None\nNone (0, 0)\n0\n", "")
