@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import re
 import shlex
 import signal
 import socket
@@ -14,6 +16,9 @@ from pathlib import Path
 import pytest
 from acting import need, need_root
 from running import COMMAND, DEADLINE, Daemon, lives, read_exactly, read_to_end, running, wait_until
+
+from upperd import cli, ctl
+from upperd.options import OPTIONS, flag
 
 UNSHARE = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
 NUMBERS = {"SIGTERM": signal.SIGTERM, "SIGINT": signal.SIGINT}
@@ -169,3 +174,17 @@ def test_nowhere_to_write(folder: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE)
     assert done.returncode == 73
     assert "Read-only file system: mount a folder that can be written to there, or choose another path" in done.stderr
+
+
+def test_example_is_valid() -> None:
+    """The words of the image in docs/containers.md are ones that upperd and upperctl understand."""
+    text = (Path(__file__).parents[2] / "docs/containers.md").read_text()
+    lists = {name: json.loads(words) for name, words in re.findall(r"^([A-Z]+) .*?(\[.*\])$", text, re.MULTILINE)}
+    assert lists["ENTRYPOINT"][0] == "upperd"
+    options = cli.read_options(cli.parse([*lists["ENTRYPOINT"][1:], *lists["CMD"]]))
+    assert options.drain_timeout + 3 < 10  # docker stop
+    assert lists["HEALTHCHECK"][0] == "upperctl"
+    assert ctl.make_parser(lists["HEALTHCHECK"][1:]).parse_args(lists["HEALTHCHECK"][1:])
+    known = {f"--{flag(option.name)}" for option in OPTIONS} | {"--daemonize"}
+    of_docker = {"--init", "--network", "--pids-limit", "--tmpfs"}
+    assert set(re.findall(r"`(--[a-z-]+)", text)) - of_docker <= known
