@@ -378,3 +378,17 @@ def test_another_network(folder: Path, name: str) -> None:
         command = ["unshare", "--net", *UPPERCTL, "--socket", name, "send", "x"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE)
         assert (done.returncode, f"nobody listens on {name}" in done.stderr) == (69, True)
+
+
+def test_passed_into_another_network(folder: Path, name: str) -> None:
+    """A daemon in a network of its own serves the abstract socket that was bound outside and passed to it."""
+    need_root()
+    need("unshare")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"\0{name[1:]}")
+        listener.listen()
+        more = activated(folder, [listener], "--scoreboard", str(folder / "board"))
+        more["command"] = ["unshare", "--net", *more["command"]]
+        with running(folder, **more) as daemon:
+            assert os.readlink(f"/proc/{daemon.pid}/ns/net") != os.readlink("/proc/self/ns/net")
+            assert ask(name, b"x") == b"X"
