@@ -86,7 +86,7 @@ def test_assignments_are_documented() -> None:
 
 def test_status_is_documented() -> None:
     """The line that the page shows is what the program says of such children."""
-    board = Scoreboard(slots=8)
+    board = Scoreboard(slots=9)
     board["max_children"] = 64
     board["connections"], board["bytes_in"], board["bytes_out"] = 11, 3100, 3100
     board["refused"], board["cut"] = 2, 1
