@@ -6,7 +6,7 @@
             warmup.py      what is done once before the first fork ── rehearsal.py, packing.py, titles.py
             server.py      UnixServer, TCPServer ── handler.py ── transform.py
             parent.py      forks, reaps, tops up, drains ── child.py, signals.py, children.py, link.py, passing.py,
-                           turns.py, inheritance.py, drain.py, throttle.py, lookout.py, observer.py
+                           turns.py, inheritance.py, ending.py, drain.py, throttle.py, lookout.py, observer.py
             policy.py      who may come in, and how much they may take ── guard.py, rates.py, limits.py, overdue.py
             reload.py      SIGHUP ── recheck.py, a process of its own;  idle.py  when to leave
             orphans.py     as process 1 of a container: reap who is not ours

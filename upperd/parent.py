@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import select
 import socket
-from signal import SIGKILL
 from time import monotonic
 
 from upperd.child import EX_OSERR
 from upperd.children import Children, Living, send
 from upperd.drain import FIRST_REPEAT, Drain, Repeat
+from upperd.ending import close_account
 from upperd.forker import Forker
 from upperd.inheritance import Inheritance
-from upperd.layout import AT_REST, BUSY, CONNECTIONS, CUT, OUTCOME, STARTED
+from upperd.layout import AT_REST, BUSY, CONNECTIONS, STARTED
 from upperd.link import Link
 from upperd.lookout import Lookout
-from upperd.observer import End, Observer
+from upperd.observer import Observer
 from upperd.passing import Passing
 from upperd.scoreboard import Scoreboard
 from upperd.signals import DRAIN, RETIRE
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from upperd.child import Server
+    from upperd.observer import End
 
-_SIGKILL = int(SIGKILL)
 _BACKLOG_LOOK = 0.05
 """Seconds between looks at a backlog that is being served: a child that takes from it need not wake us."""
 EVENTS_A_TURN = 64
@@ -392,14 +392,10 @@ class Parent:
         ended = self.children.reap(child)
         if ended is None:
             return False
-        status, rusage = ended
+        drain = self._drain
+        end = close_account(self.board, child, *ended, drain is not None and drain.is_cutting)
         self._held[child.server.listener] -= 1
-        end = End(child.pid, status, rusage, tuple(self.board.words(child.index)))
-        end.was_cut = end.words[OUTCOME] == CUT
-        end.was_killed = status == _SIGKILL and self._drain is not None and self._drain.is_cutting
-        end.was_overdue = child.is_overdue and status == _SIGKILL
-        self.board.release(child.index)
-        self._count(end)
+        self._learn_from(end)
         if self._turns.left:
             self._turns.child_ended(end)
         for take in self.accounts:
@@ -407,14 +403,13 @@ class Parent:
         self.observer.child_ended(end)
         return True
 
-    def _count(self, end: End) -> None:
-        self.board.add("ended")
+    def _learn_from(self, end: End) -> None:
+        """Whether forking is of use: one that failed before it served anybody says no, one that served says yes."""
         if end.was_cut or end.was_killed or end.was_overdue:
-            self.board.add("overdue" if end.was_overdue else "killed" if end.was_killed else "cut")
-        elif end.is_abnormal:
-            self.board.add("crashed")
-            if end.words[CONNECTIONS] == 0 and self._drain is None:
-                cause = "accept() failed" if end.status == EX_OSERR << 8 else "it ended"
-                self._pause(f"child {end.pid}: {cause} before its first connection")
-        elif end.words[CONNECTIONS] and self._throttle.succeeded(end.words[STARTED]):
-            self.observer.resumed()
+            return
+        if not end.is_abnormal:
+            if end.words[CONNECTIONS] and self._throttle.succeeded(end.words[STARTED]):
+                self.observer.resumed()
+        elif end.words[CONNECTIONS] == 0 and self._drain is None:
+            cause = "accept() failed" if end.status == EX_OSERR << 8 else "it ended"
+            self._pause(f"child {end.pid}: {cause} before its first connection")

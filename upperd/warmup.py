@@ -50,7 +50,7 @@ _OF_PARENT = (
 )
 _BETWEEN_FORKS = (
     *(Parent.top_up, Parent.turn, Parent._seconds_to_wait, Parent._set_poke_below, Parent._room, Parent._fork),
-    *(Parent._keep, Parent._look_after, Parent._reap, Parent._count, Inheritance.not_for, Living.__init__),
+    *(Parent._keep, Parent._look_after, Parent._reap, Parent._learn_from, Inheritance.not_for, Living.__init__),
     *(Children.__len__, Children.add, Children.look_after, Children.reap),
     *(Link.poked, Link.renew_group, Link.adopt),
     *(scoreboard.Scoreboard.waiting, scoreboard.Scoreboard.busy, scoreboard.Scoreboard.words),

@@ -18,7 +18,7 @@ RANKS = [
     *("paths", "locks", "pidfile", "store", "listeners", "tcp"),
     *("notify", "manager", "settings", "log", "options", "command_line", "opening", "titles", "signals"),
     *("throttle", "link", "child", "children", "inheritance", "forker", "drain", "observer", "lookout"),
-    *("passing", "turns"),
+    *("ending", "passing", "turns"),
     "parent",
     *("rates", "overdue", "policy", "orphans"),
     *("idle", "reload", "handler", "socket_owner", "server", "rehearsal", "packing", "reporter", "warmup", "inetd"),
