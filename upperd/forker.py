@@ -82,7 +82,7 @@ class Forker:
                 if pid == 0:
                     _exit(live(slot, signals, close, passed))
                 pids.append(pid)
-                if passed is not None:  # that is for the first one alone
+                if passed is not None and count > 1:  # that is for the first one alone
                     connection = passed[0].fileno()
                     passed, close = None, [*self._inheritance.not_for(server, None), (connection, connection + 1)]
                 if not founded:

@@ -45,10 +45,10 @@ class Inheritance:
 
     def _of_the_parent(self, server: Server) -> list[tuple[int, int]]:
         own = [*self._link.parent_descriptors(), self._epoll.fileno(), *self._children.pidfds()]
-        own += [other.socket.fileno() for other in self._servers if other is not server]
+        own += [descriptor for other in self._servers if other is not server for descriptor in other.descriptors()]
         return [(descriptor, descriptor + 1) for descriptor in own if descriptor >= 0]
 
     def _all_but(self, server: Server, *passed: int) -> list[tuple[int, int]]:
-        keep = sorted([0, 1, 2, server.socket.fileno(), *self._link.child_descriptors(), *passed])
+        keep = sorted([0, 1, 2, *server.descriptors(), *self._link.child_descriptors(), *passed])
         gaps = [(low + 1, high) for low, high in pairwise(keep) if high - low > 1]
         return [*gaps, (keep[-1] + 1, self._table_end)]

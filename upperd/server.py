@@ -14,6 +14,8 @@ The hooks keep their names and their meaning. What differs from the stock class:
 - nothing blocks the loop: not `max_children`, not a full table, not a child that hangs;
 - `server_close` waits for the children at most `drain_timeout` seconds.
 
+With `socketserver.UDPServer` and `UnixDatagramServer` it works alike.
+
 It knows sockets and processes, nothing of upper case or of systemd.
 """
 
@@ -51,7 +53,7 @@ else:
 
 # What every child uses, as plain numbers and functions: an enum is a page or three for each child to copy.
 _AF_UNIX = int(socket.AF_UNIX)
-_SOCK_STREAM = int(socket.SOCK_STREAM)
+_SOCK_STREAM, _SOCK_DGRAM = int(socket.SOCK_STREAM), int(socket.SOCK_DGRAM)
 _SHUT_WR = int(socket.SHUT_WR)
 _SOL_SOCKET, _SO_PEERCRED = int(socket.SOL_SOCKET), int(socket.SO_PEERCRED)
 _make_socket = partial(_BareSocket)  # which is called without a write to the class
@@ -95,7 +97,8 @@ class PreforkingMixIn(socketserver.ForkingMixIn, _Base):
         # the look-up would write to the name and to the default.
         self.slot = None
         self.allowance = None
-        self._family = int(self.address_family)
+        self._family = int(self.address_family) if self.socket_type == _SOCK_STREAM else 0  # a datagram's tells nothing
+        self._answering: Any = None
         self._stopping = False
         self._stopped = threading.Event()
         self._stopped.set()
@@ -129,6 +132,15 @@ class PreforkingMixIn(socketserver.ForkingMixIn, _Base):
         if self._serving_thread != threading.get_ident():
             self._stopped.wait()
 
+    def get_request(self) -> tuple[Any, _Address]:
+        """As the stock one does. The socket of a datagram is a copy: with ours a child may stop receiving meanwhile."""
+        if self.socket_type != _SOCK_DGRAM:
+            return super().get_request()
+        self._get_parent()
+        request: Any
+        request, address = super().get_request()
+        return (request[0], self._answering), address
+
     def process_request(self, request: Any, client_address: _Address) -> None:
         """Fork a child for a request that the parent has accepted itself (`handle_request` does)."""
         self._get_parent().serve_connection(self, request, client_address)
@@ -151,6 +163,14 @@ class PreforkingMixIn(socketserver.ForkingMixIn, _Base):
         self.parent.drain(self.drain_timeout)
         self.parent.close()
         self.parent = None
+        if self._answering is not None:
+            self._answering.close()
+            self._answering = None
+
+    def descriptors(self) -> tuple[int, ...]:
+        """What of ours a child needs."""
+        own = (self.socket,) if self._answering is None else (self.socket, self._answering)
+        return tuple(sock.fileno() for sock in own)
 
     # Hooks of our own, called in a child
 
@@ -182,17 +202,20 @@ class PreforkingMixIn(socketserver.ForkingMixIn, _Base):
 
         The default closes the connection's way in, so that the handler reads an end of file.
         """
-        _ignoring_errors(request.shutdown, socket.SHUT_RD)
+        if self._answering is None:
+            _ignoring_errors(request.shutdown, socket.SHUT_RD)
 
     def _get_parent(self) -> Parent:
         if self.parent is None:
             self.parent = Parent(max_children=self.max_children, spare_children=self.spare_children)
             self.parent.add(self)
+            if self.socket_type == _SOCK_DGRAM:
+                self._answering = self.socket.dup()
         return self.parent
 
 
-class _UpperServer(PreforkingMixIn):
-    """What the Unix and the TCP server of upperd share: an adopted listener, and the way they drain."""
+class UpperServer(PreforkingMixIn):
+    """What the servers of upperd share: an adopted listener, and the way in which streams drain."""
 
     input_ended: bool
     """In a child: the handler is to read no more from its connection."""
@@ -306,7 +329,7 @@ class _UpperServer(PreforkingMixIn):
             self.slot.end(outcome)
 
 
-class UnixServer(_UpperServer, socketserver.UnixStreamServer):
+class UnixServer(UpperServer, socketserver.UnixStreamServer):
     """Serves a listening Unix-domain stream socket.
 
     To end a connection without losing a byte: after SHUT_RD the client's next write fails, and everything that the
@@ -318,7 +341,7 @@ class UnixServer(_UpperServer, socketserver.UnixStreamServer):
         return True
 
 
-class TCPServer(_UpperServer, socketserver.TCPServer):
+class TCPServer(UpperServer, socketserver.TCPServer):
     """Serves a listening TCP socket.
 
     SHUT_RD stops nothing here. So: answer what was read, SHUT_WR, read and discard for a moment, close.
