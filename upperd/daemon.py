@@ -5,6 +5,7 @@
             opening.py     what to open: listeners.py, tcp.py (store.py), scoreboard.py
             warmup.py      what is done once before the first fork ── rehearsal.py, packing.py, titles.py
             server.py      UnixServer, TCPServer ── handler.py ── transform.py
+            datagram.py    UnixDatagramServer, UDPServer ── datagram_handler.py;  only where one asks for them
             parent.py      forks, reaps, tops up, drains ── child.py, signals.py, children.py, link.py, passing.py,
                            turns.py, inheritance.py, ending.py, drain.py, throttle.py, lookout.py, observer.py
             policy.py      who may come in, and how much they may take ── guard.py, rates.py, limits.py, overdue.py
@@ -37,7 +38,7 @@ from upperd.pidfile import PidFile, PidFileError
 from upperd.policy import Policy
 from upperd.reload import Reload
 from upperd.reporter import Reporter
-from upperd.server import LINGER_SECONDS, TCPServer, UnixServer
+from upperd.server import LINGER_SECONDS, TCPServer, UnixServer, UpperServer
 from upperd.signals import SharedSignals
 from upperd.warmup import warm_up
 
@@ -52,7 +53,7 @@ EX_CANTCREAT = 73
 EX_TEMPFAIL = 75
 """Another daemon is running."""
 EX_CONFIG = 78
-"""The manager passed something else than listening stream sockets."""
+"""The manager passed something else than sockets to listen on."""
 
 
 NEWCOMERS_SECONDS = 1.0
@@ -89,8 +90,9 @@ class Daemon:
         except PidFileError as error:
             return self._fail(error)
         self._set_title = titles.load(self._settings.titles)
+        others = self._load_others()
         try:
-            warm_up(self._make_server, lambda policy: policy.follow(settings), self._signals, self._set_title)
+            warm_up(self._make_server, lambda policy: policy.follow(settings), self._signals, self._set_title, others)
         except OSError as error:
             self._log.write(log.DEBUG, "starting", f"not warmed up: {error}")
         if self._set_title is not None:
@@ -141,6 +143,14 @@ class Daemon:
         self._set_idle_exit()
         return parent
 
+    def _load_others(self) -> dict[socket.SocketKind, tuple[type, ...]]:
+        """What is needed for other listeners than those of streams, where there are any: see warm_up."""
+        if not any(listener.is_datagram for listener in self._listeners):
+            return {}
+        from upperd import datagram
+
+        return {socket.SOCK_DGRAM: datagram.OF_CHILDREN}
+
     def _settle(self, parent: Parent) -> None:
         """Make last, and side by side, what a child writes to (see packing.py)."""
         self._first_signals = before = self._signals  # kept: freed, it were a gap
@@ -165,12 +175,18 @@ class Daemon:
         parent.timers.append(self._orphans.turn)
         self._signals.note(signal.SIGCHLD)
 
-    def _make_server(self, listening: socket.socket, policy: Policy) -> UnixServer | TCPServer:
-        server_class = UnixServer if listening.family == socket.AF_UNIX else TCPServer
+    def _make_server(self, listening: socket.socket, policy: Policy) -> UpperServer:
         # Only where it is needed: the rehearsal's listener is abstract, too.
         is_private = self._has_abstract and isinstance(listening.getsockname(), bytes)
         guard = PrivateGuard(policy.guard) if is_private else policy.guard
-        server = server_class(listening, UpperHandler, guard, policy.allowance)
+        server: UpperServer
+        if listening.type == socket.SOCK_DGRAM:
+            from upperd import datagram
+
+            server = datagram.make_server(listening, guard)
+        else:
+            server_class = UnixServer if listening.family == socket.AF_UNIX else TCPServer
+            server = server_class(listening, UpperHandler, guard, policy.allowance)
         server.connections_per_child = self._settings.connections_per_child
         return server
 

@@ -39,7 +39,7 @@ EX_OSERR = 71
 """There is no process to be had."""
 
 _SUPERVISED = ("NOTIFY_SOCKET", "LISTEN_FDS", "INVOCATION_ID")
-_PATHS = ("socket", "scoreboard", "pid_file")
+_PATHS = ("socket", "datagram", "scoreboard", "pid_file")
 _CREDENTIALS = struct.Struct("=III")  # struct ucred (unix(7)): pid, uid, gid
 
 
@@ -82,7 +82,7 @@ def _make_absolute(settings: Settings, flags: dict[str, Any]) -> None:
         flags["config"] = os.path.abspath(flags["config"])
     for name in _PATHS:
         path = getattr(settings, name)
-        if path and not os.path.isabs(path) and not (name == "socket" and is_abstract(path)):
+        if path and not os.path.isabs(path) and not (name in ("socket", "datagram") and is_abstract(path)):
             flags[name] = os.path.abspath(path)
             setattr(settings, name, flags[name])
     settings.arguments = shlex.join(_words(flags))

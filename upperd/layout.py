@@ -83,28 +83,35 @@ SLOT_FIELDS = (
     "rules",
     "idle_limit_usec",
     "expires_usec",
+    "unanswered",
+    "unanswered_size",
+    "unanswered_full",
 )
 (
     PID, GENERATION, LISTENER, STARTED, PEER_UID, PEER_GID, PEER_PID, CONNECTIONS,
     MESSAGES, BYTES_IN, BYTES_OUT, UNDECODABLE, REFUSED, REFUSED_ACCESS, REFUSED_USER, REFUSED_RATE,
     ENDED_IDLE, ENDED_LIFETIME, ENDED_BYTES, ENDED_ACCESS, CONNECTED, ACTIVE, OUTCOME, CLAIMED, RULES,
-    IDLE_LIMIT, EXPIRES,
+    IDLE_LIMIT, EXPIRES, UNANSWERED, UNANSWERED_SIZE, UNANSWERED_FULL,
 ) = range(len(SLOT_FIELDS))  # fmt: skip
 
-TOTALS = SLOT_FIELDS[CONNECTIONS:CONNECTED]
+TOTALS = SLOT_FIELDS[CONNECTIONS:CONNECTED] + SLOT_FIELDS[UNANSWERED:]
 """What is counted for each child and in all."""
 
 OUTCOMES = (
     "", "done", "quiet", "cut", "reset", "refused", "failed", "passed", "idle", "lifetime", "bytes", "denied",
+    "unanswered",
 )  # fmt: skip
 """How a child's last connection ended, by the number in `outcome`:
 
 done: at the client's end of file; quiet: by us, while draining, in a quiet moment; cut: by us at the drain deadline;
 reset: by the client, before it had read everything; refused: by `verify_request`; failed: the handler raised;
 passed: it came from another user and was handed to the parent; idle, lifetime, bytes: by us, at that limit;
-denied: by us, since a reload no longer allows the peer. Empty: none has ended yet.
+denied: by us, since a reload no longer allows the peer; unanswered: it was a datagram to which no answer could be sent.
+Empty: none has ended yet.
 """
-NONE, DONE, QUIET, CUT, RESET, REFUSED_OUTCOME, FAILED, PASSED, IDLE, LIFETIME, BYTES, DENIED = range(len(OUTCOMES))
+(
+    NONE, DONE, QUIET, CUT, RESET, REFUSED_OUTCOME, FAILED, PASSED, IDLE, LIFETIME, BYTES, DENIED, NOT_ANSWERED,
+) = range(len(OUTCOMES))  # fmt: skip
 COUNTED = {IDLE: ENDED_IDLE, LIFETIME: ENDED_LIFETIME, BYTES: ENDED_BYTES, DENIED: ENDED_ACCESS}
 """The outcomes that are counted in a field of the slot: those that the daemon's limits and rules are the cause of."""
 

@@ -23,7 +23,8 @@ BACKLOG = 2**31 - 1
 """The kernel cuts it down to net.core.somaxconn (listen(2))."""
 _MODE = 0o660
 """Of a socket that we bind, less the umask."""
-_FAMILIES = {socket.AF_UNIX: "unix", socket.AF_INET: "tcp", socket.AF_INET6: "tcp"}
+_FAMILIES = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6)
+_STREAM, _DATAGRAM = socket.SOCK_STREAM, socket.SOCK_DGRAM
 
 
 class ListenerError(Exception):
@@ -46,7 +47,7 @@ class AlreadyRunningError(ListenerError):
 
 
 class ActivationError(ListenerError):
-    """A descriptor that was passed is not a listening stream socket."""
+    """A descriptor that was passed is neither a listening stream socket nor a bound one for datagrams."""
 
 
 class Permissions:
@@ -93,6 +94,10 @@ class Listener:
         return self.socket.family == socket.AF_UNIX
 
     @property
+    def is_datagram(self) -> bool:
+        return self.socket.type == _DATAGRAM
+
+    @property
     def path(self) -> str:
         """The path of a Unix socket; empty where it has none."""
         address = self.socket.getsockname()
@@ -107,12 +112,12 @@ class Listener:
 
     @property
     def address(self) -> str:
-        """For people: unix:/run/upperd/upperd.sock, unix:@upperd, tcp:127.0.0.1:9999."""
+        """For people: unix:/run/upperd/upperd.sock, unix:@upperd, tcp:127.0.0.1:9999; unix-dgram: and udp: likewise."""
         address = self.socket.getsockname()
         if not self.is_unix:
             host = f"[{address[0]}]" if self.socket.family == socket.AF_INET6 else address[0]
-            return f"tcp:{host}:{address[1]}"
-        return f"unix:{self.abstract or os.fsdecode(address)}"
+            return f"{'udp' if self.is_datagram else 'tcp'}:{host}:{address[1]}"
+        return f"{'unix-dgram' if self.is_datagram else 'unix'}:{self.abstract or os.fsdecode(address)}"
 
     def describe(self, whose: str = "") -> str:
         """The address, where it comes from, and for whom alone it is."""
@@ -122,8 +127,10 @@ class Listener:
     def store_name(self) -> str:
         """What the manager's descriptor store is to call it. Raises OSError where the path is gone."""
         if self.abstract:
-            return store.abstract_name(self.socket.getsockname()[1:])
-        return store.path_name(self.path) if self.is_unix else store.address_name(*self.socket.getsockname()[:2])
+            return store.abstract_name(self.socket.getsockname()[1:], is_datagram=self.is_datagram)
+        if self.is_unix:
+            return store.path_name(self.path)
+        return store.address_name(*self.socket.getsockname()[:2], is_datagram=self.is_datagram)
 
     def own(self, lock: int) -> None:
         """The path is ours, by this lock."""
@@ -183,11 +190,27 @@ def adopt(descriptor: int, name: str) -> Listener:
 def _complaint(sock: socket.socket) -> str:
     if sock.family not in _FAMILIES:
         return f"is of address family {int(sock.family)}, neither Unix nor TCP"
-    if sock.type != socket.SOCK_STREAM:
-        return f"is not a stream socket (ListenStream=) but {sock.type.name}"
+    if sock.type == _DATAGRAM:
+        return _complaint_about_datagrams(sock)
+    if sock.type != _STREAM:
+        return f"is not a stream socket (ListenStream=) but {sock.type.name}, nor one for datagrams (ListenDatagram=)"
     if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         return "does not listen: upperd takes listening sockets (Accept=no); for a connection, start it with --inetd"
     return ""
+
+
+def _complaint_about_datagrams(sock: socket.socket) -> str:
+    if sock.family != socket.AF_UNIX and sock.proto != socket.IPPROTO_UDP:
+        return f"is for datagrams of protocol {sock.proto}, not UDP"
+    try:
+        sock.getpeername()
+    except OSError:
+        pass
+    else:
+        return "is connected: it takes datagrams of one peer alone"
+    address = sock.getsockname()
+    is_bound = bool(address) if sock.family == socket.AF_UNIX else address[1] != 0
+    return "" if is_bound else "is not bound: nobody can send it a datagram"
 
 
 # Bound
@@ -196,86 +219,101 @@ def _complaint(sock: socket.socket) -> str:
 def bind_unix(
     path: str,
     *,
+    kind: socket.SocketKind = _STREAM,
     permissions: Permissions | None = None,
     default_folder_of: int | None = None,
     stored: MutableMapping[str, Listener] | None = None,
 ) -> Listener:
     """Listen at `path`: by the one of `stored` that is bound to it, else anew. Raises ListenerError.
 
-    `default_folder_of`: make the folder, for this uid.
+    `kind`: SOCK_STREAM or SOCK_DGRAM. `default_folder_of`: make the folder, for this uid.
     """
     length = len(os.fsencode(path))
     if length > paths.MAX_PATH:
+        what = f"{path} has {length} bytes, a socket's path may have {paths.MAX_PATH}"
         raise ListenerError(
-            f"{path} has {length} bytes, a socket's path may have {paths.MAX_PATH}: choose a shorter one with --socket",
+            f"{what}: choose a shorter one with {_option(kind)}",
             errno.ENAMETOOLONG,
             may_fall_back=True,
         )
     try:
         if default_folder_of is not None:
             paths.make_default_folder(path, default_folder_of)
-        _refuse_other_file(path)  # before a lock is made beside it
+        _refuse_other_file(path, kind)  # before a lock is made beside it
         lock = locks.take(paths.lock_of(path))
     except paths.FolderError as error:
         raise ListenerError(str(error), errno.EACCES, may_fall_back=True) from None
     except locks.LockedError as error:
         raise AlreadyRunningError(path, error.pid) from None
     except OSError as error:
-        raise _cannot_bind(path, error) from None
+        raise _cannot_bind(path, kind, error) from None
     try:
-        listener = _restored(path, stored or {}) or _bind(path)
+        listener = _restored(path, kind, stored or {}) or _bind(path, kind)
         listener.own(lock)
         _listen(listener, permissions or Permissions())
         return listener
     except OSError as error:
         os.close(lock)
-        raise _cannot_bind(path, error) from None
+        raise _cannot_bind(path, kind, error) from None
     except BaseException:
         os.close(lock)
         raise
 
 
-def bind_abstract(name: str, stored: MutableMapping[str, Listener] | None = None) -> Listener:
+def bind_abstract(
+    name: str, stored: MutableMapping[str, Listener] | None = None, *, kind: socket.SocketKind = _STREAM
+) -> Listener:
     """Listen at the abstract name @NAME: by the one of `stored` that is bound to it, else anew. Raises ListenerError.
 
     Nobody but the guard says who may connect (see guard.py).
     """
     address = paths.address_of(name)
-    listener = (stored or {}).pop(store.abstract_name(os.fsencode(address[1:])), None)
+    stored_name = store.abstract_name(os.fsencode(address[1:]), is_datagram=kind == _DATAGRAM)
+    listener = (stored or {}).pop(stored_name, None)
     if listener is None:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock = socket.socket(socket.AF_UNIX, kind)
         try:
+            if kind == _DATAGRAM:
+                prepare_for_datagrams(sock)
             sock.bind(address)
         except OSError as error:
             sock.close()
             if error.errno == errno.EADDRINUSE:
-                raise _name_is_taken(name) from None
+                raise _name_is_taken(name, kind) from None
             raise ListenerError(f"cannot listen on {name}: {error.strerror}", error.errno) from None
         listener = Listener(sock)
-    listener.socket.listen(BACKLOG)
+    if kind == _STREAM:
+        listener.socket.listen(BACKLOG)
     return listener
 
 
-def _name_is_taken(name: str) -> AlreadyRunningError:
+def _name_is_taken(name: str, kind: socket.SocketKind) -> AlreadyRunningError:
     """Anybody may have taken it: say who (unix(7), SO_PEERCRED)."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+    with socket.socket(socket.AF_UNIX, kind) as probe:
         probe.setblocking(False)
-        if probe.connect_ex(paths.address_of(name)) != 0:
-            return AlreadyRunningError(name, 0)  # it does not listen yet, or its queue is full
+        if kind == _DATAGRAM or probe.connect_ex(paths.address_of(name)) != 0:
+            return AlreadyRunningError(name, 0)  # nobody knows; or it does not listen yet, or its queue is full
         pid, uid = _peer(probe)
         return AlreadyRunningError(name, pid, f" of uid {uid}")
 
 
-def _restored(path: str, stored: MutableMapping[str, Listener]) -> Listener | None:
+def _option(kind: socket.SocketKind) -> str:
+    return "--datagram" if kind == _DATAGRAM else "--socket"
+
+
+def _restored(path: str, kind: socket.SocketKind, stored: MutableMapping[str, Listener]) -> Listener | None:
     try:
-        return stored.pop(store.path_name(path), None)
+        name = store.path_name(path)
     except OSError:
         return None  # nothing is there
+    return stored.pop(name) if name in stored and stored[name].socket.type == kind else None
 
 
-def _bind(path: str) -> Listener:
-    _clear_stale(path)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+def _bind(path: str, kind: socket.SocketKind) -> Listener:
+    _clear_stale(path, kind)
+    sock = socket.socket(socket.AF_UNIX, kind)
+    if kind == _DATAGRAM:
+        prepare_for_datagrams(sock)
     try:
         mask = os.umask(0o177)
         try:
@@ -288,8 +326,16 @@ def _bind(path: str) -> Listener:
     return Listener(sock)
 
 
+def prepare_for_datagrams(sock: socket.socket) -> None:
+    """Buffers as large as the kernel lets us have them (socket(7)), and, before the first one comes, who sends it."""
+    for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+        sock.setsockopt(socket.SOL_SOCKET, option, 2**30)
+    if sock.family == socket.AF_UNIX:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+
+
 def _listen(listener: Listener, permissions: Permissions) -> None:
-    """Before this a connect() is refused, so nobody comes in by permissions that are not those."""
+    """Before this a connect() is refused, and a datagram of anybody but us, so nobody comes in by other permissions."""
     path = listener.path
     try:
         permissions.set(path)
@@ -302,27 +348,29 @@ def _listen(listener: Listener, permissions: Permissions) -> None:
             f"cannot give {path} its permissions ({who}): {error.strerror}{cure}",
             error.errno,
         ) from None
-    listener.socket.listen(BACKLOG)
+    if not listener.is_datagram:
+        listener.socket.listen(BACKLOG)
 
 
-def _refuse_other_file(path: str) -> bool:
+def _refuse_other_file(path: str, kind: socket.SocketKind) -> bool:
     """Whether a socket is at the path. Raises ListenerError: something else is."""
     try:
         status = os.lstat(path)
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise _cannot_bind(path, error) from None
+        raise _cannot_bind(path, kind, error) from None
     if not stat.S_ISSOCK(status.st_mode):
-        raise ListenerError(f"{path} is there and is not a socket: choose another path with --socket", errno.EEXIST)
+        what = f"{path} is there and is not a socket"
+        raise ListenerError(f"{what}: choose another path with {_option(kind)}", errno.EEXIST)
     return True
 
 
-def _clear_stale(path: str) -> None:
+def _clear_stale(path: str, kind: socket.SocketKind) -> None:
     """Remove a socket that nobody listens on; refuse anything else that is there."""
-    if not _refuse_other_file(path):
+    if not _refuse_other_file(path, kind):
         return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+    with socket.socket(socket.AF_UNIX, kind) as probe:
         probe.setblocking(False)
         failure = probe.connect_ex(path)
         if failure == 0:
@@ -331,11 +379,11 @@ def _clear_stale(path: str) -> None:
             raise AlreadyRunningError(path, 0)
     if failure != errno.ECONNREFUSED:
         reason = "is a socket of another type" if failure == errno.EPROTOTYPE else os.strerror(failure)
-        raise ListenerError(f"{path}: {reason}: remove it, or choose another path with --socket", failure)
+        raise ListenerError(f"{path}: {reason}: remove it, or choose another path with {_option(kind)}", failure)
     try:
         os.unlink(path)
     except OSError as error:
-        raise _cannot_bind(path, error) from None
+        raise _cannot_bind(path, kind, error) from None
 
 
 def _peer(probe: socket.socket) -> tuple[int, int]:
@@ -344,10 +392,10 @@ def _peer(probe: socket.socket) -> tuple[int, int]:
     return int(memoryview(credentials).cast("i")[0]), int(memoryview(credentials).cast("I")[1])
 
 
-def _cannot_bind(path: str, error: OSError) -> ListenerError:
+def _cannot_bind(path: str, kind: socket.SocketKind, error: OSError) -> ListenerError:
     cure = {
         errno.ENOENT: f": make the folder {os.path.dirname(path) or '.'} first",
-        errno.EACCES: ": start upperd as a user who may write there, or choose another path with --socket",
-        errno.EROFS: ": mount a folder that can be written to there, or choose another path with --socket",
+        errno.EACCES: f": start upperd as a user who may write there, or choose another path with {_option(kind)}",
+        errno.EROFS: f": mount a folder that can be written to there, or choose another path with {_option(kind)}",
     }.get(error.errno or 0, "")
     return ListenerError(f"cannot listen on {path}: {error.strerror}{cure}", error.errno, may_fall_back=True)

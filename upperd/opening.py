@@ -1,12 +1,13 @@
 """What a daemon opens when it starts: its listeners, and its scoreboard.
 
-On which sockets to listen: those that are passed, else the path, else (or beside it) TCP. The law: policy only. How one
-listens is in listeners.py and tcp.py.
+On which sockets to listen: those that are passed, else the path, else (or beside it) TCP; and beside that, where one
+asks for them, on those for datagrams. The law: policy only. How one listens is in listeners.py and tcp.py.
 """
 
 from __future__ import annotations
 
 import os
+import socket
 
 from upperd import __version__, listeners, locks, log, paths, scoreboard
 from upperd.tcp import bind_tcp, is_remote
@@ -42,27 +43,32 @@ class Opening:
             self._open_path()
         if settings.tcp:
             self._open_tcp(settings.tcp, allow_remote=settings.tcp_allow_remote)
+        if settings.udp:
+            self._open_tcp(settings.udp, allow_remote=settings.tcp_allow_remote, kind=socket.SOCK_DGRAM)
+        if settings.datagram:
+            self.opened.append(self._bind_unix(settings.datagram, kind=socket.SOCK_DGRAM))
         if settings.max_children < len(self.opened):
             raise listeners.ListenerError(too_few_children(settings.max_children, len(self.opened)))
         self._drop_stored()
         if settings.store_listeners:
             self._store()
 
+    def _bind_unix(
+        self, path: str, *, kind: socket.SocketKind = socket.SOCK_STREAM, default_folder_of: int | None = None
+    ) -> Listener:
+        settings = self._settings
+        if paths.is_abstract(path):  # TCP never takes its place: there everybody on this host might come in
+            return listeners.bind_abstract(path, self._stored, kind=kind)
+        permissions = listeners.Permissions(settings.socket_mode, settings.socket_owner, settings.socket_group)
+        return listeners.bind_unix(
+            path, kind=kind, permissions=permissions, default_folder_of=default_folder_of, stored=self._stored
+        )
+
     def _open_path(self) -> None:
         settings = self._settings
-        if paths.is_abstract(settings.socket):
-            # Never TCP instead: there everybody on this host might come in.
-            self.opened.append(listeners.bind_abstract(settings.socket, self._stored))
-            return
         folder_of = os.geteuid() if settings.default_socket else None
         try:
-            opened = listeners.bind_unix(
-                settings.socket,
-                permissions=listeners.Permissions(settings.socket_mode, settings.socket_owner, settings.socket_group),
-                default_folder_of=folder_of,
-                stored=self._stored,
-            )
-            self.opened.append(opened)
+            self.opened.append(self._bind_unix(settings.socket, default_folder_of=folder_of))
         except listeners.ListenerError as error:
             if not (error.may_fall_back and settings.fallback):
                 raise
@@ -70,15 +76,18 @@ class Opening:
             if not settings.tcp:
                 self._open_tcp(settings.fallback)
 
-    def _open_tcp(self, host_port: str, *, allow_remote: bool = False) -> None:
-        opened = bind_tcp(host_port, self._stored, allow_remote=allow_remote)
+    def _open_tcp(
+        self, host_port: str, *, allow_remote: bool = False, kind: socket.SocketKind = socket.SOCK_STREAM
+    ) -> None:
+        opened = bind_tcp(host_port, self._stored, allow_remote=allow_remote, kind=kind)
         self.opened += opened
         remote = [listener.address for listener in opened if is_remote(listener.socket.getsockname()[0])]
         if remote:
+            forged = "; a datagram's sender can be forged" * (kind == socket.SOCK_DGRAM)
             self._log.write(
                 log.WARNING,
                 "starting",
-                f"{', '.join(remote)}: whoever can reach that may connect, and who it is remains unknown",
+                f"{', '.join(remote)}: whoever can reach that may connect, and who it is remains unknown{forged}",
             )
 
     def _drop_stored(self) -> None:
@@ -127,6 +136,8 @@ def open_scoreboard(settings: Settings, opened: list[Listener], log_to: Log) -> 
 
 def _beside_socket(settings: Settings, opened: list[Listener]) -> tuple[str, str]:
     """The scoreboard's path where nobody names one; and the default path whose folder is to be made for it, if any."""
+    # Of a stream socket, where there is one: that is where upperctl looks.
+    opened = sorted(opened, key=lambda listener: listener.is_datagram)
     for listener in opened:
         if listener.path:
             return paths.scoreboard_of(listener.path), ""

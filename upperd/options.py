@@ -68,8 +68,10 @@ class Options:
 
     socket: str = _option("", "PATH", "listen on this path; on an abstract socket: @NAME")
     tcp: str = _option("", "HOST:PORT", "listen on this loopback address, too")
-    tcp_allow_remote: bool = _option(False, "", "let --tcp name an address that other hosts can reach")
-    no_socket: bool = _option(False, "", "do not listen on a path: TCP alone")
+    tcp_allow_remote: bool = _option(False, "", "let --tcp and --udp name an address that other hosts can reach")
+    udp: str = _option("", "HOST:PORT", "take datagrams on this loopback address, too")
+    datagram: str = _option("", "PATH", "take datagrams on this path, too")
+    no_socket: bool = _option(False, "", "do not listen on a path: only where other options say")
     no_fallback: bool = _option(
         False, "", f"fail where the path cannot be had, instead of listening on {paths.FALLBACK_TCP}"
     )
@@ -127,15 +129,18 @@ class Options:
                 _check(option.name, self._values[option.name], type(option.default), option.metadata)
         if self.no_socket and self.socket:
             raise OptionError("--no-socket and --socket exclude each other")
-        if self.no_socket and not self.tcp:
-            raise OptionError("--no-socket needs --tcp HOST:PORT: there is nothing else to listen on")
-        if self.tcp:
-            _check_address(self.tcp)
-        elif self.tcp_allow_remote:
-            raise OptionError("--tcp-allow-remote needs --tcp HOST:PORT: it is about that address alone")
-        if paths.is_abstract(self.socket):
-            self._check_abstract()
-        _check_paths({name: getattr(self, name) for name in ("socket", "scoreboard", "pid_file")})
+        if self.no_socket and not (self.tcp or self.udp or self.datagram):
+            others = "--udp HOST:PORT or --datagram PATH"
+            raise OptionError(f"--no-socket needs --tcp HOST:PORT, {others}: there is nothing else to listen on")
+        if self.tcp_allow_remote and not (self.tcp or self.udp):
+            raise OptionError("--tcp-allow-remote needs --tcp HOST:PORT or --udp: it is about those addresses alone")
+        for name in ("tcp", "udp"):
+            if getattr(self, name):
+                _check_address(name, getattr(self, name))
+        for name in ("socket", "datagram"):
+            if paths.is_abstract(getattr(self, name)):
+                self._check_abstract(name)
+        _check_paths({name: getattr(self, name) for name in ("socket", "datagram", "scoreboard", "pid_file")})
         if self.socket_mode and not _is_mode(self.socket_mode):
             raise OptionError(f"socket-mode is {self.socket_mode!r}: it must be octal, such as 0660")
         self._check_accounts()
@@ -146,10 +151,13 @@ class Options:
     def __hash__(self) -> int:
         return hash(tuple(self._values.values()))
 
-    def _check_abstract(self) -> None:
+    def _check_abstract(self, option: str) -> None:
         """Raises OptionError: such a socket cannot be, or what is said of it is about a path."""
-        if complaint := paths.complaint_about(self.socket):
-            raise OptionError(f"socket is {_shown(self.socket)}: {complaint}; a path that begins with @ is ./@...")
+        said = getattr(self, option)
+        if complaint := paths.complaint_about(said):
+            raise OptionError(f"{option} is {_shown(said)}: {complaint}; a path that begins with @ is ./@...")
+        if option != "socket":
+            return
         for name in ("socket_mode", "socket_owner", "socket_group"):
             if getattr(self, name):
                 raise OptionError(
@@ -237,7 +245,7 @@ def _check_paths(named: dict[str, str]) -> None:
     """No two of the files that the daemon makes may be one."""
     seen: dict[str, str] = {}
     for name, path in named.items():
-        if name == "socket" and paths.is_abstract(path):
+        if name in ("socket", "datagram") and paths.is_abstract(path):
             continue  # which is no file
         for made in (path, paths.lock_of(path)) if path else ():
             other = seen.setdefault(os.path.abspath(made), name)
@@ -254,10 +262,10 @@ def _is_mode(text: str) -> bool:
 _KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", tuple: "a list of names"}
 
 
-def _check_address(address: str) -> None:
+def _check_address(name: str, address: str) -> None:
     host, colon, port = address.rpartition(":")
     if not (colon and host and port.isascii() and port.isdigit() and len(port) <= 5 and int(port) < 65536):
-        raise OptionError(f"tcp is {address!r}: it must be HOST:PORT, such as {paths.FALLBACK_TCP} or [::1]:9999")
+        raise OptionError(f"{name} is {address!r}: it must be HOST:PORT, such as {paths.FALLBACK_TCP} or [::1]:9999")
 
 
 def read_config(path: str) -> dict[str, Any]:

@@ -172,6 +172,12 @@ METRICS = (
         "Connections refused by a rule or limit.",
         _by("reason", "refused", "access", "user", "rate"),
     ),
+    Metric("upperd_datagrams_unanswered_total", "Datagrams that had no answer.", _field("unanswered")),
+    Metric(
+        "upperd_datagrams_unanswered_by_reason_total",
+        "Datagrams that had no answer: it, or they, are too long, or the peer does not read.",
+        _by("reason", "unanswered", "size", "full"),
+    ),
     Metric(
         "upperd_connections_ended_by_limit_total",
         "Connections ended by the daemon: at a limit, or since the peer is no longer allowed.",

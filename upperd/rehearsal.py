@@ -36,6 +36,7 @@ def rehearse(
     set_title: Callable[[str], object] | None = None,
     rounds: int = ROUNDS,
     watch: Callable[[Callable[[], object]], object] = lambda live: live(),
+    kind: socket.SocketKind = socket.SOCK_STREAM,
 ) -> None:
     """Serve `rounds` short connections in this process by a policy that `follow` has set. Raises OSError: no socket.
 
@@ -46,18 +47,21 @@ def rehearse(
     follow(policy)
     if policy.guard.has_rules:
         # Rules of another kind, by which we are let in: who is refused would have us wait for the next one for ever.
-        policy.guard.set_rules([HIGHEST], [], [os.getegid()])
+        policy.guard.set_rules([HIGHEST], [], [os.getegid(), os.getgid()])
     board["poke_below"] = 2
     link = Link(is_rehearsal=True)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+    with socket.socket(socket.AF_UNIX, kind) as listener:
         listener.bind("")
-        listener.listen(1)
+        if kind == socket.SOCK_STREAM:
+            listener.listen(1)
         # As the true ones, to the order of its attributes: what is specialised is specialised for that.
         server = make_server(listener, policy)
         server.connections_per_child = 1  # or it would wait for a second one
         nothing = (listener.fileno(), listener.fileno())
         for _ in range(rounds):
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            with socket.socket(socket.AF_UNIX, kind) as client:
+                if kind != socket.SOCK_STREAM:
+                    client.bind("")  # that there is somebody to answer
                 client.connect(listener.getsockname())
                 client.sendall(b"rehearsal\n")
                 client.shutdown(socket.SHUT_WR)

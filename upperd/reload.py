@@ -29,7 +29,7 @@ CHANGEABLE = (
 """The settings that a reload changes."""
 FIXED = (
     *("socket", "socket_mode", "socket_owner", "socket_group", "no_socket", "tcp", "tcp_allow_remote"),
-    *("fallback", "scoreboard", "pid_file", "store_listeners", "ready_fd"),
+    *("udp", "datagram", "fallback", "scoreboard", "pid_file", "store_listeners", "ready_fd"),
 )
 """Those that take a restart."""
 

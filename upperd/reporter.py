@@ -23,7 +23,7 @@ STATUS_SECONDS = 1.0
 RECORDS_A_SECOND = 50
 """Of normal ends. The journal drops from a flood; what is summed still adds up."""
 
-_SUMMED = ("connections", "messages", "bytes_in", "bytes_out", "undecodable", "refused")
+_SUMMED = ("connections", "messages", "bytes_in", "bytes_out", "undecodable", "refused", "unanswered")
 
 
 class Reporter(Observer):
@@ -181,6 +181,8 @@ class Reporter(Observer):
         assert self._unrecorded is not None
         summed, self._unrecorded = self._unrecorded, None
         text = f"{summed['children']} more children served {summed['connections']} connections"
+        if not summed["unanswered"]:  # there may be no datagrams
+            del summed["unanswered"]
         self._log.write(log.INFO, "ends", text, **summed)
 
     def flush(self) -> None:
@@ -220,7 +222,7 @@ def status_line(board: scoreboard.Scoreboard, phase: str) -> str:
         f"{len(busy)} busy, {spare} spare of {board['max_children']} children",
         f"{total['connections']} connections, {size(total['bytes_in'])} in, {size(total['bytes_out'])} out",
     ]
-    trouble = [(total["refused"], "refused")]
+    trouble = [(total[name], name) for name in ("refused", "unanswered")]
     trouble += [(board[name], name.replace("_", " ")) for name in _TROUBLE]
     if any(count for count, _ in trouble):
         parts.append(", ".join(f"{count} {name}" for count, name in trouble if count))
@@ -235,6 +237,7 @@ _TOTALS = (
     ("bytes_in", layout.BYTES_IN),
     ("bytes_out", layout.BYTES_OUT),
     ("refused", layout.REFUSED),
+    ("unanswered", layout.UNANSWERED),
 )
 
 
@@ -294,6 +297,8 @@ def _sentence(end: End) -> str:
 def _fields(end: End) -> dict[str, object]:
     words, rusage = end.words, end.rusage
     known = {name: words[field] for name, field in _RECORDED if words[field] != layout.UNKNOWN}
+    if not words[layout.UNANSWERED]:
+        del known["unanswered"]
     since = words[layout.CONNECTED] or words[layout.STARTED]
     fields: dict[str, object] = {"child_pid": end.pid, **known}
     fields["duration_usec"] = max(0, now_usec() - since)
@@ -323,5 +328,6 @@ _RECORDED = tuple(
         "bytes_out",
         "undecodable",
         "refused",
+        "unanswered",
     )
 )

@@ -14,7 +14,7 @@ The hooks keep their names and their meaning. What differs from the stock class:
 - nothing blocks the loop: not `max_children`, not a full table, not a child that hangs;
 - `server_close` waits for the children at most `drain_timeout` seconds.
 
-With `socketserver.UDPServer` and `UnixDatagramServer` it works alike.
+With `socketserver.UDPServer` and `UnixDatagramServer` it works alike; those of upperd are in datagram.py.
 
 It knows sockets and processes, nothing of upper case or of systemd.
 """

@@ -23,7 +23,11 @@ class Settings:
     tcp: str = ""
     """HOST:PORT to bind; empty: none."""
     tcp_allow_remote: bool = False
-    """Whether that may be an address that other hosts can reach."""
+    """Whether that, and `udp`, may be an address that other hosts can reach."""
+    udp: str = ""
+    """HOST:PORT for datagrams to bind; empty: none."""
+    datagram: str = ""
+    """The path for datagrams to bind; empty: none."""
     fallback: str = ""
     """HOST:PORT to bind where the path cannot be had; empty: fail then."""
     scoreboard: str = ""

@@ -25,11 +25,11 @@ def path_name(path: str) -> str:
     return f"{_MARK}{status.st_dev:x}.{status.st_ino:x}"
 
 
-def abstract_name(name: bytes) -> str:
+def abstract_name(name: bytes, *, is_datagram: bool = False) -> str:
     """The name of the listener that is bound to this abstract name: what it is bound to cannot be taken from it."""
-    return f"{_MARK}abstract.{name.hex()}"
+    return f"{_MARK}{'datagram.' if is_datagram else ''}abstract.{name.hex()}"
 
 
-def address_name(host: str, port: int) -> str:
-    """The name of the listener that is bound to this TCP address. (A colon would end a name.)"""
-    return f"{_MARK}{host.replace(':', '_')}.{port}"
+def address_name(host: str, port: int, *, is_datagram: bool = False) -> str:
+    """The name of the listener that is bound to this address of TCP, or UDP. (A colon would end a name.)"""
+    return f"{_MARK}{'udp.' if is_datagram else ''}{host.replace(':', '_')}.{port}"

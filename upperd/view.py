@@ -131,7 +131,10 @@ def status_text(sight: Sight, usages: dict[int, Usage] | None = None, paint: Pai
     return "\n".join([title(sight, paint), *shown])
 
 
-TROUBLE = ("crashed", "cut", "killed", "overdue", "refused", "fork_failures", "undecodable", "records_lost")
+TROUBLE = (
+    *("crashed", "cut", "killed", "overdue", "refused", "unanswered"),
+    *("fork_failures", "undecodable", "records_lost"),
+)
 
 
 def trouble_text(header: dict[str, int]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import socket
+from itertools import chain
 from signal import ITIMER_REAL, setitimer
 
 from upperd import packing, scoreboard
@@ -28,7 +29,7 @@ from upperd.parent import Parent
 from upperd.rates import Rates
 from upperd.rehearsal import rehearse
 from upperd.reporter import Reporter
-from upperd.server import TCPServer, UnixServer
+from upperd.server import TCPServer, UnixServer, UpperServer
 from upperd.signals import SharedSignals, Signals
 from upperd.slot import Slot
 from upperd.throttle import Throttle
@@ -64,25 +65,32 @@ _BETWEEN_FORKS = (
 
 
 def warm_up(
-    make_server: Callable[[socket.socket, Policy], UnixServer | TCPServer],
+    make_server: Callable[[socket.socket, Policy], UpperServer],
     follow: Callable[[Policy], object],
     signals: SharedSignals,
     set_title: Callable[[str], object] | None,
+    others: dict[socket.SocketKind, tuple[type, ...]],
 ) -> None:
-    """Prepare this process for its forks. Raises OSError where it can rehearse nothing; that does no harm."""
+    """Prepare this process for its forks. Raises OSError where it can rehearse nothing; that does no harm.
+
+    `others`: types of listeners that there are beside streams, and the classes whose functions serve those.
+    """
     gc.disable()
 
+    kinds = (*others, socket.SOCK_STREAM)
     run = packing.Run()
     with Signals():  # what comes while we play the child is for the parent, afterwards
         try:
             if packing.is_possible():
-                rehearse(make_server, follow, signals, set_title, 1, run.watch)
+                for kind in kinds:
+                    rehearse(make_server, follow, signals, set_title, 1, run.watch, kind)
                 run.add(Forker.fork.__code__)  # the rest of which is a child's life
                 between = packing.Run()
                 for function in _BETWEEN_FORKS:
                     between.add(function.__code__)
-                packing.pack(dict.fromkeys((*_OF_CHILDREN, *_OF_PARENT)), run, between)
-            rehearse(make_server, follow, signals, set_title)
+                packing.pack(dict.fromkeys((*_OF_CHILDREN, *chain(*others.values()), *_OF_PARENT)), run, between)
+            for kind in kinds:
+                rehearse(make_server, follow, signals, set_title, kind=kind)
         finally:
             setitimer(ITIMER_REAL, 0)  # which a connection with limits has set
             signals.forget_child()

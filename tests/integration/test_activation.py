@@ -56,13 +56,13 @@ def test_passed_path_is_never_removed(folder: Path) -> None:
             assert listener.accept()[0].close() is None
 
 
-@pytest.mark.parametrize("kind", ["a file", "a datagram socket", "a connection"])
+@pytest.mark.parametrize("kind", ["a file", "a socket of another type", "a connection"])
 def test_wrong_descriptor_is_named(folder: Path, kind: str) -> None:
-    """A passed descriptor that is not a listening stream socket ends the start with status 78, and is named."""
+    """A passed descriptor that is not a socket to listen on ends the start with status 78, and is named."""
     one, two = socket.socketpair()
-    datagram = _unix(folder / "datagram", socket.SOCK_DGRAM)
-    with one, two, datagram, open(os.devnull) as file:
-        wrong = {"a file": file, "a datagram socket": datagram, "a connection": one}
+    other = _unix(folder / "other", socket.SOCK_SEQPACKET)
+    with one, two, other, open(os.devnull) as file:
+        wrong = {"a file": file, "a socket of another type": other, "a connection": one}
         arguments = activated(folder, [wrong[kind]], names="odd")
         with running(folder, ready=False, **arguments) as daemon:
             assert daemon.wait() == 78

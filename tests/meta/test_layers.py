@@ -21,7 +21,7 @@ RANKS = [
     *("ending", "passing", "turns"),
     "parent",
     *("rates", "overdue", "policy", "orphans"),
-    *("idle", "reload", "handler", "socket_owner", "server", "datagram_handler"),
+    *("idle", "reload", "handler", "socket_owner", "server", "datagram_handler", "datagram"),
     *("rehearsal", "packing", "reporter", "warmup", "inetd"),
     *("daemonize", "daemon", "lean", "cli", "recheck", "snapshot", "finding", "client", "transfer"),
     *("terminal", "usage", "view", "prometheus", "atomic", "history", "columns", "picture"),

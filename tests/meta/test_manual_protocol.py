@@ -102,7 +102,7 @@ def test_status_is_documented() -> None:
 
 def test_troubles_are_documented() -> None:
     """The page names what the status counts only where it is not zero, in its order."""
-    troubles = ", ".join(name.replace("_", " ") for name in ("refused", *reporter._TROUBLE))
+    troubles = ", ".join(name.replace("_", " ") for name in ("refused", "unanswered", *reporter._TROUBLE))
     assert f"only those that are not zero: {troubles} (see" in _words("Notification")
 
 
@@ -132,7 +132,7 @@ class Entries(log.Log):
 
 def _end(status: int, connections: int, **flags: bool) -> End:
     words = [0] * len(layout.SLOT_FIELDS)
-    words[layout.CONNECTIONS] = connections
+    words[layout.CONNECTIONS] = words[layout.UNANSWERED] = connections
     end = End(1, status, resource.getrusage(resource.RUSAGE_SELF), tuple(words))
     for name, value in flags.items():
         setattr(end, name, value)

@@ -121,11 +121,14 @@ def test_wrong_address(address: str) -> None:
     """Anything else is refused with an example of what would be right."""
     with pytest.raises(OptionError, match="it must be HOST:PORT, such as localhost:9999"):
         Options(tcp=address)
+    with pytest.raises(OptionError, match="udp is .*it must be HOST:PORT"):
+        Options(udp=address)
 
 
 def test_no_socket() -> None:
-    """--no-socket needs --tcp and excludes --socket."""
-    assert Options(no_socket=True, tcp="localhost:0").no_socket
+    """--no-socket needs --tcp, --udp or --datagram, and excludes --socket."""
+    for other in ({"tcp": "localhost:0"}, {"udp": "localhost:0"}, {"datagram": "/x"}):
+        assert Options(no_socket=True, **other).no_socket
     with pytest.raises(OptionError, match="needs --tcp"):
         Options(no_socket=True)
     with pytest.raises(OptionError, match="exclude each other"):
@@ -133,7 +136,8 @@ def test_no_socket() -> None:
 
 
 def test_tcp_allow_remote() -> None:
-    """--tcp-allow-remote needs --tcp."""
+    """--tcp-allow-remote needs --tcp or --udp."""
+    assert Options(udp="0.0.0.0:0", tcp_allow_remote=True).tcp_allow_remote
     assert Options(tcp="0.0.0.0:0", tcp_allow_remote=True).tcp_allow_remote
     with pytest.raises(OptionError, match="--tcp-allow-remote needs --tcp HOST:PORT"):
         Options(tcp_allow_remote=True)

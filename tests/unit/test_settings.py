@@ -130,7 +130,7 @@ def test_options_reach_the_parent() -> None:
     given_options = Options(
         socket="/x/y", tcp="[::1]:0", max_children=4096, spare_children=7, connections_per_child=1_000_000_000,
         drain_timeout=0.0, scoreboard="/x/z", log_level="debug", no_fallback=True, max_children_per_user=3,
-        max_rate_per_user=0.5, idle_timeout=1.5, max_lifetime=60.0, max_bytes=2**40,
+        udp="localhost:1", datagram="/x/d", max_rate_per_user=0.5, idle_timeout=1.5, max_lifetime=60.0, max_bytes=2**40,
     )  # fmt: skip
     found = settings.parse(cli.make_settings(given_options, Manager()).words())
     for option in OPTIONS:

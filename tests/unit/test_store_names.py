@@ -24,8 +24,15 @@ def test_name_is_the_sockets(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_name_is_one_that_the_manager_takes(host: str) -> None:
-    """A name is ASCII without colon or control character, at most 255 long (sd_notify(3)), and known as ours."""
+    """A name is ASCII without colon or control character, at most 255 long (sd_notify(3)), and known as ours.
+
+    That of an address tells TCP from UDP.
+    """
     name = store.address_name(host, 9999)
+    datagrams = store.address_name(host, 9999, is_datagram=True)
+    assert re.fullmatch(r"[!-9;-~]{1,255}", datagrams)
+    assert store.is_stored(datagrams)
+    assert datagrams != name
     assert re.fullmatch(r"[!-9;-~]{1,255}", name)
     assert store.is_stored(name)
     assert not store.is_stored("upperd.socket")

@@ -1,0 +1,89 @@
+"""Datagrams of several users: who sent each is what the kernel says, and no child serves two."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from acting import OTHER, USER, need_root
+from datagrams import answers, ask, at, records, sender, serving, start_sender
+from running import COMMAND, run_to_end, running, wait_until
+
+REUSED = ("--connections-per-child", "1000", "--socket-mode", "0666")
+
+
+@pytest.fixture
+def open_folder(folder: Path) -> Path:
+    """One that every user may look into."""
+    need_root()
+    os.chmod(folder, 0o755)
+    return folder
+
+
+def test_users_take_turns(open_folder: Path) -> None:
+    """With four users taking turns no child serves two; what came to the wrong one is passed on whole and answered."""
+    texts = {61001 + user: [f"user {user} {number}\xdf" * (1 + 1000 * (number % 2)) for number in range(10)]
+             for user in range(4)}  # fmt: skip
+    with serving(open_folder, *REUSED, "--spare-children", "2") as daemon:
+        clients = {uid: start_sender(uid, at(open_folder), texts[uid]) for uid in texts}
+        for uid, client in clients.items():
+            assert answers(client) == [text.upper() for text in texts[uid]]
+        assert daemon.board.header["passed"] > 0
+        assert daemon.stop() == 0
+        header = daemon.board.header
+    assert (header["connections"], header["unanswered"], header["crashed"]) == (40, 0, 0)
+    users: dict[str, list[str]] = {}
+    for record in records(daemon):
+        if record["connections"] != "0":
+            users.setdefault(record["peer_uid"], []).append(record["connections"])
+    assert {uid: sum(map(int, counts)) for uid, counts in users.items()} == dict.fromkeys(map(str, texts), 10)
+
+
+def test_largest_is_passed_on(open_folder: Path) -> None:
+    """A datagram of the largest size that comes to another user's child is answered whole, at its sender's path."""
+    with serving(open_folder, *REUSED, "--spare-children", "1", "--max-children", "3") as daemon:
+        assert answers(start_sender(USER, at(open_folder), ["x"])) == ["X"]
+        wait_until(lambda: daemon.board.busy == 0, "one waits for more of him")
+        with sender(at(open_folder), str(open_folder / "mine")) as client:
+            for _ in range(10):
+                assert ask(client, b"y" * 200_000) == b"Y" * 200_000
+        assert daemon.board.header["passed"] > 0
+
+
+def test_rules_go_by_the_sender(open_folder: Path) -> None:
+    """Who is denied has no answer, who is allowed by name has; group rules go by the sender's group."""
+    options = ("--deny-user", str(USER), "--allow-user", "0", "--allow-group", str(OTHER), "--socket-mode", "0666")
+    with serving(open_folder, *options) as daemon:
+        denied = start_sender(USER, at(open_folder), ["me"], 0.5)
+        assert answers(start_sender(OTHER, at(open_folder), ["me"])) == ["ME"]
+        assert answers(start_sender(OTHER + 1, at(open_folder), ["me"], 0.5)) == ["no answer"]
+        assert answers(denied) == ["no answer"]
+        with sender(at(open_folder)) as client:
+            assert ask(client, b"root") == b"ROOT"
+        assert daemon.board.header["refused_access"] == 2
+        assert daemon.board.header["unanswered"] == 0
+
+
+def test_rate_of_a_user(open_folder: Path) -> None:
+    """Who sends more datagrams a second than one user may is refused for a while; others are not."""
+    with serving(open_folder, *REUSED, "--max-rate-per-user", "5") as daemon:
+        many = start_sender(USER, at(open_folder), [str(number) for number in range(5000)], 0.05)
+        wait_until(lambda: daemon.board.header["refused_rate"] > 0, "he is refused")
+        assert answers(start_sender(OTHER, at(open_folder), ["other"])) == ["OTHER"]
+        many.kill()
+        many.communicate()
+
+
+def test_abstract_socket(open_folder: Path) -> None:
+    """--datagram @NAME is for root and the daemon's user, unless others are allowed by name; one daemon has it."""
+    name = f"@upperd-datagram-{os.getpid()}"
+    options = ("--no-socket", "--datagram", name, "--scoreboard", str(open_folder / "scoreboard"))
+    with running(open_folder, command=[*COMMAND, *options]) as daemon:
+        assert answers(start_sender(0, name, ["root"])) == ["ROOT"]
+        assert answers(start_sender(USER, name, ["me"], 0.5)) == ["no answer"]
+        assert daemon.board.header["refused_access"] == 1
+        assert daemon.board.listeners == [f"unix-dgram:{name} (bound, for root alone)"]
+        assert run_to_end(open_folder, "--no-socket", "--datagram", name)[0] == 75
+    with running(open_folder, command=[*COMMAND, *options, "--allow-user", str(USER)]):
+        assert answers(start_sender(USER, name, ["me"])) == ["ME"]
