@@ -63,6 +63,16 @@ def test_conversation(address: object) -> None:
             assert read_exactly(connection, len(expected)) == expected
 
 
+@pytest.mark.parametrize("size", [448, 449, 1000, 16000])
+def test_message_is_answered_in_one_piece(address: object, size: int) -> None:
+    """A message that has come as a whole is answered as a whole, so one recv() gets it, also the first one."""
+    for _ in range(20):
+        with connect(address) as connection:
+            for _ in range(2):
+                connection.sendall(b"x" * size)
+                assert connection.recv(65536) == b"X" * size
+
+
 def test_cut_sequence_waits(address: object) -> None:
     """A character cut in two is answered when its second half has come, and what precedes it at once."""
     with connect(address) as connection:
