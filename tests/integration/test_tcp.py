@@ -92,6 +92,7 @@ def test_localhost_is_every_loopback_address(folder: Path) -> None:
                 assert ask_on(client, b"x") == b"X"
 
 
+@pytest.mark.xdist_group("localhost:9999")
 def test_fallback_is_the_documented_address(folder: Path) -> None:
     """Where the path cannot be had, the daemon warns and serves TCP on localhost:9999."""
     with socket.socket() as probe:

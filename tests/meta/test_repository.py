@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("upperd/**", "tests/*", "bench/**", "man")
+FOLDERS = ("upperd/**", "tests/**", "bench/**", "man")
 SOURCES = sorted(path for folder in FOLDERS for path in ROOT.glob(f"{folder}/*.py"))
 
 
