@@ -192,6 +192,8 @@ class Child:
             try:
                 return self._server.get_request()
             except OSError as error:
+                if error.errno == errno.ENOTSOCK:  # /dev/null is in the place of the listener: we are to end
+                    return None
                 if not self.leaving and error.errno not in _TRY_AGAIN:
                     # Descriptors or memory ran out, or the listener is broken: trying again here would spin.
                     report_exception()

@@ -40,6 +40,7 @@ from upperd.reload import Reload
 from upperd.reporter import Reporter
 from upperd.server import LINGER_SECONDS, TCPServer, UnixServer, UpperServer
 from upperd.signals import SharedSignals
+from upperd.tcp import turn_away
 from upperd.warmup import warm_up
 
 TYPE_CHECKING = False
@@ -270,7 +271,10 @@ class Daemon:
         self._log.write(log.INFO, "drain", f"ending, within {timeout:g} s", busy=self._board.busy())
         for listener in self._listeners:
             listener.unlink()
+            turn_away(listener)
         self._serve_backlog(parent, end)
+        for listener in self._listeners:
+            listener.end()
         parent.drain(max(0.0, end - time.monotonic()) if self._stop_requests == 1 else 0.0)
         self._reporter.flush()
         self._board["phase"] = layout.STOPPED

@@ -86,6 +86,8 @@ class Listener:
         self.name = name
         self.is_stored = False
         """Whether the manager keeps a copy, so that it outlives us."""
+        self.turns_away = False
+        """Whether nobody new gets into its queue (see tcp.py)."""
         self._lock = -1
         self._inode: tuple[int, int] | None = None
 
@@ -152,8 +154,21 @@ class Listener:
 
     @property
     def can_be_found(self) -> bool:
-        """Whether clients still find it: its path was not removed, or it has none."""
-        return not self.path or self.is_stored or self._inode is not None
+        """Whether newcomers still get into its queue: its path was not removed, its address not closed to them."""
+        return not self.turns_away and (not self.path or self.is_stored or self._inode is not None)
+
+    def end(self) -> None:
+        """Hold it no more, once its queue is served: newcomers are refused, instead of waiting for our end in vain.
+
+        Its descriptor stays, for /dev/null: a child forgets its listener by that number (see child.py).
+        """
+        if self.turns_away:
+            try:
+                null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+            except OSError:
+                return  # then it ends with us
+            os.dup2(null, self.socket.fileno(), inheritable=False)
+            os.close(null)
 
     def close(self) -> None:
         """Close the socket and let go of the lock."""

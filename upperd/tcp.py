@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import struct
 
 from upperd import store
 from upperd.listeners import BACKLOG, Listener, ListenerError, prepare_for_datagrams
@@ -93,3 +94,36 @@ def _refuse_remote(protocol: str, host_port: str, host: str) -> None:
             f"{protocol}:{host_port} is {host}, not a loopback address, so other hosts could connect: if they are to, "
             f"say so with --tcp-allow-remote, or have systemd pass a socket ({unit})"
         )
+
+
+_SO_ATTACH_FILTER = 26
+"""Of socket(7); not in Python."""
+_DROP_NEWCOMERS = b"".join(
+    struct.pack("=HBBI", *instruction)
+    for instruction in (
+        (0x30, 0, 0, 13),  # load the flags of the TCP header (RFC 9293, 3.1)
+        (0x45, 0, 1, 0x02),  # is it a SYN?
+        (0x06, 0, 0, 0),  # drop it
+        (0x06, 0, 0, 2**32 - 1),  # take it
+    )
+)
+"""A filter of the kernel (struct sock_filter, linux/filter.h)."""
+
+
+def turn_away(listener: Listener) -> None:
+    """Let nobody new into the queue of a TCP listener that ends with us, so that the queue can be served to its end.
+
+    Closing it resets who is queued, and there is always somebody, where many come. So the kernel drops the first packet
+    of who comes now; it is sent again a second later (tcp(7), tcp_syn_retries), and finds nobody, or the next daemon.
+    """
+    from array import array
+
+    if listener.is_unix or listener.is_datagram or listener.activated or listener.is_stored:
+        return
+    code = array("B", _DROP_NEWCOMERS)
+    address, size = code.buffer_info()
+    try:
+        listener.socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", size // 8, address))
+    except OSError:
+        return  # then its queue is served for a moment (see daemon.py)
+    listener.turns_away = True
