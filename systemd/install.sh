@@ -81,8 +81,10 @@ install_all() {
     install_command upperctl upperd.ctl
     install_file upperd.socket "$UNITDIR/upperd.socket"
     install_file upperd-tcp.socket "$UNITDIR/upperd-tcp.socket"
+    install_file upperd@.socket "$UNITDIR/upperd@.socket"
     install_file user/upperd.socket "$USERUNITDIR/upperd.socket"
     install_service upperd.service "$UNITDIR/upperd.service"
+    install_service upperd@.service "$UNITDIR/upperd@.service"
     install_service user/upperd.service "$USERUNITDIR/upperd.service"
     # What the operator has changed stays.
     test -e "$DESTDIR$CONFIG" || install_file upperd.toml "$CONFIG"
@@ -103,7 +105,10 @@ stop_everything() {
     units="upperd.socket upperd-tcp.socket upperd.service"
     systemctl unmask --quiet $units
     systemctl disable --quiet --now $units
-    systemctl reset-failed $units 2>/dev/null || true # none had failed
+    # Of the templates: those that run, and the links of all that are enabled.
+    systemctl stop "upperd@*.socket" "upperd@*.service"
+    systemctl disable --quiet upperd@.socket upperd@.service
+    systemctl reset-failed $units "upperd@*" 2>/dev/null || true # none had failed
 }
 
 remove_user() {
@@ -137,6 +142,7 @@ uninstall_all() {
     rm -rf "$DESTDIR$LIBDIR"
     rm -f "$DESTDIR$BINDIR/upperd" "$DESTDIR$BINDIR/upperctl" "$DESTDIR$SYSUSERS" \
         "$DESTDIR$UNITDIR/upperd.socket" "$DESTDIR$UNITDIR/upperd-tcp.socket" "$DESTDIR$UNITDIR/upperd.service" \
+        "$DESTDIR$UNITDIR/upperd@.socket" "$DESTDIR$UNITDIR/upperd@.service" \
         "$DESTDIR$USERUNITDIR/upperd.socket" "$DESTDIR$USERUNITDIR/upperd.service" \
         "$DESTDIR$BASHDIR/upperctl" "$DESTDIR$ZSHDIR/_upperctl" "$DESTDIR$FISHDIR/upperctl.fish"
     for page in $PAGES; do
@@ -145,7 +151,7 @@ uninstall_all() {
     remove_config
     remove_empty_folders
     if test -z "$DESTDIR"; then
-        rm -rf /run/upperd
+        rm -rf /run/upperd /run/upperd-*
         remove_user
     fi
     if on_this_machine; then systemctl daemon-reload; fi

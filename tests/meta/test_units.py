@@ -17,7 +17,10 @@ NEWER = "Failed to parse boolean value, ignoring: identity"
 """What systemd before 257 says of PrivateUsers=identity."""
 
 
-UNITS = ("upperd.service", "upperd.socket", "upperd-tcp.socket", "user/upperd.service", "user/upperd.socket")
+UNITS = (
+    *("upperd.service", "upperd.socket", "upperd-tcp.socket", "upperd@.service", "upperd@.socket"),
+    *("user/upperd.service", "user/upperd.socket"),
+)
 
 
 @pytest.mark.parametrize("manager", ["system", "user"])
@@ -57,3 +60,24 @@ def test_memory_limit_follows_from_max_children() -> None:
     buffers = 2 * 208  # KiB: net.core.wmem_default, at either end of a connection
     needed = most * (KIB_A_CHILD + buffers) / 1024
     assert int(_value("MemoryMax", "upperd.service").removesuffix("M")) >= 1.5 * needed
+
+
+NAMES = {
+    "upperd@%i.socket": "upperd.socket", "/%i.toml": "/upperd.toml", "upperd-%i": "upperd",
+    " (%i)": "", " of %i": "",
+}
+"""What a template has for one instance, and the unit of the one daemon for itself."""
+
+
+@pytest.mark.parametrize("kind", ["service", "socket"])
+def test_template_differs_in_names_only(kind: str) -> None:
+    """An instance of the template has the limits and the sandbox of upperd.service, and all else, but for its names."""
+
+    def settings(name: str) -> list[str]:
+        lines = (ROOT / "systemd" / name).read_text().splitlines()
+        return [line for line in lines if line and not line.startswith("#")]
+
+    template = "\n".join(settings(f"upperd@.{kind}"))
+    for there, here in NAMES.items():
+        template = template.replace(there, here)
+    assert template.splitlines() == settings(f"upperd.{kind}")

@@ -15,6 +15,8 @@ STAGED = {
     "/usr/lib/systemd/system/upperd.service",
     "/usr/lib/systemd/system/upperd-tcp.socket",
     "/usr/lib/systemd/system/upperd.socket",
+    "/usr/lib/systemd/system/upperd@.service",
+    "/usr/lib/systemd/system/upperd@.socket",
     "/usr/lib/systemd/user/upperd.service",
     "/usr/lib/systemd/user/upperd.socket",
     "/usr/lib/sysusers.d/upperd.conf",
@@ -105,7 +107,8 @@ def test_staged_installation_does_not_know_its_stage(upperd: Upperd) -> None:
     assert files.keys() - package == STAGED
     assert "/usr/lib/upperd/upperd/cli.py" in package
     assert [name for name, path in files.items() if STAGE.encode() in path.read_bytes()] == []
-    assert "=/usr/bin/upperd" in files["/usr/lib/systemd/system/upperd.service"].read_text()
+    for name in ("upperd.service", "upperd@.service"):
+        assert "=/usr/bin/upperd" in files[f"/usr/lib/systemd/system/{name}"].read_text()
 
 
 def test_package_is_compiled(upperd: Upperd) -> None:

@@ -24,15 +24,20 @@ def accounts(machine: Machine) -> dict[str, str]:
 
 
 def test_nothing_is_left_behind(upperd: Upperd) -> None:
-    """Files, users and groups are the same before `make install` and after `make uninstall`."""
+    """Files, users and groups are the same before `make install` and after `make uninstall`, instances included."""
     upperd.make("uninstall")
+    upperd.machine.run("mkdir", "-p", "/etc/upperd")
+    upperd.machine.run("touch", "/etc/upperd/one.toml")  # the operator's, so it stays
     before = tree(upperd.machine), accounts(upperd.machine)
     upperd.make("install")
     upperd.systemctl("enable", "--quiet", "--now", "upperd")
+    upperd.systemctl("enable", "--quiet", "--now", "upperd@one")
     upperd.ask("hello")
     upperd.make("uninstall")
+    after = tree(upperd.machine), accounts(upperd.machine)
+    upperd.machine.run("rm", "-r", "/etc/upperd")
 
-    assert (tree(upperd.machine), accounts(upperd.machine)) == before
+    assert after == before
     assert upperd.property("LoadState") == "not-found"
 
 
