@@ -1,0 +1,126 @@
+"""Clients that connect, ask and leave without pause, each on a thread of its own, for as long as something is done."""
+
+from __future__ import annotations
+
+import select
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from proxies import DEADLINE, wait_until
+
+from upperd import client
+
+CLIENTS = 4
+_LINE = "Die Straße, die längste, größte, und ﬁn.\n"
+LARGE = _LINE * (1_000_000 // len(_LINE.encode()))
+"""A text of 1 MB."""
+EVERY = 5
+"""One text of so many is that one."""
+ATTEMPTS = 3
+
+
+def ask(port: int, text: str) -> str:
+    """Connect, send, half-close, and read to the end, at the same time. Raises OSError."""
+    with socket.create_connection(("127.0.0.1", port), DEADLINE) as connection:
+        return _exchange(connection, text.encode()).decode(errors="replace")
+
+
+def _exchange(connection: socket.socket, data: bytes) -> bytes:
+    connection.setblocking(False)
+    poll = select.poll()
+    poll.register(connection, select.POLLIN | select.POLLOUT)
+    unsent, blocks = memoryview(data), []
+    while True:
+        if not poll.poll(DEADLINE * 1000):
+            raise TimeoutError("no answer")
+        try:
+            if unsent:
+                unsent = unsent[connection.send(unsent) :]
+                if not unsent:
+                    connection.shutdown(socket.SHUT_WR)
+                    poll.modify(connection, select.POLLIN)
+            if not (block := connection.recv(262_144)):
+                return b"".join(blocks)
+            blocks.append(block)
+        except BlockingIOError:
+            pass
+
+
+def ask_library(port: int, text: str) -> str:
+    """By the client library. Raises ClientError."""
+    return client.upper(text, tcp=f"127.0.0.1:{port}", timeout=DEADLINE)
+
+
+class Asking:
+    """What the clients of one test have asked and got."""
+
+    def __init__(self, port: int, call: Callable[[int, str], str], attempts: int) -> None:
+        self._port = port
+        self._call = call
+        self._attempts = attempts
+        self._over = threading.Event()
+        self.asked = [0] * CLIENTS
+        self.errors: list[str] = []
+        """Of attempts: an error that was raised, or an answer that is not the whole one."""
+        self.failures: list[str] = []
+        """Of requests, after their last attempt."""
+        self.wrong: list[str] = []
+        """Answers that were given for whole and are not."""
+        self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(CLIENTS)]
+
+    def _run(self, number: int) -> None:
+        while not self._over.is_set():
+            asked = self.asked[number]
+            text = LARGE if asked % EVERY == EVERY - 1 else f"client {number}, question {asked}: straße"
+            for attempt in range(self._attempts):
+                error = self._attempt(text)
+                if not error:
+                    break
+                self.errors.append(error)
+                if attempt == self._attempts - 1:
+                    self.failures.append(error)
+            self.asked[number] += 1
+
+    def _attempt(self, text: str) -> str:
+        try:
+            answer = self._call(self._port, text)
+        except (OSError, client.ClientError) as error:
+            return repr(error)
+        if answer == text.upper():
+            return ""
+        self.wrong.append(f"{len(answer)} characters of {len(text.upper())}: {answer[:80]!r}")
+        return self.wrong[-1]
+
+    def wait_for_progress(self) -> None:
+        """Wait until each client had a large answer more."""
+        before = [*self.asked]
+
+        def have_all_asked() -> bool:
+            return all(now > then + EVERY for now, then in zip(self.asked, before, strict=True))
+
+        wait_until(have_all_asked, "each client had more answers")
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def end(self) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join(DEADLINE * 2)
+
+
+@contextmanager
+def asking(port: int, call: Callable[[int, str], str] = ask, *, attempts: int = 1) -> Iterator[Asking]:
+    """Have clients ask on this port meanwhile. `attempts`: how often each request is made, at most."""
+    clients = Asking(port, call, attempts)
+    clients.start()
+    try:
+        clients.wait_for_progress()
+        yield clients
+        clients.wait_for_progress()
+    finally:
+        clients.end()
+        print(f"{sum(clients.asked)} requests, {len(clients.failures)} failed, {len(clients.errors)} errors")

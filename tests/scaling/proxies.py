@@ -1,0 +1,186 @@
+"""HAProxy before three daemons, by the configuration in docs/."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))  # for running.py
+
+from acting import missing
+from running import DEADLINE, Daemon, activated, free_port, read_to_end, running, wait_until
+
+DOCS = Path(__file__).parents[2] / "docs"
+CONFIGURATION = (DOCS / "haproxy.cfg").read_text()
+NAMES = ("a", "b", "c")
+"""Of the servers in it."""
+BACKEND = "upperd"
+PACKAGES = {"stunnel": "stunnel4"}
+
+
+def need(*tools: str) -> None:
+    """Skip where one of these commands is missing; in CI that is a failure."""
+    for tool in tools:
+        if shutil.which(tool) is None:
+            missing(f"no command {tool}: apt-get install {PACKAGES.get(tool, tool)}")
+
+
+def fill_in(text: str, places: dict[str, str]) -> str:
+    """A configuration in docs/ with the host's own in its places: each stands there once, alone in its line."""
+    for there, here in places.items():
+        text, count = re.subn(rf"(?<= ){re.escape(there)}(?= |$)", lambda _, here=here: here, text, flags=re.MULTILINE)
+        assert count == 1, there
+    return text
+
+
+class Fleet:
+    """Three daemons, each with a folder, a path and a TCP port of its own.
+
+    `from_unit`: the port is held meanwhile, as by a socket unit, and passed to each daemon.
+    """
+
+    def __init__(self, folder: Path, *options: str, from_unit: bool = False) -> None:
+        self._folder = folder
+        self._options = options
+        self._stacks: dict[str, ExitStack] = {}
+        self._units: dict[str, socket.socket] = {}
+        self.ports = {name: free_port() for name in NAMES}
+        self.daemons: dict[str, Daemon] = {}
+        for name, port in self.ports.items() if from_unit else ():
+            self._units[name] = unit = socket.create_server(("127.0.0.1", port), backlog=socket.SOMAXCONN)
+            unit.setblocking(True)
+        for name in NAMES:
+            (folder / name).mkdir()
+            self.start(name)
+
+    def start(self, name: str) -> None:
+        """Start one; returns when it is ready."""
+        folder = self._folder / name
+        options: list[str] = [*self._options]
+        arguments: dict[str, Any] = {}
+        if name in self._units:
+            options += ["--scoreboard", str(folder / "scoreboard")]
+            arguments = activated(folder, [self._units[name]], *options)
+            options = []
+        else:
+            options += ["--tcp", f"127.0.0.1:{self.ports[name]}"]
+        stack = self._stacks[name] = ExitStack()
+        self.daemons[name] = stack.enter_context(running(folder, *options, **arguments))
+
+    def stop(self, name: str) -> None:
+        """SIGTERM; returns when it has ended, as it should."""
+        assert self.daemons[name].stop() == 0
+        self._stacks.pop(name).close()
+
+    def kill(self, name: str) -> None:
+        """SIGKILL."""
+        self.daemons[name].kill()
+        self._stacks.pop(name).close()
+
+    def tcp(self) -> dict[str, str]:
+        """Where HAProxy finds them, by their ports."""
+        return {name: f"127.0.0.1:{port}" for name, port in self.ports.items()}
+
+    def unix(self) -> dict[str, str]:
+        """And by their paths."""
+        return {name: f"unix@{self.daemons[name].path}" for name in NAMES}
+
+    def close(self) -> None:
+        for stack in self._stacks.values():
+            stack.close()
+        for unit in self._units.values():
+            unit.close()
+
+
+class Proxy:
+    """A HAProxy, and its admin socket."""
+
+    def __init__(self, folder: Path, servers: dict[str, str]) -> None:
+        """Write its configuration; `servers` are the daemons' addresses by their names."""
+        need("haproxy", "openssl")
+        self._admin = folder / "admin.sock"
+        self._log = folder / "haproxy.log"
+        self.file = folder / "haproxy.cfg"
+        self.port, self.tls_port = free_port(), free_port()
+        self.certificate = make_certificate(folder)
+        places = {
+            ":9998": f"127.0.0.1:{self.port}",
+            ":9943": f"127.0.0.1:{self.tls_port}",
+            "/run/haproxy/admin.sock": str(self._admin),
+            "/etc/haproxy/upper.pem": str(self.certificate),
+            **{f"127.0.0.1:{10001 + NAMES.index(name)}": address for name, address in servers.items()},
+        }
+        text = fill_in(CONFIGURATION, places)
+        if os.geteuid() != 0:
+            text = re.sub("^ +(user|group) haproxy$", "", text, flags=re.MULTILINE)
+        self.file.write_text(text)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """HAProxy runs, and finds all its servers well."""
+        command = ["haproxy", "-db", "-f", str(self.file)]
+        with open(self._log, "wb") as log:
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        try:
+            wait_until(lambda: self._is_there(process), "HAProxy runs")
+            for name in NAMES:
+                self.wait_for(name, "UP")
+            yield
+        finally:
+            process.kill()
+            process.wait()
+            print(self._log.read_text())  # pytest shows it where the test failed
+
+    def _is_there(self, process: subprocess.Popen[bytes]) -> bool:
+        assert process.poll() is None, self._log.read_text()
+        return self._admin.exists() and bool(self.command("show info"))
+
+    def command(self, words: str) -> str:
+        """Give a command to the admin socket (HAProxy's management guide, 9.3); returns its answer."""
+        with socket.socket(socket.AF_UNIX) as admin:
+            admin.settimeout(DEADLINE)
+            admin.connect(str(self._admin))
+            admin.sendall(f"{words}\n".encode())
+            return read_to_end(admin).decode()
+
+    def set_state(self, name: str, state: str) -> None:
+        """`drain`: no new connections for this server; `ready`."""
+        assert self.command(f"set server {BACKEND}/{name} state {state}").strip() == ""
+
+    def figures(self, name: str) -> dict[str, str]:
+        """What `show stat` has about a server (management guide, 9.1)."""
+        head, *rows = self.command("show stat").strip().splitlines()
+        keys = head.removeprefix("# ").split(",")
+        table = [dict(zip(keys, row.split(","), strict=True)) for row in rows]
+        return next(row for row in table if (row["pxname"], row["svname"]) == (BACKEND, name))
+
+    def total(self, figure: str) -> int:
+        """One of them, of all servers."""
+        return sum(int(self.figures(name)[figure]) for name in NAMES)
+
+    def wait_for(self, name: str, status: str) -> None:
+        """Wait until a server is UP or DOWN by the health checks."""
+        wait_until(lambda: self.figures(name)["status"] == status, f"server {name} is {status}")
+
+    def wait_until_used(self, name: str, sessions: int) -> None:
+        """Wait until so many sessions have a connection to the server."""
+        wait_until(lambda: self.figures(name)["scur"] == str(sessions), f"server {name} has {sessions} sessions")
+
+
+def make_certificate(folder: Path) -> Path:
+    """A certificate for localhost, signed by itself, with its key."""
+    request = "req -x509 -nodes -days 2 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -subj /CN=localhost"
+    key, certificate, both = folder / "key.pem", folder / "certificate.pem", folder / "upper.pem"
+    files = ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(["openssl", *request.split(), *files], check=True, capture_output=True)
+    both.write_bytes(certificate.read_bytes() + key.read_bytes())
+    both.chmod(0o600)
+    return both

@@ -1,0 +1,183 @@
+"""Three daemons behind a real HAProxy, by the configuration in docs/: what scaling.md promises is kept under load."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from asking_load import ATTEMPTS, CLIENTS, Asking, ask, ask_library, asking
+from proxies import NAMES, Fleet, Proxy, read_to_end, wait_until
+
+from upperd.client import ShortReplyError, exchange, upper
+from upperd.finding import connect
+
+USER = "haproxy"
+KILLED = ("a", "b")
+FOR_PROXY = ["--socket-mode", "0660", "--socket-group", USER] if os.geteuid() == 0 else []
+"""Options of a daemon whose path HAProxy's user is to reach."""
+
+
+@contextmanager
+def proxied(place: Path, *options: str, kind: str = "tcp") -> Iterator[tuple[Fleet, Proxy]]:
+    """Three daemons and HAProxy, which reaches them by `kind`: tcp, unix, or the TCP port of a socket unit."""
+    with closing(Fleet(place, *options, from_unit=kind == "socket unit")) as fleet:
+        proxy = Proxy(place, fleet.unix() if kind == "unix" else fleet.tcp())
+        with proxy.running():
+            yield fleet, proxy
+
+
+def restart_each(fleet: Fleet, proxy: Proxy, clients: Asking, before: Callable[[str], object]) -> None:
+    """Restart one daemon after the other; the next one once HAProxy has found the last one well."""
+    for name in NAMES:
+        before(name)
+        fleet.stop(name)
+        fleet.start(name)
+        proxy.set_state(name, "ready")
+        proxy.wait_for(name, "UP")
+        clients.wait_for_progress()
+
+
+# Restarts
+
+
+def test_announced_restarts_lose_nothing(place: Path) -> None:
+    """A server that is drained in HAProxy before its daemon is restarted: no request fails, or is moved elsewhere."""
+
+    def drain(name: str) -> None:
+        proxy.set_state(name, "drain")
+        proxy.wait_until_used(name, 0)
+
+    with proxied(place) as (fleet, proxy), asking(proxy.port) as clients:
+        restart_each(fleet, proxy, clients, drain)
+        moved = {figure: proxy.total(figure) for figure in ("wretr", "wredis", "econ", "eresp")}
+    assert clients.errors == []
+    assert moved == {"wretr": 0, "wredis": 0, "econ": 0, "eresp": 0}
+
+
+@pytest.mark.parametrize("kind", ["tcp", "unix", "socket unit"])
+def test_restarts_without_a_word_lose_nothing(place: Path, kind: str) -> None:
+    """Also where HAProxy is told nothing, SIGTERM and a new daemon cost no request, by every kind of listener."""
+    options = FOR_PROXY if kind == "unix" else []
+    with proxied(place, *options, kind=kind) as (fleet, proxy), asking(proxy.port) as clients:
+        restart_each(fleet, proxy, clients, before=lambda name: None)
+        refused = proxy.total("wredis")
+    assert clients.errors == []
+    if kind == "socket unit":
+        assert refused == 0  # who comes meanwhile waits in the queue that the unit holds
+
+
+# SIGKILL
+
+
+@pytest.mark.parametrize("call", [ask, ask_library], ids=["half-closing", "library"])
+def test_killed_daemon_costs_its_own_connections_only(place: Path, call: Callable[[int, str], str]) -> None:
+    """SIGKILL cuts what that daemon was serving and nothing else; whoever asks again is served.
+
+    The client library takes no cut answer for a whole one.
+    """
+    with proxied(place) as (fleet, proxy), asking(proxy.port, call, attempts=ATTEMPTS) as clients:
+        for name in KILLED:
+            fleet.kill(name)
+            clients.wait_for_progress()
+            fleet.start(name)
+            proxy.wait_for(name, "UP")
+            clients.wait_for_progress()
+    assert clients.failures == []
+    # Each client has one connection at a time; its second attempt may meet a child that has not heard yet.
+    assert len(clients.errors) <= 2 * CLIENTS * len(KILLED)
+    if call is ask_library:
+        assert clients.wrong == []
+
+
+def test_connection_of_a_killed_daemon_is_an_error(place: Path) -> None:
+    """A connection that dies with its daemon is a ShortReplyError; upper() asks again, and another daemon answers."""
+    with proxied(place) as (fleet, proxy), ThreadPoolExecutor(2) as pool:
+        for name in NAMES[1:]:
+            proxy.set_state(name, "drain")
+        victims = [fleet.daemons["a"].pid, *fleet.daemons["a"].children()]
+        for pid in victims:
+            os.kill(pid, signal.SIGSTOP)
+        address = f"127.0.0.1:{proxy.port}"
+        connection = connect(tcp=address)
+        by_hand = pool.submit(exchange, connection, b"one\n", 30.0)
+        by_library = pool.submit(upper, "straße", tcp=address)
+        proxy.wait_until_used("a", 2)
+        for name in NAMES[1:]:
+            proxy.set_state(name, "ready")
+        for pid in victims:
+            os.kill(pid, signal.SIGKILL)
+        fleet.kill("a")
+        with pytest.raises(ShortReplyError):
+            by_hand.result(30)
+        connection.close()
+        assert by_library.result(30) == "STRASSE"
+
+
+# What else the configuration does
+
+
+def test_configuration_is_clean(place: Path) -> None:
+    """HAProxy takes the configuration without a warning."""
+    proxy = Proxy(place, {name: f"127.0.0.1:{20001 + index}" for index, name in enumerate(NAMES)})
+    done = subprocess.run(["haproxy", "-c", "-f", str(proxy.file)], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_health_is_an_answer_in_upper_case(place: Path) -> None:
+    """A port that accepts, but does not answer in upper case, is no healthy server: nobody is sent there."""
+    with proxied(place) as (fleet, proxy), ThreadPoolExecutor(1) as pool:
+        fleet.stop("c")
+        with socket.create_server(("127.0.0.1", fleet.ports["c"])) as impostor:
+            echo = pool.submit(_echo, impostor)
+            try:
+                wait_until(lambda: "L7" in proxy.figures("c")["check_status"], "what answers is looked at")
+                proxy.wait_for("c", "DOWN")
+                assert {ask(proxy.port, "straße") for _ in range(20)} == {"STRASSE"}
+            finally:
+                impostor.shutdown(socket.SHUT_RDWR)  # which wakes it; close(2) would not
+            assert echo.result(30) > 0
+
+
+def _echo(impostor: socket.socket) -> int:
+    """Answer in lower case until the listener is shut down; how often."""
+    for count in range(10_000):
+        try:
+            connection, _ = impostor.accept()
+        except OSError:
+            return count
+        with connection:
+            connection.sendall(connection.recv(100).lower())
+    return -1
+
+
+def test_checks_are_quiet(place: Path) -> None:
+    """A health check is a connection in good order: the daemon answers it, and its record says so."""
+    with proxied(place) as (fleet, _):
+        daemon = fleet.daemons["a"]
+        wait_until(lambda: " served 1 " in daemon.log, "there is a record")
+        record = next(line for line in daemon.log.splitlines() if " served 1 " in line)
+    assert "bytes_in=7" in record
+    assert "bytes_out=7" in record
+    assert "exit=0 outcome=done" in record
+
+
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+def test_peer_is_the_proxy(place: Path, kind: str) -> None:
+    """To the daemon every client is HAProxy's user: a rule that allows it lets all of them in, and nobody past it."""
+    if os.geteuid() != 0:
+        pytest.skip("HAProxy changes its user as root only")
+    uid = pwd.getpwnam(USER).pw_uid
+    with proxied(place, *FOR_PROXY, "--allow-user", USER, kind=kind) as (fleet, proxy):
+        assert ask(proxy.port, "through it") == "THROUGH IT"
+        wait_until(lambda: f"peer_uid={uid} " in fleet.daemons["a"].log, "there is a record")
+        with socket.create_connection(("127.0.0.1", fleet.ports["a"]), 30) as direct:
+            assert read_to_end(direct) == b""
+        assert fleet.daemons["a"].board.header["refused_access"] == 1
