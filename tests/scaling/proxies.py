@@ -33,6 +33,13 @@ def need(*tools: str) -> None:
             missing(f"no command {tool}: apt-get install {PACKAGES.get(tool, tool)}")
 
 
+def block(language: str, part: str) -> str:
+    """The block of code in scaling.md that has `part` in it."""
+    text = (DOCS / "scaling.md").read_text()
+    [found] = [code for code in re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL) if part in code]
+    return str(found)
+
+
 def fill_in(text: str, places: dict[str, str]) -> str:
     """A configuration in docs/ with the host's own in its places: each stands there once, alone in its line."""
     for there, here in places.items():
@@ -89,9 +96,9 @@ class Fleet:
         """Where HAProxy finds them, by their ports."""
         return {name: f"127.0.0.1:{port}" for name, port in self.ports.items()}
 
-    def unix(self) -> dict[str, str]:
+    def paths(self) -> dict[str, str]:
         """And by their paths."""
-        return {name: f"unix@{self.daemons[name].path}" for name in NAMES}
+        return {name: str(self.daemons[name].path) for name in NAMES}
 
     def close(self) -> None:
         for stack in self._stacks.values():
@@ -103,10 +110,20 @@ class Fleet:
 class Proxy:
     """A HAProxy, and its admin socket."""
 
-    def __init__(self, folder: Path, servers: dict[str, str]) -> None:
-        """Write its configuration; `servers` are the daemons' addresses by their names."""
+    def __init__(
+        self,
+        folder: Path,
+        servers: dict[str, str],
+        *,
+        paths: dict[str, str] | None = None,
+        more: dict[str, str] | None = None,
+    ) -> None:
+        """Write its configuration. `servers`: the daemons' TCP addresses by their names.
+
+        `paths`: their paths, to reach them by these; `more`: what else is to stand in a section, by its first line.
+        """
         need("haproxy", "openssl")
-        self._admin = folder / "admin.sock"
+        self.admin = folder / "admin.sock"
         self._log = folder / "haproxy.log"
         self.file = folder / "haproxy.cfg"
         self.port, self.tls_port = free_port(), free_port()
@@ -114,11 +131,19 @@ class Proxy:
         places = {
             ":9998": f"127.0.0.1:{self.port}",
             ":9943": f"127.0.0.1:{self.tls_port}",
-            "/run/haproxy/admin.sock": str(self._admin),
+            "/run/haproxy/admin.sock": str(self.admin),
             "/etc/haproxy/upper.pem": str(self.certificate),
-            **{f"127.0.0.1:{10001 + NAMES.index(name)}": address for name, address in servers.items()},
         }
-        text = fill_in(CONFIGURATION, places)
+        text = CONFIGURATION
+        if paths is None:
+            places |= {f"127.0.0.1:{10001 + NAMES.index(name)}": address for name, address in servers.items()}
+        else:
+            places |= {f"unix@/run/upperd-{name}/upperd.sock": f"unix@{path}" for name, path in paths.items()}
+            text = re.sub("^    server a .*", lambda _: block("haproxy", "unix@"), text, flags=re.M | re.S)
+        for section, lines in (more or {}).items():
+            assert text.count(f"{section}\n") == 1
+            text = text.replace(f"{section}\n", f"{section}\n{lines}")
+        text = fill_in(text, places)
         if os.geteuid() != 0:
             text = re.sub("^ +(user|group) haproxy$", "", text, flags=re.MULTILINE)
         self.file.write_text(text)
@@ -141,13 +166,13 @@ class Proxy:
 
     def _is_there(self, process: subprocess.Popen[bytes]) -> bool:
         assert process.poll() is None, self._log.read_text()
-        return self._admin.exists() and bool(self.command("show info"))
+        return self.admin.exists() and bool(self.command("show info"))
 
     def command(self, words: str) -> str:
         """Give a command to the admin socket (HAProxy's management guide, 9.3); returns its answer."""
         with socket.socket(socket.AF_UNIX) as admin:
             admin.settimeout(DEADLINE)
-            admin.connect(str(self._admin))
+            admin.connect(str(self.admin))
             admin.sendall(f"{words}\n".encode())
             return read_to_end(admin).decode()
 

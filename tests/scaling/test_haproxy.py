@@ -9,12 +9,12 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
 from asking_load import ATTEMPTS, CLIENTS, Asking, ask, ask_library, asking
-from proxies import NAMES, Fleet, Proxy, read_to_end, wait_until
+from proxies import DOCS, NAMES, Fleet, Proxy, block, need, read_to_end, wait_until
 
 from upperd.client import ShortReplyError, exchange, upper
 from upperd.finding import connect
@@ -29,18 +29,16 @@ FOR_PROXY = ["--socket-mode", "0660", "--socket-group", USER] if os.geteuid() ==
 def proxied(place: Path, *options: str, kind: str = "tcp") -> Iterator[tuple[Fleet, Proxy]]:
     """Three daemons and HAProxy, which reaches them by `kind`: tcp, unix, or the TCP port of a socket unit."""
     with closing(Fleet(place, *options, from_unit=kind == "socket unit")) as fleet:
-        proxy = Proxy(place, fleet.unix() if kind == "unix" else fleet.tcp())
+        proxy = Proxy(place, fleet.tcp(), paths=fleet.paths() if kind == "unix" else None)
         with proxy.running():
             yield fleet, proxy
 
 
-def restart_each(fleet: Fleet, proxy: Proxy, clients: Asking, before: Callable[[str], object]) -> None:
+def restart_each(fleet: Fleet, proxy: Proxy, clients: Asking) -> None:
     """Restart one daemon after the other; the next one once HAProxy has found the last one well."""
     for name in NAMES:
-        before(name)
         fleet.stop(name)
         fleet.start(name)
-        proxy.set_state(name, "ready")
         proxy.wait_for(name, "UP")
         clients.wait_for_progress()
 
@@ -49,15 +47,27 @@ def restart_each(fleet: Fleet, proxy: Proxy, clients: Asking, before: Callable[[
 
 
 def test_announced_restarts_lose_nothing(place: Path) -> None:
-    """A server that is drained in HAProxy before its daemon is restarted: no request fails, or is moved elsewhere."""
-
-    def drain(name: str) -> None:
-        proxy.set_state(name, "drain")
-        proxy.wait_until_used(name, 0)
-
-    with proxied(place) as (fleet, proxy), asking(proxy.port) as clients:
-        restart_each(fleet, proxy, clients, drain)
+    """docs/rolling-restart.sh tells HAProxy before each restart: no request fails, or is even moved elsewhere."""
+    need("socat")
+    with proxied(place) as (fleet, proxy), asking(proxy.port) as clients, ThreadPoolExecutor(1) as pool:
+        asked, done = place / "asked", place / "done"
+        os.mkfifo(asked)
+        os.mkfifo(done)
+        restart = place / "restart"
+        restart.write_text(f'#!/bin/sh\necho "$1" >{asked}\nread -r answer <{done}\ntest "$answer" = "$1"\n')
+        restart.chmod(0o755)
+        environ = {**os.environ, "ADMIN": str(proxy.admin), "RESTART": str(restart)}
+        before = {name: fleet.daemons[name].pid for name in NAMES}
+        script = pool.submit(subprocess.run, [DOCS / "rolling-restart.sh", *NAMES], env=environ, timeout=120)
+        for name in NAMES:
+            assert asked.read_text() == f"{name}\n"
+            assert proxy.figures(name)["status"] == "DRAIN"
+            fleet.stop(name)
+            fleet.start(name)
+            done.write_text(f"{name}\n")
+        assert script.result().returncode == 0
         moved = {figure: proxy.total(figure) for figure in ("wretr", "wredis", "econ", "eresp")}
+    assert [name for name in NAMES if fleet.daemons[name].pid == before[name]] == []
     assert clients.errors == []
     assert moved == {"wretr": 0, "wredis": 0, "econ": 0, "eresp": 0}
 
@@ -67,7 +77,7 @@ def test_restarts_without_a_word_lose_nothing(place: Path, kind: str) -> None:
     """Also where HAProxy is told nothing, SIGTERM and a new daemon cost no request, by every kind of listener."""
     options = FOR_PROXY if kind == "unix" else []
     with proxied(place, *options, kind=kind) as (fleet, proxy), asking(proxy.port) as clients:
-        restart_each(fleet, proxy, clients, before=lambda name: None)
+        restart_each(fleet, proxy, clients)
         refused = proxy.total("wredis")
     assert clients.errors == []
     if kind == "socket unit":
@@ -181,3 +191,17 @@ def test_peer_is_the_proxy(place: Path, kind: str) -> None:
         with socket.create_connection(("127.0.0.1", fleet.ports["a"]), 30) as direct:
             assert read_to_end(direct) == b""
         assert fleet.daemons["a"].board.header["refused_access"] == 1
+
+
+def test_limit_of_a_client(place: Path) -> None:
+    """The lines of scaling.md for it hold back one address that takes too many connections at one time."""
+    with closing(Fleet(place)) as fleet:
+        proxy = Proxy(place, fleet.tcp(), more={"frontend plain": block("haproxy", "stick-table")})
+        with proxy.running(), ExitStack() as stack:
+            address = ("127.0.0.1", proxy.port)
+            for _ in range(16):
+                client = stack.enter_context(socket.create_connection(address, 30))
+                client.sendall(b"held")
+                assert client.recv(16) == b"HELD"
+            with socket.create_connection(address, 30) as one_too_many, pytest.raises(ConnectionResetError):
+                one_too_many.recv(1)
