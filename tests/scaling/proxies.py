@@ -180,8 +180,12 @@ class Proxy:
         """`drain`: no new connections for this server; `ready`."""
         assert self.command(f"set server {BACKEND}/{name} state {state}").strip() == ""
 
+    def waiting(self) -> int:
+        """Connections that wait until a server has room."""
+        return int(self.figures("BACKEND")["qcur"])
+
     def figures(self, name: str) -> dict[str, str]:
-        """What `show stat` has about a server (management guide, 9.1)."""
+        """What `show stat` has about a server, or the BACKEND (management guide, 9.1)."""
         head, *rows = self.command("show stat").strip().splitlines()
         keys = head.removeprefix("# ").split(",")
         table = [dict(zip(keys, row.split(","), strict=True)) for row in rows]

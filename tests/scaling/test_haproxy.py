@@ -179,6 +179,27 @@ def test_checks_are_quiet(place: Path) -> None:
     assert "exit=0 outcome=done" in record
 
 
+def test_full_servers_are_well(place: Path) -> None:
+    """Where every server has as many as it may, one more waits in HAProxy, the checks go on, and then he is served."""
+    with proxied(place) as (fleet, proxy), ExitStack() as stack:
+        address, most = ("127.0.0.1", proxy.port), proxy.total("slim")
+        held = [stack.enter_context(socket.create_connection(address, 30)) for _ in range(most)]
+        for client in held:
+            client.sendall(b"held")
+            assert client.recv(16) == b"HELD"
+        with socket.create_connection(address, 30) as waiting:
+            waiting.sendall(b"waiting")
+            wait_until(lambda: proxy.waiting() == 1, "one waits")
+            served = {name: fleet.daemons[name].board.header["connections"] for name in NAMES}
+            for name in NAMES:  # more than held connections: these are checks
+                daemon, before = fleet.daemons[name], served[name]
+                wait_until(lambda: daemon.board.header["connections"] >= before + 2, "checks go on")  # noqa: B023
+            assert proxy.total("chkfail") == 0
+            assert proxy.waiting() == 1
+            held[0].close()
+            assert waiting.recv(16) == b"WAITING"
+
+
 @pytest.mark.parametrize("kind", ["tcp", "unix"])
 def test_peer_is_the_proxy(place: Path, kind: str) -> None:
     """To the daemon every client is HAProxy's user: a rule that allows it lets all of them in, and nobody past it."""
@@ -203,5 +224,5 @@ def test_limit_of_a_client(place: Path) -> None:
                 client = stack.enter_context(socket.create_connection(address, 30))
                 client.sendall(b"held")
                 assert client.recv(16) == b"HELD"
-            with socket.create_connection(address, 30) as one_too_many, pytest.raises(ConnectionResetError):
+            with pytest.raises(ConnectionResetError), socket.create_connection(address, 30) as one_too_many:
                 one_too_many.recv(1)
