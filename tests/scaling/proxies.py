@@ -41,11 +41,11 @@ def block(language: str, part: str) -> str:
 
 
 def fill_in(text: str, places: dict[str, str]) -> str:
-    """A configuration in docs/ with the host's own in its places: each stands there once, alone in its line."""
-    for there, here in places.items():
-        text, count = re.subn(rf"(?<= ){re.escape(there)}(?= |$)", lambda _, here=here: here, text, flags=re.MULTILINE)
-        assert count == 1, there
-    return text
+    """A configuration in docs/ with the host's own in its places: each stands there once, as a word."""
+    pattern = rf"(?<= )({'|'.join(map(re.escape, places))})(?= |$)"
+    found = re.findall(pattern, text, flags=re.MULTILINE)
+    assert sorted(found) == sorted(places)
+    return re.sub(pattern, lambda place: places[place[1]], text, flags=re.MULTILINE)
 
 
 class Fleet:
