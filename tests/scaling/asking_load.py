@@ -18,7 +18,9 @@ LARGE = _LINE * (1_000_000 // len(_LINE.encode()))
 """A text of 1 MB."""
 EVERY = 5
 """One text of so many is that one."""
-ATTEMPTS = 3
+ATTEMPTS = 4
+PAUSE = 0.1
+"""Seconds before a request is made again, doubled each time."""
 
 
 def ask(port: int, text: str) -> str:
@@ -75,6 +77,8 @@ class Asking:
             asked = self.asked[number]
             text = LARGE if asked % EVERY == EVERY - 1 else f"client {number}, question {asked}: straße"
             for attempt in range(self._attempts):
+                if attempt:
+                    threading.Event().wait(PAUSE * 2 ** (attempt - 1))
                 error = self._attempt(text)
                 if not error:
                     break

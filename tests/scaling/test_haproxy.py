@@ -89,7 +89,7 @@ def test_restarts_without_a_word_lose_nothing(place: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("call", [ask, ask_library], ids=["half-closing", "library"])
 def test_killed_daemon_costs_its_own_connections_only(place: Path, call: Callable[[int, str], str]) -> None:
-    """SIGKILL cuts what that daemon was serving and nothing else; whoever asks again is served.
+    """SIGKILL cuts what that daemon was serving and nothing else; whoever asks again, after a pause, is served.
 
     The client library takes no cut answer for a whole one.
     """
@@ -101,7 +101,7 @@ def test_killed_daemon_costs_its_own_connections_only(place: Path, call: Callabl
             proxy.wait_for(name, "UP")
             clients.wait_for_progress()
     assert clients.failures == []
-    # Each client has one connection at a time; its second attempt may meet a child that has not heard yet.
+    # Each client has one connection at a time; its next attempt may meet a child that has not heard yet.
     assert len(clients.errors) <= 2 * CLIENTS * len(KILLED)
     if call is ask_library:
         assert clients.wrong == []
