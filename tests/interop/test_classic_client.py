@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from running import COMMAND, DEADLINE, running
+from running import COMMAND, DEADLINE, running, wait_until
 from talking import Client, client, missing
 
 PROGRAM = str(Path(__file__).parent / "programs" / "classic.py")
@@ -17,12 +17,18 @@ PROGRAM = str(Path(__file__).parent / "programs" / "classic.py")
 pytestmark = pytest.mark.xdist_group("localhost:9999")
 
 
+def _is_taken() -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", 9999)) == 0
+
+
 @pytest.fixture(scope="module")
 def _daemon() -> Iterator[None]:
     """On localhost:9999, where this client looks."""
-    with socket.socket() as probe:
-        if probe.connect_ex(("127.0.0.1", 9999)) == 0:
-            missing("localhost:9999 is taken on this host")
+    try:
+        wait_until(lambda: not _is_taken(), "the port is free, which a daemon of another test may have fallen back to")
+    except AssertionError:
+        missing("localhost:9999 is taken on this host")
     with tempfile.TemporaryDirectory(prefix="upperd-") as folder:
         command = [*COMMAND, "--no-socket", "--tcp", "localhost:9999", "--scoreboard", f"{folder}/scoreboard"]
         with running(Path(folder), command=command):
