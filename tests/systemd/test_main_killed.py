@@ -65,7 +65,7 @@ def test_no_child_outlives_the_main_process(upperd: Upperd) -> None:
 def test_clients_without_pause(upperd: Upperd, kind: str) -> None:
     """Eight clients that come and go while the main process is killed five times all get their answers.
 
-    A question that was cut by the kill itself may be asked a second time.
+    A question that was cut by a kill may be asked again (see TRIES).
     """
     if kind == "own socket":
         upperd.without_socket_unit()
