@@ -110,6 +110,11 @@ class _DatagramServer(UpperServer):
         self._answering = listener.dup()
         self._datagram = Datagram()
         """The one that we have in hand."""
+        self._ask_for_more(listener)
+
+    def _ask_for_more(self, listener: socket.socket) -> None:
+        """Have the kernel say with each datagram what `_note` takes down."""
+        raise NotImplementedError
 
     def get_request(self) -> tuple[Any, Any]:
         """Receive a datagram."""
@@ -194,14 +199,7 @@ class _DatagramServer(UpperServer):
 class UnixDatagramServer(_DatagramServer, socketserver.UnixDatagramServer):
     """Serves a bound Unix socket for datagrams."""
 
-    def __init__(
-        self,
-        listener: socket.socket,
-        handler: Callable[..., Any],
-        guard: Guard | PrivateGuard | None = None,
-        allowance: Allowance | None = None,
-    ) -> None:
-        super().__init__(listener, handler, guard)
+    def _ask_for_more(self, listener: socket.socket) -> None:
         # Of what was queued before that nobody knows the sender, unless who made the socket has said so, too.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
 
@@ -239,14 +237,7 @@ class UDPServer(_DatagramServer, socketserver.UDPServer):
     connected takes no other answer.
     """
 
-    def __init__(
-        self,
-        listener: socket.socket,
-        handler: Callable[..., Any],
-        guard: Guard | PrivateGuard | None = None,
-        allowance: Allowance | None = None,
-    ) -> None:
-        super().__init__(listener, handler, guard)
+    def _ask_for_more(self, listener: socket.socket) -> None:
         if self.server_address[0] == "0.0.0.0":
             listener.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
         elif self.server_address[0] == "::":
