@@ -27,7 +27,7 @@ import time
 
 from upperd import __version__, layout, listeners, log, packing, settings, titles
 from upperd.drain import CUT_SECONDS
-from upperd.guard import PrivateGuard
+from upperd.guard import guard_of
 from upperd.handler import UpperHandler
 from upperd.idle import Idle, may_leave
 from upperd.log import Log
@@ -178,8 +178,7 @@ class Daemon:
 
     def _make_server(self, listening: socket.socket, policy: Policy) -> UpperServer:
         # Only where it is needed: the rehearsal's listener is abstract, too.
-        is_private = self._has_abstract and isinstance(listening.getsockname(), bytes)
-        guard = PrivateGuard(policy.guard) if is_private else policy.guard
+        guard = guard_of(listening, policy.guard) if self._has_abstract else policy.guard
         server: UpperServer
         if listening.type == socket.SOCK_DGRAM:
             from upperd import datagram

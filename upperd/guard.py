@@ -26,6 +26,7 @@ from upperd.slot import now_usec
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from socket import socket
     from typing import Any
 
     from upperd.scoreboard import Scoreboard
@@ -192,6 +193,11 @@ class PrivateGuard:
 
     def _is_for(self, uid: int) -> bool:
         return uid in self._own or self._guard.names_anybody()
+
+
+def guard_of(sock: socket, guard: Guard) -> Guard | PrivateGuard:
+    """Who stands at the door of this listener, or of the one that this connection came by: it has the same name."""
+    return PrivateGuard(guard) if isinstance(sock.getsockname(), bytes) else guard
 
 
 def peer_groups(request: Any) -> list[int]:

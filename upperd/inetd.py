@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from upperd import layout, log, scoreboard
 from upperd.drain import Drain
-from upperd.guard import PrivateGuard
+from upperd.guard import guard_of
 from upperd.handler import UpperHandler
 from upperd.limits import arm_again
 from upperd.log import Log
@@ -163,10 +163,7 @@ class _Service:
         policy.follow(settings)
         policy.allowance.has_timer = False  # it is ours, for more than limits
         server_class = UnixServer if connection.family == socket.AF_UNIX else TCPServer
-        # What was accepted from an abstract socket has its name (see guard.py).
-        is_private = isinstance(connection.getsockname(), bytes)
-        guard = PrivateGuard(policy.guard) if is_private else policy.guard
-        self._server = server_class(connection, UpperHandler, guard, policy.allowance)
+        self._server = server_class(connection, UpperHandler, guard_of(connection, policy.guard), policy.allowance)
         self._connection = connection
         self._drain_timeout = settings.drain_timeout
         self._drain: Drain | None = None
