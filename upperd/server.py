@@ -158,14 +158,22 @@ class PreforkingMixIn(socketserver.ForkingMixIn, _Base):
         if not blocking:
             self.parent.turn(0)
             return
-        if self._serving_thread not in (None, threading.get_ident()):
-            self.shutdown()  # closed while another thread still serves: the loop has one owner at a time
+        self._end_other_thread()
         self.parent.drain(self.drain_timeout)
         self.parent.close()
         self.parent = None
         if self._answering is not None:
             self._answering.close()
             self._answering = None
+
+    def server_close(self) -> None:
+        """Close the listener, once no thread serves it any more, and end the children as `collect_children` says."""
+        self._end_other_thread()  # first: a child that is forked of a closed listener could only fail
+        super().server_close()
+
+    def _end_other_thread(self) -> None:
+        if self._serving_thread not in (None, threading.get_ident()):
+            self.shutdown()  # the loop has one owner at a time
 
     def descriptors(self) -> tuple[int, ...]:
         """What of ours a child needs."""

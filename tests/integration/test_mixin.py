@@ -132,12 +132,18 @@ with Server(PATH, Echo) as server:
     thread.join(30)
 assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
 """,
-    "server_close ends a server that another thread still serves": """
-with Server(PATH, Echo) as server:
+    "server_close ends a server that another thread still serves, and closes the listener after that": """
+seen = []
+class Watched(Server):
+    def service_actions(self):
+        super().service_actions()
+        seen.append(self.socket.fileno())
+with Watched(PATH, Echo) as server:
     thread = serve_in_thread(server)
     assert ask(b"x") == b"x"
 thread.join(30)
 assert not thread.is_alive()
+assert seen and -1 not in seen
 assert server.active_children == set()
 """,
     "server_close ends a child that hangs, within drain_timeout": """
