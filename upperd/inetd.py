@@ -90,6 +90,7 @@ def serve(settings: Settings) -> int:
     end = service.run()
     reporter.turn(time.monotonic())
     reporter.child_ended(end)
+    said.close()
     return service.status
 
 

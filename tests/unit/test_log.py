@@ -86,8 +86,7 @@ def to_journal(stderr: Stderr) -> Iterator[Log]:
     """A log whose standard error is the journal."""
     found = _Piped(stderr, journal=True)
     yield found
-    assert found._journal is not None
-    found._journal.close()  # a daemon never does
+    found.close(0)
 
 
 @pytest.fixture
@@ -218,6 +217,27 @@ def test_full_journal(stderr: Stderr, journal: socket.socket, to_journal: Log) -
         while lines(journal):
             taken += 1
     assert (taken + len(overflow), to_journal.lost) == (1000, 0)
+
+
+def test_close_waits_for_the_journal(journal: socket.socket, stderr: Stderr) -> None:
+    """A log is closed once the journal has taken the last entry, or when the time is over."""
+    for is_read in (False, True):
+        ending = _Piped(stderr, journal=True)
+        ending.write(INFO, "end", "x" * 500)
+        if is_read:
+            lines(journal)
+            lines(journal)
+        assert ending.close(30 if is_read else 0) == is_read
+
+
+def test_close_without_an_entry(journal: socket.socket, stderr: Stderr) -> None:
+    """There is nothing to wait for where nothing was said, or where nobody listens."""
+    assert _Piped(stderr, journal=True).close(0)
+    journal.close()
+    unheard = _Piped(stderr, journal=True)
+    unheard.write(INFO, "end", "x" * 500)
+    assert unheard.close(0)
+    assert _Piped(stderr).close(0)
 
 
 @pytest.mark.usefixtures("no_journal")
