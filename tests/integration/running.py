@@ -152,6 +152,15 @@ class Daemon:
         return self.wait()
 
 
+def open_files(pid: int) -> list[str]:
+    """What each descriptor of a process stands for (proc(5), fd), but for those that it closes at this moment."""
+    found = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.append(os.readlink(link))
+    return found
+
+
 def lives(pid: int) -> bool:
     """Whether the process is there, and not a zombie (proc(5), stat)."""
     try:

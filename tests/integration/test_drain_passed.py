@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import socket
@@ -10,7 +9,7 @@ import socketserver
 import time
 from pathlib import Path
 
-from running import read_to_end, wait_until
+from running import open_files, read_to_end, wait_until
 from test_mixin_life import Echo, apart
 
 from upperd import forker, parent
@@ -77,16 +76,8 @@ def test_spare_children_do_not_hold_it(folder: Path) -> None:
     assert (keeper.board["forked"], keeper.board["passed"]) == (2, 1)
     assert read_to_end(client) == b"MORE"
     [spare] = [row.words[PID] for row in keeper.board.living() if row.state == WAITING]
-    wait_until(lambda: passed not in _open_in(spare), "it is closed")
+    wait_until(lambda: passed not in open_files(spare), "it is closed")
     keeper.drain(30)
-
-
-def _open_in(pid: int) -> list[str]:
-    found = []
-    for link in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):  # closed since
-            found.append(os.readlink(link))
-    return found
 
 
 @apart

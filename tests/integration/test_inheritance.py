@@ -9,17 +9,11 @@ import socket
 from pathlib import Path
 
 import pytest
-from running import Daemon, activated, running, wait_until
-
-
-def _links(pid: int) -> list[str]:
-    """What each descriptor of a process stands for."""
-    names = os.listdir(f"/proc/{pid}/fd")
-    return [os.readlink(f"/proc/{pid}/fd/{name}") for name in names]
+from running import Daemon, activated, open_files, running, wait_until
 
 
 def _sockets(pid: int) -> set[str]:
-    return {link for link in _links(pid) if link.startswith("socket:")}
+    return {link for link in open_files(pid) if link.startswith("socket:")}
 
 
 def _listening_inodes(daemon: Daemon) -> set[str]:
@@ -53,7 +47,7 @@ def test_descriptors_of_a_child_are_few_and_known(folder: Path) -> None:
     """A child has standard streams, listener, connection, and four descriptors to its parent: nothing else."""
     with running(folder, environ={"WATCHDOG_USEC": "60000000"}) as daemon, daemon.held():
         busy = next(child["pid"] for child in daemon.board.children if not child["waiting"])
-        links = _links(busy)
+        links = open_files(busy)
         standard = {os.readlink(f"/proc/{busy}/fd/{number}") for number in (0, 1, 2)}
         kinds = sorted(re.sub(r"\d+", "N", link) for link in links if link not in standard)
         shared = _sockets(busy) & _sockets(daemon.pid)
@@ -69,7 +63,7 @@ def test_later_child_holds_no_more(folder: Path) -> None:
             until.enter_context(daemon.held())
         spare = wait_until(lambda: _waiting(daemon), "a child waits")
         # Standard streams, listener, `passing`, `poke`, the lifeline, /dev/null: it closes the rest first thing.
-        wait_until(lambda: len(_links(spare)) == 8, "it has what is its own, and nothing else")
+        wait_until(lambda: len(open_files(spare)) == 8, "it has what is its own, and nothing else")
 
 
 @pytest.mark.parametrize("way", ["bound", "activated"])

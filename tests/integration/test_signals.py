@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from running import Daemon, lives, running, wait_until
+from running import Daemon, lives, open_files, running, wait_until
 
 
 def test_sigterm_to_a_child_ends_that_child_only(daemon: Daemon) -> None:
@@ -85,7 +85,7 @@ def test_child_holds_only_what_is_its_own(folder: Path) -> None:
 
 
 def _holds_its_own(pid: int) -> bool:
-    held = [os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")]
+    held = open_files(pid)
     sockets = [name for name in held if name.startswith("socket:")]  # listener, passing, connection
     foreign = [name for name in held if ".lock" in name or "pidfd" in name or "eventpoll" in name]
     return not foreign and len(sockets) <= 3 and len(held) <= 9
