@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from upperd.child import Server
+    from upperd.children import Children
     from upperd.inheritance import Inheritance
     from upperd.link import Link
     from upperd.scoreboard import Scoreboard
@@ -34,12 +35,14 @@ class Forker:
         board: Scoreboard,
         link: Link,
         inheritance: Inheritance,
+        children: Children,
         servers: list[Server],
         set_title: Callable[[str], object] | None,
     ) -> None:
         self._board = board
         self._link = link
         self._inheritance = inheritance
+        self._children = children
         self._servers = servers
         self._set_title = set_title
         self._cast: list[Child] = []
@@ -72,7 +75,7 @@ class Forker:
             state = WAITING + server.listener
         failure = None
         with signals:
-            founded = link.renew_group()
+            founded = link.renew_group(has_members=bool(self._children))
             for _, slot in rows:
                 try:
                     pid = fork()

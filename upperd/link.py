@@ -110,16 +110,14 @@ class Link:
 
     # The parent's side
 
-    def renew_group(self) -> bool:
+    def renew_group(self, *, has_members: bool) -> bool:
         """In the parent, before it forks: whether the children's process group is there to be joined.
 
-        Where it is not, the next child founds it, and `own_signals` is to be called with its pid.
+        `has_members`: a child was not reaped yet. (Asking the kernel takes it a look at each of them: kill(2).) Where
+        the group is not there, the next child founds it, and `own_signals` is to be called with its pid.
         """
-        if self._group:
-            try:
-                killpg(self._group, 0)
-            except OSError:
-                self._group = 0
+        if not has_members:
+            self._group = 0
         return self._group != 0
 
     def own_signals(self, pid: int) -> bool:
@@ -140,8 +138,14 @@ class Link:
         try:
             if self._group:
                 setpgid(pid, self._group)
-        except OSError:
-            pass  # it has ended
+        except OSError:  # it has ended; or the group has, all of whose members somebody else has reaped
+            self._forget_empty_group()
+
+    def _forget_empty_group(self) -> None:
+        try:
+            killpg(self._group, 0)
+        except ProcessLookupError:
+            self._group = 0  # the next child is to found another
 
     def take_passed(self) -> tuple[int, int] | None:
         """In the parent: the next connection passed up, as (listener, descriptor); None where there is none.

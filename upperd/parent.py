@@ -76,7 +76,7 @@ class Parent:
         self._epoll = select.epoll()
         self.children = Children(self._epoll)
         self.inheritance = Inheritance(self._link, self._epoll, self.children, self.servers)
-        self.forker = Forker(self.board, self._link, self.inheritance, self.servers, set_title)
+        self.forker = Forker(self.board, self._link, self.inheritance, self.children, self.servers, set_title)
         self._passing = Passing(self._link, self._epoll)
         self._turns = Turns(self.board)
         self._lookout = Lookout(self._epoll, self.children, self.board)

@@ -68,15 +68,23 @@ class Rates:
         if now < self._next_look:
             return self._next_look
         self._next_look = now + 1 / LOOKS_A_SECOND
-        came = [self._count(child.pid, self._board.words(child.index), now) for child in self._children]
+        came = self._count_living(now)
         self._guard.let_in(int(now * 1e6))
-        return None if not any(came) and self._is_at_rest() else self._next_look
+        return None if not came and self._is_at_rest() else self._next_look
 
     def child_ended(self, end: End, now: float) -> None:
         """A child was reaped: count what was not counted while it lived."""
         if self._highest:
             self._count(end.pid, end.words, now)
         self._counted.pop(end.pid, None)
+
+    def _count_living(self, now: float) -> bool:
+        """Count the connections of the living. Returns whether there are new ones."""
+        connections, counted, came = self._board.connections(), self._counted, False
+        for child in self._children:  # there may be thousands, of which nearly all do as they did
+            if connections[child.index] != counted.get(child.pid, 0):
+                came |= self._count(child.pid, self._board.words(child.index), now)
+        return came
 
     def _count(self, pid: int, words: memoryview | tuple[int, ...], now: float) -> bool:
         """Count a child's connections. Returns whether there are new ones."""

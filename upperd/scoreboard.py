@@ -21,11 +21,13 @@ import os
 import stat
 import sys
 import time
+from functools import partial
 from time import monotonic_ns
 
 from upperd.layout import (
     ACTIVE,
     BUSY,
+    CONNECTIONS,
     FREE,
     GENERATION,
     HEADER,
@@ -119,11 +121,13 @@ class Scoreboard:
     def _make_views(self, slots: int) -> None:
         self.header = memoryview(self._map)[:STATES].cast("Q")
         self.table = memoryview(self._map)[TABLE:].cast("Q")
-        column = memoryview(self._map)[STATES : STATES + slots * 8]
-        self.column = column.cast("Q")
+        end = STATES + slots * 8
+        self.column = memoryview(self._map)[STATES:end].cast("Q")
+        # Of the map: what memoryview.tobytes() of every eighth byte takes grows twenty times as fast with the slots.
         # Bound once, by the parent: the method of the class is a page that each child would write to.
-        self.states_now: Callable[[], bytes] = column[STATE_BYTES].tobytes
-        self.users_now: Callable[[], bytes] = column[USER_BYTES].tobytes
+        read: Callable[[slice], bytes] = self._map.__getitem__
+        self.states_now: Callable[[], bytes] = partial(read, slice(STATES + STATE_BYTES.start, end, 8))
+        self.users_now: Callable[[], bytes] = partial(read, slice(STATES + USER_BYTES.start, end, 8))
 
     def __getitem__(self, field: str) -> int:
         return int(self.header[HEADER[field]])
@@ -218,6 +222,10 @@ class Scoreboard:
     def busy(self) -> int:
         """How many children serve a connection."""
         return self.states_now().count(BUSY)
+
+    def connections(self) -> list[int]:
+        """How many connections the child of each slot has served."""
+        return self.table[CONNECTIONS : len(self.column) * WORDS_A_SLOT : WORDS_A_SLOT].tolist()
 
     def last_active_usec(self) -> int:
         """When one of the living last received or sent something; 0: none ever did."""

@@ -58,7 +58,8 @@ _BETWEEN_FORKS = (
     *(scoreboard.Scoreboard.claim, scoreboard.Scoreboard.born, scoreboard.Scoreboard.release),
     *(scoreboard.Scoreboard.add, scoreboard.Scoreboard.__getitem__, Slot.__init__, End.__init__),
     *(SharedSignals.__enter__, SharedSignals.__exit__, Throttle.succeeded, Reporter.turn, Reporter.child_ended),
-    *(Rates.turn, Rates.child_ended, Rates._count, Rates._spend, Overdue.turn, Guard.let_in, Guard._count, Guard.stand),
+    *(Rates.turn, Rates.child_ended, Rates._count_living, Rates._count, Rates._spend, Overdue.turn),
+    *(Guard.let_in, Guard._count, Guard.stand, scoreboard.Scoreboard.connections),
     *(Idle.turn, Reporter._report_status, Reporter._send_status, Log.is_on, Lookout.turn),
 )
 """What the parent runs between one fork and the next: a page that it writes to is copied, too."""

@@ -195,12 +195,45 @@ print("ended")
 """
 
 
-@pytest.mark.parametrize("parent_does", ["link.own_signals(child); assert link.renew_group()", "pass"])
+@pytest.mark.parametrize("parent_does", ["link.own_signals(child); assert link.renew_group(has_members=True)", "pass"])
 def test_children_end_with_a_killed_parent(parent_does: str) -> None:
     """When the parent is killed the kernel ends its children, its first one in any case."""
     script = LIFELINE.replace("PARENT", parent_does)
     done = subprocess.run([sys.executable, "-c", script], cwd=CHECKOUT, capture_output=True, text=True, timeout=60)
     assert (done.stderr, done.stdout, done.returncode) == ("", "ended\n", 0)
+
+
+FOREIGN_WAIT = """
+import os, signal
+from upperd.link import Link
+
+def fork():
+    pid = os.fork()
+    if pid == 0:
+        signal.pause()
+        os._exit(1)
+    return pid
+
+link = Link()
+first = fork()
+assert not link.renew_group(has_members=False)
+assert link.own_signals(first)
+assert link.renew_group(has_members=True)
+os.kill(first, signal.SIGKILL)
+os.waitpid(first, 0)
+second = fork()
+link.adopt(second)
+assert not link.renew_group(has_members=True)
+os.kill(second, signal.SIGKILL)
+os.waitpid(second, 0)
+"""
+
+
+def test_group_that_has_died_out_is_founded_anew() -> None:
+    """Where somebody else has reaped all of the group, and the parent does not know, another one is founded."""
+    command = [sys.executable, "-c", FOREIGN_WAIT]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=60)
+    assert (done.stderr, done.returncode) == ("", 0)
 
 
 @pytest.mark.parametrize(("data", "count"), [(b"\0", 2), (b"\0", 3), (b"", 1), (b"\0\0", 1)])
