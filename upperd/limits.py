@@ -18,6 +18,7 @@ from _socket import SO_RCVTIMEO as _SO_RCVTIMEO
 from _socket import SO_SNDTIMEO as _SO_SNDTIMEO
 from _socket import SOL_SOCKET as _SOL_SOCKET
 from signal import ITIMER_REAL, setitimer
+from time import monotonic_ns
 
 from upperd.layout import ACTIVE, BYTES, EXPIRES, HEADER, IDLE, IDLE_LIMIT, LIFETIME, LIMITS
 from upperd.slot import now_usec
@@ -50,7 +51,7 @@ class Allowance:
 
     __slots__ = (
         "_end", "_header", "_idle_timeout", "_known", "_left", "_look", "_max_bytes", "_max_lifetime", "_request",
-        "_seconds", "_slot", "_wait", "_waits_to_send", "has_timer", "is_spent",
+        "_seconds", "_slot", "_timer_end", "_wait", "_waits_to_send", "has_timer", "is_spent",
     )  # fmt: skip
 
     def __init__(self, header: memoryview) -> None:
@@ -58,7 +59,7 @@ class Allowance:
         self._header = header
         self._request: Any = None
         self._slot: Any = None
-        self._end = self._look = self._left = 0
+        self._end = self._look = self._left = self._timer_end = 0
         self._waits_to_send = False
         self.has_timer = True
         """Whether the timer of the process is ours (setitimer(2)). Its signal is to have recv() fail: arm_at_once."""
@@ -97,10 +98,19 @@ class Allowance:
             self._look = max(self._end - self._wait, words[ACTIVE] + _LATEST_USEC)
         if self._seconds:
             if self.has_timer:
-                setitimer(ITIMER_REAL, self._seconds)
+                self._set_timer(monotonic_ns() // 1000)
             else:
                 self.arm()
         return True
+
+    def _set_timer(self, now: int) -> None:
+        """Have the timer end when something may be due, or before: whoever looks too early sets the time-outs.
+
+        So the one of a connection before, of the same child, will do.
+        """
+        if not now < self._timer_end <= now + self._wait:
+            self._timer_end = now + self._wait
+            setitimer(ITIMER_REAL, self._seconds)
 
     def arm(self) -> None:
         """Let recv() and send() fail with EAGAIN when the next limit may be reached."""

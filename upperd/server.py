@@ -344,6 +344,10 @@ class UnixServer(UpperServer, socketserver.UnixStreamServer):
     kernel had taken before it is read to the end of file, answered, and only then is the connection closed.
     """
 
+    def shutdown_request(self, request: Any) -> None:
+        """Close the connection. No process but ours holds it, so that is its end for the client, too (unix(7))."""
+        request.close()
+
     def end_input(self, request: Any) -> bool:
         _ignoring_errors(request.shutdown, socket.SHUT_RD)
         return True

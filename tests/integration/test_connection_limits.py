@@ -195,6 +195,20 @@ def test_each_connection_of_a_child_has_its_own(folder: Path) -> None:
         assert daemon.board.header["ended_bytes"] == 0
 
 
+def test_idle_connections_of_one_child(folder: Path) -> None:
+    """A quiet connection of a child that is reused is ended in its own time, whatever time those before it had."""
+    options = ("--max-children", "1", "--connections-per-child", "100", "--idle-timeout", "0.5")
+    with running(folder, *options) as daemon:
+        for _ in range(3):
+            assert daemon.ask(b"x") == b"X"  # which leaves a timer
+            began = time.monotonic()
+            with daemon.connect() as client:
+                assert _end(client) == b""
+            assert time.monotonic() - began > 0.4
+        wait_until(lambda: daemon.board.header["ended_idle"] == 3, "all are counted")
+        assert daemon.board.header["forked"] == 1
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_next_connection_of_a_child_that_ended_one(folder: Path, kind: str) -> None:
     """A child that has ended a connection at a limit serves the next one like any other."""
