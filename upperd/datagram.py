@@ -28,11 +28,9 @@ from upperd.server import UpperServer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from upperd.guard import Guard, PrivateGuard
-    from upperd.limits import Allowance
 
 LARGEST = 262_144
 """Bytes of a datagram that are taken: more than UDP allows, and than a Unix socket sends by default (some 212,960)."""
@@ -98,15 +96,7 @@ def receive_handed(connection: Any, answering: socket.socket) -> Datagram:
 class _DatagramServer(UpperServer):
     """What both share."""
 
-    def __init__(
-        self,
-        listener: socket.socket,
-        handler: Callable[..., Any],
-        guard: Guard | PrivateGuard | None = None,
-        allowance: Allowance | None = None,
-    ) -> None:
-        """As those for streams; a datagram has no use for an `allowance`."""
-        super().__init__(listener, handler, guard)
+    def prepare_listener(self, listener: socket.socket) -> None:
         self._answering = listener.dup()
         self._datagram = Datagram()
         """The one that we have in hand."""

@@ -253,6 +253,10 @@ class UpperServer(PreforkingMixIn):
         self.listener = 0
         self.allowance = allowance
         self._guard = guard
+        self.prepare_listener(listener)
+
+    def prepare_listener(self, listener: socket.socket) -> None:
+        """Set what the kernel is to do for all that comes by it. Called once, in the parent."""
 
     def get_request(self) -> tuple[Any, Any]:
         """Accept a connection, as the bare socket of C: socket.accept() turns numbers into enums, some sixty pages."""
@@ -359,15 +363,8 @@ class TCPServer(UpperServer, socketserver.TCPServer):
     SHUT_RD stops nothing here. So: answer what was read, SHUT_WR, read and discard for a moment, close.
     """
 
-    def __init__(
-        self,
-        listener: socket.socket,
-        handler: Callable[..., Any],
-        guard: Guard | PrivateGuard | None = None,
-        allowance: Allowance | None = None,
-    ) -> None:
-        super().__init__(listener, handler, guard, allowance)
-        # On the listener: Linux hands both down to what it accepts (tcp(7), socket(7)).
+    def prepare_listener(self, listener: socket.socket) -> None:
+        # Linux hands both down to what it accepts (tcp(7), socket(7)).
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
