@@ -146,6 +146,8 @@ class Link:
             killpg(self._group, 0)
         except ProcessLookupError:
             self._group = 0  # the next child is to found another
+        except PermissionError:
+            pass  # it lives, as somebody else
 
     def take_passed(self) -> tuple[int, int] | None:
         """In the parent: the next connection passed up, as (listener, descriptor); None where there is none.
