@@ -68,10 +68,8 @@ class Log:
         """
         if self._journal is None:
             return True
-        poll = select.poll()
-        poll.register(self._journal, select.POLLOUT)
         self._journal.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
-        is_taken = bool(poll.poll(timeout * 1000))
+        is_taken = _is_writable(self._journal.fileno(), timeout)
         self._journal.close()
         return is_taken
 
@@ -100,7 +98,7 @@ class Log:
         prefix = f"<{level}>" if self._journal is not None else f"upperd[{os.getpid()}] "
         line = f"{prefix}{shown}".encode("utf-8", "replace")[:_LINE] + b"\n"
         try:
-            if not _takes_a_line(2):
+            if not _is_writable(2):
                 self.lost += 1
             else:
                 os.write(2, line)
@@ -113,11 +111,11 @@ def _line(event: str, text: str, fields: dict[str, object]) -> str:
     return f"{event}: {printable(text)}{shown}"
 
 
-def _takes_a_line(descriptor: int) -> bool:
-    """Whether a write would not block: a terminal may be stopped, a pipe full."""
+def _is_writable(descriptor: int, timeout: float = 0.0) -> bool:
+    """Whether a write would not block, within `timeout` seconds: a terminal may be stopped, a pipe full."""
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)
-    return any(event & select.POLLOUT for _, event in poll.poll(0))
+    return any(event & select.POLLOUT for _, event in poll.poll(timeout * 1000))
 
 
 def printable(text: str) -> str:
