@@ -18,7 +18,6 @@ from _socket import SO_RCVTIMEO as _SO_RCVTIMEO
 from _socket import SO_SNDTIMEO as _SO_SNDTIMEO
 from _socket import SOL_SOCKET as _SOL_SOCKET
 from signal import ITIMER_REAL, setitimer
-from time import monotonic_ns
 
 from upperd.layout import ACTIVE, BYTES, EXPIRES, HEADER, IDLE, IDLE_LIMIT, LIFETIME, LIMITS
 from upperd.slot import now_usec
@@ -98,16 +97,17 @@ class Allowance:
             self._look = max(self._end - self._wait, words[ACTIVE] + _LATEST_USEC)
         if self._seconds:
             if self.has_timer:
-                self._set_timer(monotonic_ns() // 1000)
+                self._set_timer()
             else:
                 self.arm()
         return True
 
-    def _set_timer(self, now: int) -> None:
+    def _set_timer(self) -> None:
         """Have the timer end when something may be due, or before: whoever looks too early sets the time-outs.
 
         So the one of a connection before, of the same child, will do.
         """
+        now = now_usec()
         if not now < self._timer_end <= now + self._wait:
             self._timer_end = now + self._wait
             setitimer(ITIMER_REAL, self._seconds)
