@@ -248,6 +248,7 @@ class UpperServer(PreforkingMixIn):
         self.socket = listener
         # Bound once, by the parent: the method of the class is a page that each child would write to.
         self._accept = listener._accept  # type: ignore[attr-defined]
+        self._accepted: Any = None
         self.input_ended = False
         self.is_draining = False
         self.listener = 0
@@ -262,7 +263,8 @@ class UpperServer(PreforkingMixIn):
         """Accept a connection, as the bare socket of C: socket.accept() turns numbers into enums, some sixty pages."""
         accept = self._accept  # not self._accept(): Python would look for a method, in vain, and write down that it did
         descriptor, address = accept()
-        return _make_socket(self._family, _SOCK_STREAM, 0, descriptor), address
+        self._accepted = request = _make_socket(self._family, _SOCK_STREAM, 0, descriptor)
+        return request, address
 
     def finish_request(self, request: Any, client_address: _Address) -> None:
         """As the stock one does; the class first, for the same reason."""
@@ -349,8 +351,15 @@ class UnixServer(UpperServer, socketserver.UnixStreamServer):
     """
 
     def shutdown_request(self, request: Any) -> None:
-        """Close the connection. No process but ours holds it, so that is its end for the client, too (unix(7))."""
-        request.close()
+        """As the stock one does, but for what is ours alone: close() is the end of that for the client, too.
+
+        What we have not accepted ourselves others may hold: the parent and our sisters for a moment, where it was
+        passed up; systemd as long as `upperd --inetd` lives.
+        """
+        if request is self._accepted:
+            request.close()
+        else:
+            super().shutdown_request(request)
 
     def end_input(self, request: Any) -> bool:
         _ignoring_errors(request.shutdown, socket.SHUT_RD)
@@ -380,7 +389,7 @@ class TCPServer(UpperServer, socketserver.TCPServer):
     def shutdown_request(self, request: Any) -> None:
         """Close the connection; where we ended it, not before the client had a moment to see that."""
         if self.input_ended:
-            _ignoring_errors(request.shutdown, socket.SHUT_WR)
+            _ignoring_errors(request.shutdown, _SHUT_WR)
             _ignoring_errors(self._discard, request)
             self.input_ended = False  # the child's next connection begins anew
         super().shutdown_request(request)

@@ -78,6 +78,16 @@ def test_connection_is_served_to_its_end(folder: Path, family: str) -> None:
 
 
 @FAMILIES
+def test_end_comes_while_somebody_else_holds_the_connection(folder: Path, family: str) -> None:
+    """The client reads the end of its answer even where who accepted the connection keeps it, as systemd does."""
+    client, accepted = connection(family)
+    with client, accepted, open(folder / "log", "wb") as log:
+        process = subprocess.Popen(INETD, stdin=accepted, stderr=log)
+        assert ask_on(client, b"held") == b"HELD"
+        assert process.wait(DEADLINE) == 0
+
+
+@FAMILIES
 def test_answers_come_while_the_client_asks(folder: Path, family: str) -> None:
     """Every chunk is answered before the next is sent."""
     with serving(folder, family) as service:
