@@ -47,7 +47,7 @@ def main() -> int:
     """Measure the servers; the exit status says whether upperd stays within its bounds."""
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/socket"
-        upperd = [launcher("upperd", "upperd.cli"), "--socket", path, "--log-level", "error"]
+        upperd = [launcher("upperd", "upperd.service.cli"), "--socket", path, "--log-level", "error"]
         stock = measure("stock", [sys.executable, "-c", STOCK, path], path)
         upperd += ["--max-children", "300"]
         plain = measure("upperd", upperd, path)

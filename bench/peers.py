@@ -124,7 +124,7 @@ def upperd(*options: str, limits: bool = True) -> Callable[[Place, str], list[st
     def command(place: Place, address: str) -> list[str]:
         fixed = ["--socket", address, "--socket-mode", "0666", "--no-fallback"]
         most = ["--max-children", str(place.held + 64)] if place.held else []
-        return [launcher("upperd", "upperd.cli"), *fixed, *(LIMITS if limits else []), *most, *EXTRA, *options]
+        return [launcher("upperd", "upperd.service.cli"), *fixed, *(LIMITS if limits else []), *most, *EXTRA, *options]
 
     return command
 

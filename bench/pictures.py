@@ -25,10 +25,10 @@ from rich.console import Console
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
-from upperd import usage, view
-from upperd.columns import Order
-from upperd.history import History
-from upperd.picture import picture
+from upperd.ctl import usage, view
+from upperd.ctl.columns import Order
+from upperd.ctl.history import History
+from upperd.ctl.picture import picture
 
 COLUMNS, LINES = 80, 24
 WIDTH = 12.2
@@ -94,7 +94,7 @@ def _moved(found: re.Match[str]) -> str:
 def daemon(path: str) -> Iterator[None]:
     """A daemon of our own, that is ready, until it is no longer needed."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    command = [sys.executable, "-m", "upperd.cli", "--socket", path, "--no-fallback", "--socket-mode", "0666"]
+    command = [sys.executable, "-m", "upperd.service.cli", "--socket", path, "--no-fallback", "--socket-mode", "0666"]
     process = subprocess.Popen([*command, "--max-children", "64"], stderr=subprocess.DEVNULL)
     try:
         scoreboard = f"{os.path.dirname(path)}/scoreboard"

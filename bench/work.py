@@ -132,7 +132,7 @@ def measure_held(name: str, scale: Scale) -> Figures:
 def measure_send(name: str, scale: Scale) -> Figures:
     with running(SERVERS["upperd"]) as server:
         commands = {
-            "upperctl": [launcher("upperctl", "upperd.ctl"), "--socket", server.address, "send", "hello"],
+            "upperctl": [launcher("upperctl", "upperd.ctl.main"), "--socket", server.address, "send", "hello"],
             "python": BARE,
             "socat": ["socat", "-t", "10", "-", f"UNIX-CONNECT:{server.address}"],
         }
@@ -169,7 +169,7 @@ def _start_daemon() -> float:
     with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(f"{folder}/notify")
         manager.settimeout(START_SECONDS)
-        command = [launcher("upperd", "upperd.cli"), "--socket", f"{folder}/socket", "--log-level", "warning"]
+        command = [launcher("upperd", "upperd.service.cli"), "--socket", f"{folder}/socket", "--log-level", "warning"]
         begin = time.perf_counter()
         daemon = subprocess.Popen(command, env={**os.environ, "NOTIFY_SOCKET": f"{folder}/notify"})
         try:

@@ -77,8 +77,8 @@ install_service() { # source, destination
 install_all() {
     resolve_python
     install_package
-    install_command upperd upperd.cli
-    install_command upperctl upperd.ctl
+    install_command upperd upperd.service.cli
+    install_command upperctl upperd.ctl.main
     install_file upperd.socket "$UNITDIR/upperd.socket"
     install_file upperd-tcp.socket "$UNITDIR/upperd-tcp.socket"
     install_file upperd@.socket "$UNITDIR/upperd@.socket"

@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from upperd.streams import open_closed
+from upperd.base.streams import open_closed
 
 START_SECONDS = 20
 """How long the daemon may take to be ready."""

@@ -21,7 +21,7 @@ from soak.ledger import Ledger
 from soak.service import Service, SoakError, wait_until
 from soak.settings import Settings
 from soak.trouble import Trouble
-from upperd.snapshot import read
+from upperd.server.snapshot import read
 
 CALM = 0.25
 """Of the time: the last part, in which the parent is left alone, so that what it leaks would show."""

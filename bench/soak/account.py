@@ -11,8 +11,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from upperd import layout
-from upperd.snapshot import Snapshot, read
+from upperd.server import layout
+from upperd.server.snapshot import Snapshot, read
 
 PASSING = 12
 """Connections that may be on their way from a child to the parent: net.unix.max_dgram_qlen, and two more."""

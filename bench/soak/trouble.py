@@ -14,7 +14,7 @@ from collections.abc import Callable
 from soak import process
 from soak.service import DEADLINE, Service, SoakError, wait_until
 from soak.settings import BROKEN, any_settings
-from upperd.snapshot import read
+from upperd.server.snapshot import read
 
 PAUSE = (0.05, 0.5)
 """Seconds between one trouble and the next."""

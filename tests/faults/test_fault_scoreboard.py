@@ -12,7 +12,7 @@ import pytest
 from account import asking, held, once, recorded, unaffected
 from running import COMMAND, Daemon, lives, running, wait_until
 
-from upperd import layout
+from upperd.server import layout
 
 
 def _check_log(daemon: Daemon, count: int) -> None:

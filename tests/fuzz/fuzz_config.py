@@ -6,7 +6,7 @@ from fuzzing import fuzz, instrumented
 with instrumented():
     import invariants
 
-    from upperd.options import OPTIONS, flag
+    from upperd.service.options import OPTIONS, flag
 
 NAMES = [flag(option.name) for option in OPTIONS]
 TOKENS = ["\n", "#", '"', "'", '"""', "[", "]", "{", "}", ", ", ".", "true", "inf", "0x", "e9", "1979-05-27T07:32:00Z"]

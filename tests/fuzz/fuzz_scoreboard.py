@@ -7,7 +7,7 @@ from fuzzing import fuzz, instrumented
 with instrumented():
     import invariants
 
-    from upperd import layout
+    from upperd.server import layout
 
 BETWEEN = b"||"
 """Between the parts of an input: the header, the text, the states, the slots, and what the file has besides."""

@@ -12,12 +12,14 @@ import struct
 from collections.abc import Iterable
 from typing import Any
 
-from upperd import cli, layout, prometheus, settings, view
-from upperd.manager import FIRST_DESCRIPTOR, Manager, ManagerError, take_environment
-from upperd.options import OPTIONS, ConfigError, OptionError, Options, read_config
-from upperd.settings import Settings
-from upperd.snapshot import ScoreboardError, Snapshot
-from upperd.transform import UpperCaser
+from upperd.ctl import prometheus, view
+from upperd.server import layout
+from upperd.server.snapshot import ScoreboardError, Snapshot
+from upperd.service import cli, settings
+from upperd.service.manager import FIRST_DESCRIPTOR, Manager, ManagerError, take_environment
+from upperd.service.options import OPTIONS, ConfigError, OptionError, Options, read_config
+from upperd.service.settings import Settings
+from upperd.upper.transform import UpperCaser
 
 PID = 7
 """The process that the environment is taken for."""

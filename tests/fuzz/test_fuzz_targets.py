@@ -17,10 +17,10 @@ HERE = Path(__file__).parent
 TARGETS = sorted(path.stem for path in HERE.glob("fuzz_*.py"))
 SECONDS = 4
 BREAKS = {
-    "fuzz_transform": "from upperd.transform import UpperCaser as C; C._hold_back = lambda self, rest: rest",
-    "fuzz_scoreboard": "from upperd import view; view.printable = str",
-    "fuzz_activation": "from upperd import manager; manager._number = lambda name, value: int(value)",
-    "fuzz_config": "from upperd import options; options._shown = repr",
+    "fuzz_transform": "from upperd.upper.transform import UpperCaser as C; C._hold_back = lambda self, rest: rest",
+    "fuzz_scoreboard": "from upperd.ctl import view; view.printable = str",
+    "fuzz_activation": "from upperd.service import manager; manager._number = lambda name, value: int(value)",
+    "fuzz_config": "from upperd.service import options; options._shown = repr",
 }
 """For each target what makes its invariant untrue."""
 

@@ -33,12 +33,12 @@ from running import (
 )
 from users import ALICE, BOB, connect_as, is_served, needs_root
 
-from upperd import daemonize
 from upperd.client import AccessError, Client
-from upperd.settings import Settings
-from upperd.snapshot import read
+from upperd.server.snapshot import read
+from upperd.service import daemonize
+from upperd.service.settings import Settings
 
-UPPERCTL = [sys.executable, "-m", "upperd.ctl"]
+UPPERCTL = [sys.executable, "-m", "upperd.ctl.main"]
 PACKAGE = Path(__file__).parents[2] / "upperd"
 PYTHON = "/usr/bin/python3"
 """One that everybody may execute."""
@@ -96,7 +96,7 @@ def of_alice(folder: Path, name: str) -> Iterator[tuple[Daemon, dict[str, Any]]]
     shutil.copytree(Path(str(sdnotify.__file__)).parent, folder / "lib/sdnotify")
     environ = {"XDG_RUNTIME_DIR": str(runtime), "PYTHONPATH": str(folder / "lib")}
     as_alice: dict[str, Any] = {"user": ALICE, "group": ALICE, "extra_groups": [], "cwd": "/"}
-    command = [PYTHON, "-m", "upperd.cli", "--socket", name]
+    command = [PYTHON, "-m", "upperd.service.cli", "--socket", name]
     with running(folder, command=command, environ=environ, **as_alice) as daemon:
         daemon.path = Path(name)
         yield daemon, {"env": {**os.environ, **environ}, **as_alice}
@@ -107,7 +107,7 @@ def test_every_command_finds_it(folder: Path, name: str) -> None:
     with of_alice(folder, name) as (_daemon, as_alice):
 
         def upperctl(*words: str) -> str:
-            command = [PYTHON, "-m", "upperd.ctl", "--socket", name, *words]
+            command = [PYTHON, "-m", "upperd.ctl.main", "--socket", name, *words]
             done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, **as_alice)
             assert (done.returncode, done.stderr) == (0, "")
             return done.stdout

@@ -106,7 +106,7 @@ def test_refused_before_a_byte_is_read(guarded: Callable[[str], Daemon]) -> None
 def test_upperctl_says_so(guarded: Callable[[str], Daemon]) -> None:
     """Who is refused is told what may be the cause and where to look, with the status of a reply that is missing."""
     daemon = guarded("deny-user = [0]")
-    command = [sys.executable, "-m", "upperd.ctl", "--socket", str(daemon.path), "send", "hello"]
+    command = [sys.executable, "-m", "upperd.ctl.main", "--socket", str(daemon.path), "send", "hello"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE)
     assert (done.returncode, done.stdout) == (76, "")
     assert "closed without an answer: the daemon refuses us (its log says why: deny)" in done.stderr

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from running import DEADLINE, Daemon, running, wait_until
 
-from upperd import client, finding, paths
-from upperd.client import Client, ClientError, NoDaemonError, ReplyTimeoutError, ShortReplyError, upper
+from upperd.base import paths
+from upperd.client import Client, ClientError, NoDaemonError, ReplyTimeoutError, ShortReplyError, client, finding, upper
 
 
 @contextmanager

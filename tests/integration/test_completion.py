@@ -14,7 +14,7 @@ import pytest
 from running import DEADLINE
 from terminals import Terminal
 
-from upperd import ctl
+from upperd.ctl import main as ctl
 
 FOLDER = Path(__file__).parents[2] / "systemd/completion"
 EVERYWHERE = {"-h", "--help", "--socket", "--tcp"}

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from running import DEADLINE, Daemon, activated, running, wait_until
 
-from upperd import layout, scoreboard
+from upperd.server import layout, scoreboard
 
-CTL = [sys.executable, "-m", "upperd.ctl"]
+CTL = [sys.executable, "-m", "upperd.ctl.main"]
 EVIL = "\x1b]0;evil\x07\x1b[2J\x9b31m\r\x7f\u202e"
 RAW = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]")
 
@@ -80,7 +80,7 @@ def test_names_of_the_manager(folder: Path) -> None:
 
 BROKEN = """
 import socketserver, sys
-from upperd.server import UnixServer
+from upperd.server.mixin import UnixServer
 import socket
 class Handler(socketserver.BaseRequestHandler):
     def handle(self):

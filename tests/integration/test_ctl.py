@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from running import Daemon
 
-CTL = [sys.executable, "-m", "upperd.ctl"]
+CTL = [sys.executable, "-m", "upperd.ctl.main"]
 
 
 def ctl(*arguments: str, data: bytes | None = None, **more: object) -> tuple[int, str, str]:

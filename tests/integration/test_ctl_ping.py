@@ -15,8 +15,8 @@ from running import Daemon, running
 from screens import CTL, terminal
 
 from upperd import __version__
-from upperd.layout import TEXT
-from upperd.scoreboard import Scoreboard
+from upperd.server.layout import TEXT
+from upperd.server.scoreboard import Scoreboard
 
 LINE = re.compile(r"(\d+) bytes from \S+: seq=(\d+) time=(\d+\.\d{3}) ms")
 

@@ -19,8 +19,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from running import Daemon, running, wait_until
 from screens import CTL, terminal
 
-from upperd import layout
-from upperd.view import USAGE_FIELDS
+from upperd.ctl.view import USAGE_FIELDS
+from upperd.server import layout
 
 
 def stats(path: Path, *options: str, **more: object) -> tuple[int, str, str]:
@@ -189,7 +189,7 @@ def test_watch_keeps_a_file_new(folder: Path) -> None:
 
 AS_ANOTHER = f"""
 import os, sys
-from upperd import ctl, prometheus
+from upperd.ctl import main as ctl, prometheus
 for command in ctl.COMMANDS:
     ctl.make_parser([command])
 os.setgroups([]); os.setgid({USER}); os.setuid({USER})

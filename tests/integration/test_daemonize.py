@@ -19,12 +19,14 @@ from typing import Any
 import pytest
 from running import DEADLINE, ask_on, run_to_end, running, wait_until
 
-from upperd import daemonize, layout, locks, snapshot
+from upperd.base import locks
+from upperd.server import layout, snapshot
+from upperd.service import daemonize
 
-CTL = [sys.executable, "-m", "upperd.ctl"]
+CTL = [sys.executable, "-m", "upperd.ctl.main"]
 LAUNCHER = """
 import sys
-from upperd import cli, log
+from upperd.service import cli, log
 log.SYSLOG_SOCKET, cli.sys.argv = sys.argv[1], ["upperd", *sys.argv[2:]]
 {patch}
 sys.exit(cli.main())
@@ -299,7 +301,7 @@ def test_refused_under_systemd(folder: Path, variable: str) -> None:
 def test_starter_is_forgotten(host: Host) -> None:
     """After READY=1 nothing is sent to the starter's address, whoever has it by then."""
     patch = (
-        "from upperd import daemonize\n"
+        "from upperd.service import daemonize\n"
         "await_, name = daemonize._await, lambda notices: notices.getsockname()[1:].decode()\n"
         "daemonize._await = lambda line, notices: print(name(notices)) or await_(line, notices)"
     )

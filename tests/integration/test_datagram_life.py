@@ -15,7 +15,7 @@ import pytest
 from datagrams import ask, at, records, sender, serving
 from running import DEADLINE, activated, free_port, read_to_end, running, wait_until
 
-from upperd.snapshot import read
+from upperd.server.snapshot import read
 
 
 def _bound(address: str | tuple[str, int]) -> socket.socket:

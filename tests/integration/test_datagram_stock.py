@@ -8,7 +8,7 @@ import pytest
 
 LIBRARY = """
 import contextlib, os, signal, socket, socketserver, sys, threading, time
-from upperd.datagram_handler import UpperDatagramHandler
+from upperd.upper.datagram_handler import UpperDatagramHandler
 from upperd.server import PreforkingMixIn
 
 class PreforkingUDPServer(PreforkingMixIn, socketserver.UDPServer): pass

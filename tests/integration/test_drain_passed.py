@@ -12,9 +12,8 @@ from pathlib import Path
 from running import open_files, read_to_end, wait_until
 from test_mixin_life import Echo, apart
 
-from upperd import forker, parent
-from upperd.layout import PID, WAITING
-from upperd.server import PreforkingMixIn
+from upperd.server import PreforkingMixIn, forker, parent
+from upperd.server.layout import PID, WAITING
 
 
 class _Server(PreforkingMixIn, socketserver.UnixStreamServer):

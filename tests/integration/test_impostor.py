@@ -15,7 +15,8 @@ import pytest
 from acting import OTHER, USER, need_root, said, start_as
 from running import DEADLINE, free_port
 
-from upperd import finding, paths
+from upperd.base import paths
+from upperd.client import finding
 
 ROOT = Path(__file__).parents[2]
 IMPOSTOR = """
@@ -41,8 +42,9 @@ while listener in select.select([listener, 0], [], [])[0]:
 SEND = """
 import os, sys
 import socket, struct, pwd, grp
-import upperd.transfer, upperd.commands.send, upperd.commands.exits, upperd.terminal
-from upperd import ctl, paths
+import upperd.ctl.transfer, upperd.ctl.send, upperd.ctl.exits, upperd.ctl.terminal
+from upperd.base import paths
+from upperd.ctl import main as ctl
 import encodings.ascii, encodings.idna
 for command in ctl.COMMANDS:
     ctl.make_parser([command]).parse_args([command])

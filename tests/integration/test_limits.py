@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from running import DEADLINE, Daemon, ask_on, read_exactly, read_to_end, running, wait_until
 
-from upperd.reporter import STATUS_SECONDS
+from upperd.service.reporter import STATUS_SECONDS
 
 
 def _hold(daemon: Daemon, count: int, until: contextlib.ExitStack) -> list[socket.socket]:

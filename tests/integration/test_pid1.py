@@ -17,8 +17,9 @@ import pytest
 from acting import need, need_root
 from running import COMMAND, DEADLINE, Daemon, lives, read_exactly, read_to_end, running, wait_until
 
-from upperd import cli, ctl
-from upperd.options import OPTIONS, flag
+from upperd.ctl import main as ctl
+from upperd.service import cli
+from upperd.service.options import OPTIONS, flag
 
 UNSHARE = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
 NUMBERS = {"SIGTERM": signal.SIGTERM, "SIGINT": signal.SIGINT}

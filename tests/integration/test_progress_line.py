@@ -13,7 +13,7 @@ import pytest
 from running import DEADLINE, Daemon
 from terminals import Terminal
 
-CTL = [sys.executable, "-m", "upperd.ctl"]
+CTL = [sys.executable, "-m", "upperd.ctl.main"]
 SIZE = 3_000_000
 
 

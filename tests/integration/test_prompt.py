@@ -16,7 +16,7 @@ from terminals import Terminal
 pytestmark = pytest.mark.skipif(
     find_spec("readline") is None and not os.environ.get("CI"), reason="this Python was built without readline"
 )
-CTL = [sys.executable, "-m", "upperd.ctl"]
+CTL = [sys.executable, "-m", "upperd.ctl.main"]
 UP, BACKSPACE, CTRL_A, CTRL_C, CTRL_D = "\x1b[A", "\x7f", "\x01", "\x03", "\x04"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from running import read_to_end, running, wait_until
 
-from upperd.options import Options, read_config
+from upperd.service.options import Options, read_config
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

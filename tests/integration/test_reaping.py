@@ -96,7 +96,7 @@ def _copied(folder: Path) -> list[str]:
         shutil.copytree(source, folder / "site" / source.name)
     options = [f"socket={folder}/upperd.sock", "max_children=64", "spare_children=2", "connections_per_child=1"]
     options += ["drain_timeout=5.0", f"notify_socket={next(folder.glob('notify-*'))}"]
-    return ["/usr/bin/python3", "-I", "-S", f"{folder}/site/upperd/lean.py", f"{folder}/site", *options]
+    return ["/usr/bin/python3", "-I", "-S", f"{folder}/site/upperd/service/lean.py", f"{folder}/site", *options]
 
 
 def _cpu(pid: int) -> int:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from running import Daemon, running, wait_until
 
-from upperd import turns
-from upperd.layout import TURNS
+from upperd.server import turns
+from upperd.server.layout import TURNS
 
 CLIENT = """
 import socket, sys

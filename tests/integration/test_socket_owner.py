@@ -14,9 +14,9 @@ import pytest
 from acting import OTHER, USER, need, need_root, said, start_as, tell
 from running import free_port
 
-from upperd import socket_owner
-from upperd.layout import UNKNOWN
-from upperd.socket_owner import peer_uid
+from upperd.server import socket_owner
+from upperd.server.layout import UNKNOWN
+from upperd.server.socket_owner import peer_uid
 
 ROOT = Path(__file__).parents[2]
 CLIENT = """
@@ -139,7 +139,7 @@ def test_port_taken_by_another_user(accept: Callable[..., Accepted]) -> None:
 
 ELSEWHERE = """
 import socket, subprocess, sys
-from upperd.socket_owner import peer_uid
+from upperd.server.socket_owner import peer_uid
 subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 theirs = socket.socket(fileno=int(sys.argv[1]))
 with socket.create_server(theirs.getsockname()) as listener, socket.socket() as client:

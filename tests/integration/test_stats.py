@@ -13,7 +13,7 @@ import pytest
 from running import Daemon, running, wait_until
 
 from upperd import __version__
-from upperd.layout import BUSY, WAITING
+from upperd.server.layout import BUSY, WAITING
 
 # The layout as scoreboard.py documents it for readers in other languages.
 HEADER_WORDS = (

@@ -8,7 +8,7 @@ import pytest
 
 SCRIPT = """
 import os, socket, socketserver, sys, threading
-from upperd.handler import UpperHandler
+from upperd.upper.handler import UpperHandler
 from upperd.server import PreforkingMixIn
 
 class ForkingUnixServer(socketserver.ForkingMixIn, socketserver.UnixStreamServer): pass

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from running import COMMAND, DEADLINE, Daemon, running
 
-CTL = [sys.executable, "-m", "upperd.ctl"]
+CTL = [sys.executable, "-m", "upperd.ctl.main"]
 
 
 def _closing(*numbers: int) -> "list[str]":

@@ -15,7 +15,7 @@ import pytest
 from acting import OTHER, USER, missing, need_root, start_as
 from running import COMMAND, DEADLINE, Daemon, ask_on, free_port, run_to_end, running
 
-from upperd.paths import FALLBACK_TCP
+from upperd.base.paths import FALLBACK_TCP
 
 _PIDFD_GETFD = 438
 """System call (pidfd_getfd(2)), of every architecture."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from running import Daemon, wait_until
 
-from upperd import titles
+from upperd.service import titles
 
 
 def _title(pid: int) -> str:

@@ -5,12 +5,14 @@ import re
 import pytest
 from sources import ROOT, exit_statuses
 
-from upperd import ctl, layout, prometheus, view
-from upperd.columns import SORTABLE
-from upperd.layout import BUSY
-from upperd.scoreboard import Scoreboard
-from upperd.snapshot import Snapshot
-from upperd.usage import Usage
+from upperd.ctl import main as ctl
+from upperd.ctl import prometheus, view
+from upperd.ctl.columns import SORTABLE
+from upperd.ctl.usage import Usage
+from upperd.server import layout
+from upperd.server.layout import BUSY
+from upperd.server.scoreboard import Scoreboard
+from upperd.server.snapshot import Snapshot
 
 CTL_MANUAL = (ROOT / "man/upperctl.1").read_text()
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from sources import ROOT, exit_statuses
 
-from upperd import inetd, options
-from upperd.options import flag
+from upperd.service import inetd, options
+from upperd.service.options import flag
 
 MANUAL = (ROOT / "man/upperd.8").read_text()
 PAGES = sorted((ROOT / "man").iterdir())

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from upperd import layout, log, notify, reporter
-from upperd.observer import End
-from upperd.scoreboard import Scoreboard
-from upperd.transform import UpperCaser
+from upperd.server import layout
+from upperd.server.observer import End
+from upperd.server.scoreboard import Scoreboard
+from upperd.service import log, notify, reporter
+from upperd.upper.transform import UpperCaser
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "man/upperd.7").read_text()

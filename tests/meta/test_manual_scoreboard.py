@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from upperd import layout
-from upperd.scoreboard import Scoreboard
+from upperd.server import layout
+from upperd.server.scoreboard import Scoreboard
 
 PAGE = (Path(__file__).parents[2] / "man/upperd.7").read_text()
 SECTIONS = dict(re.findall(r"^\.S[sh] (.*)\n((?:.*\n)*?)(?=\.S[sh] |\Z)", PAGE, re.MULTILINE))

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from upperd import guard, limits, options, overdue, paths, rates, reload
-from upperd.options import OPTIONS, Option, Options, flag, read_config
+from upperd.base import paths
+from upperd.server import limits
+from upperd.service import guard, options, overdue, rates, reload
+from upperd.service.options import OPTIONS, Option, Options, flag, read_config
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "man/upperd.toml.5").read_text()

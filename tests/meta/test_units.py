@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from upperd.options import Options
+from upperd.service.options import Options
 
 ROOT = Path(__file__).parents[2]
 KIB_A_CHILD = 600

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from proxies import DEADLINE, wait_until
 
-from upperd import client
+from upperd.client import client
 
 CLIENTS = 4
 _LINE = "Die Straße, die längste, größte, und ﬁn.\n"

@@ -7,13 +7,10 @@ import re
 import shutil
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))  # for running.py
 
 from acting import missing
 from running import DEADLINE, Daemon, activated, free_port, read_to_end, running, wait_until

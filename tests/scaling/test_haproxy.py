@@ -16,8 +16,8 @@ import pytest
 from asking_load import ATTEMPTS, CLIENTS, Asking, ask, ask_library, asking
 from proxies import DOCS, NAMES, Fleet, Proxy, block, need, read_to_end, wait_until
 
-from upperd.client import ShortReplyError, exchange, upper
-from upperd.finding import connect
+from upperd.client.client import ShortReplyError, exchange, upper
+from upperd.client.finding import connect
 
 USER = "haproxy"
 KILLED = ("a", "b")

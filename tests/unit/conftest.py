@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 import pytest
 
 NOBODY = 65534
-_HOLD = "import sys; from upperd import locks; locks.take(sys.argv[1]); print(flush=True); sys.stdin.read()"
+_HOLD = "import sys; from upperd.base import locks; locks.take(sys.argv[1]); print(flush=True); sys.stdin.read()"
 
 
 @contextmanager

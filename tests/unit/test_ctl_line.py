@@ -4,8 +4,8 @@ import importlib
 
 import pytest
 
-from upperd import ctl
-from upperd.commands import parser
+from upperd.ctl import main as ctl
+from upperd.ctl import parser
 
 
 def _exit(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[object, str, str]:
@@ -110,7 +110,7 @@ def test_everything_else_goes_to_the_parser(line: str) -> None:
 def test_address_is_no_command(words: list[str]) -> None:
     """A socket with the name of a command is a socket."""
     arguments = parser.parse(words, ctl.COMMANDS)
-    assert (arguments.run.__module__, arguments.text) == ("upperd.commands.send", ["x"])
+    assert (arguments.run.__module__, arguments.text) == ("upperd.ctl.send", ["x"])
 
 
 def test_only_the_command_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,4 +123,4 @@ def test_only_the_command_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(parser, "import_module", note)
     parser.make_parser(["--socket", "top", "send", "stats", "status"], ctl.COMMANDS)
-    assert imported == ["upperd.commands.send"]
+    assert imported == ["upperd.ctl.send"]

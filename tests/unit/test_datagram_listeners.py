@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from upperd import paths
-from upperd.listeners import ActivationError, AlreadyRunningError, ListenerError, adopt, bind_unix
+from upperd.base import paths
+from upperd.service.listeners import ActivationError, AlreadyRunningError, ListenerError, adopt, bind_unix
 
 
 @pytest.fixture

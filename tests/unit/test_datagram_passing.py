@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from upperd.datagram import Datagram, UnixDatagramServer, receive_handed
-from upperd.layout import UNKNOWN
+from upperd.server.layout import UNKNOWN
+from upperd.service.datagram import Datagram, UnixDatagramServer, receive_handed
 
 
 class Keep(BaseRequestHandler):

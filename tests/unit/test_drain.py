@@ -3,7 +3,7 @@
 import itertools
 import signal
 
-from upperd.drain import CUT_SECONDS, FIRST_REPEAT, LONGEST_REPEAT, Drain
+from upperd.server.drain import CUT_SECONDS, FIRST_REPEAT, LONGEST_REPEAT, Drain
 
 START = 1000.0
 

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from upperd.options import OPTIONS, Options, flag, read_config
+from upperd.service.options import OPTIONS, Options, flag, read_config
 
 EXAMPLE = Path(__file__).parents[2] / "systemd/upperd.toml"
 SWITCHES = {"no_socket", "no_fallback", "store_listeners", "ready_fd"}

@@ -7,10 +7,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from upperd import guard
-from upperd.guard import Guard
-from upperd.layout import DOOR, REFUSED_ACCESS, REFUSED_RATE, UNKNOWN
-from upperd.scoreboard import Scoreboard, now_usec
+from upperd.server.layout import DOOR, REFUSED_ACCESS, REFUSED_RATE, UNKNOWN
+from upperd.server.scoreboard import Scoreboard, now_usec
+from upperd.service import guard
+from upperd.service.guard import Guard
 
 UIDS = st.integers(0, 5)
 LISTS = st.lists(UIDS, max_size=4, unique=True)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from upperd.handler import UpperHandler
-from upperd.layout import OUTCOME, OUTCOMES, WAITING
-from upperd.scoreboard import Scoreboard
+from upperd.server.layout import OUTCOME, OUTCOMES, WAITING
+from upperd.server.scoreboard import Scoreboard
+from upperd.upper.handler import UpperHandler
 
 
 class _Failing:

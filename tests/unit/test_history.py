@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from upperd import view
-from upperd.history import ASCII_BARS, BARS, History, sparkline
-from upperd.layout import BUSY, BYTES_IN, BYTES_OUT, CONNECTIONS
-from upperd.scoreboard import Scoreboard
-from upperd.usage import Usage
+from upperd.ctl import view
+from upperd.ctl.history import ASCII_BARS, BARS, History, sparkline
+from upperd.ctl.usage import Usage
+from upperd.server.layout import BUSY, BYTES_IN, BYTES_OUT, CONNECTIONS
+from upperd.server.scoreboard import Scoreboard
 
 
 def sight_of(board: Scoreboard, state: int = view.RUNNING) -> view.Sight:

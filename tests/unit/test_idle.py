@@ -2,8 +2,8 @@
 
 import pytest
 
-from upperd import layout, scoreboard
-from upperd.idle import Idle
+from upperd.server import layout, scoreboard
+from upperd.service.idle import Idle
 
 START = 1000.0
 SECONDS = 10.0

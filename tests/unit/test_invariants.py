@@ -6,8 +6,8 @@ import invariants
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from upperd import layout
-from upperd.options import OPTIONS, flag
+from upperd.server import layout
+from upperd.service.options import OPTIONS, flag
 
 WORD = st.one_of(st.integers(0, 9), st.integers(0, layout.UNKNOWN)).map(lambda word: word.to_bytes(8, "little"))
 ROW = st.lists(WORD, min_size=layout.WORDS_A_SLOT, max_size=layout.WORDS_A_SLOT).map(b"".join)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from upperd.link import Link
+from upperd.server.link import Link
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -106,7 +106,7 @@ def test_passed_descriptor_is_not_inherited(link: Link) -> None:
 
 RESERVE = """
 import errno, os, resource, socket
-from upperd.link import Link
+from upperd.server.link import Link
 
 def fill():
     taken = []
@@ -169,7 +169,7 @@ def test_lifeline_ends_with_the_parent(link: Link) -> None:
 
 LIFELINE = """
 import os, signal
-from upperd.link import Link
+from upperd.server.link import Link
 
 reader, writer = os.pipe()
 parent = os.fork()
@@ -205,7 +205,7 @@ def test_children_end_with_a_killed_parent(parent_does: str) -> None:
 
 FOREIGN_WAIT = """
 import os, signal
-from upperd.link import Link
+from upperd.server.link import Link
 
 def fork():
     pid = os.fork()

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from upperd import listeners, paths
-from upperd.listeners import ActivationError, AlreadyRunningError, Listener, ListenerError, adopt, bind_unix
-from upperd.tcp import bind_tcp
+from upperd.base import paths
+from upperd.service import listeners
+from upperd.service.listeners import ActivationError, AlreadyRunningError, Listener, ListenerError, adopt, bind_unix
+from upperd.service.tcp import bind_tcp
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from upperd import locks
-from upperd.locks import LockedError
+from upperd.base import locks
+from upperd.base.locks import LockedError
 
 Hold = Callable[[str], int]
 
@@ -23,7 +23,7 @@ def path(tmp_path: Path) -> str:
 
 def holder_seen_elsewhere(path: str) -> int:
     """Who holds the lock, asked by another process: our own locks do not show to ourselves."""
-    code = "import sys; from upperd import locks; print(locks.holder(sys.argv[1]))"
+    code = "import sys; from upperd.base import locks; print(locks.holder(sys.argv[1]))"
     return int(subprocess.run([sys.executable, "-c", code, path], capture_output=True, check=True).stdout)
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from upperd import log
-from upperd.log import DEBUG, ERROR, INFO, WARNING, Log
+from upperd.service import log
+from upperd.service.log import DEBUG, ERROR, INFO, WARNING, Log
 
 
 class Stderr:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from upperd.manager import ManagerError, take_environment
-from upperd.notify import Notifier
+from upperd.service.manager import ManagerError, take_environment
+from upperd.service.notify import Notifier
 
 # sdnotify leaves its sockets to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from upperd import cli, command_line, log, options
-from upperd.command_line import make_parser
-from upperd.options import OPTIONS, ConfigError, Option, OptionError, Options, flag, read_config
+from upperd.service import cli, command_line, log, options
+from upperd.service.command_line import make_parser
+from upperd.service.options import OPTIONS, ConfigError, Option, OptionError, Options, flag, read_config
 
 RANGED = [option for option in OPTIONS if "low" in option.metadata]
 TEXTS = [option.name for option in OPTIONS if type(option.default) is str]

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from upperd import orphans
-from upperd.orphans import Orphans
+from upperd.service import orphans
+from upperd.service.orphans import Orphans
 
 
 class Ended:
@@ -81,7 +81,7 @@ def test_it_looks_at_most_so_often(ended: Ended) -> None:
 LONELY = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
-from upperd.orphans import Orphans
+from upperd.service.orphans import Orphans
 reaper = Orphans(set)
 print(reaper.turn(1.0))  # no child at all
 reading, writing = os.pipe()
@@ -95,6 +95,6 @@ print(os.waitpid(lives, 0)[1])
 
 def test_who_lives_is_left_alone() -> None:
     """A process without children has nothing to reap, and one that lives is not waited for."""
-    command = [sys.executable, "-IS", "-c", LONELY, str(Path(orphans.__file__).parents[1])]
+    command = [sys.executable, "-IS", "-c", LONELY, str(Path(orphans.__file__).parents[2])]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("None\nNone (0, 0)\n0\n", "")

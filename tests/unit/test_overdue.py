@@ -6,9 +6,8 @@ import signal
 
 import pytest
 
-from upperd import overdue
-from upperd.children import Living
-from upperd.layout import (
+from upperd.server.children import Living
+from upperd.server.layout import (
     ACTIVE,
     BYTES,
     CLAIMED,
@@ -22,8 +21,9 @@ from upperd.layout import (
     RULES,
     WAITING,
 )
-from upperd.scoreboard import Scoreboard
-from upperd.slot import Slot
+from upperd.server.scoreboard import Scoreboard
+from upperd.server.slot import Slot
+from upperd.service import overdue
 
 
 class _Looked:

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 import sdnotify
 
-from upperd import packing
+from upperd.service import packing
 
 
 def made() -> tuple[type, type]:
@@ -152,7 +152,7 @@ def test_filling_ends() -> None:
 PAGES = """
 import sys
 sys.path[:0] = sys.argv[1:]
-from upperd import packing, warmup
+from upperd.service import packing, warmup
 assert packing.is_possible()
 classes = tuple(dict.fromkeys(warmup._OF_CHILDREN))
 

@@ -6,8 +6,8 @@ import socket
 
 import pytest
 
-from upperd.link import Link
-from upperd.passing import Passing
+from upperd.server.link import Link
+from upperd.server.passing import Passing
 
 
 @pytest.mark.parametrize("what", ["/dev/null", "."])

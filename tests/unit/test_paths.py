@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from upperd import paths
-from upperd.paths import FolderError
+from upperd.base import paths
+from upperd.base.paths import FolderError
 
 ME = os.geteuid()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from upperd.listeners import ListenerError, Permissions, bind_unix
+from upperd.service.listeners import ListenerError, Permissions, bind_unix
 
 
 def test_permissions_that_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

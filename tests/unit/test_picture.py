@@ -9,14 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from upperd import layout, view
-from upperd.columns import COLUMNS, SORTABLE, Order, fitting
-from upperd.history import History
-from upperd.layout import BUSY, WAITING
-from upperd.picture import picture
-from upperd.scoreboard import Scoreboard
-from upperd.snapshot import Snapshot
-from upperd.usage import Usage
+from upperd.ctl import view
+from upperd.ctl.columns import COLUMNS, SORTABLE, Order, fitting
+from upperd.ctl.history import History
+from upperd.ctl.picture import picture
+from upperd.ctl.usage import Usage
+from upperd.server import layout
+from upperd.server.layout import BUSY, WAITING
+from upperd.server.scoreboard import Scoreboard
+from upperd.server.snapshot import Snapshot
 
 
 @pytest.fixture(scope="module")

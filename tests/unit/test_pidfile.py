@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from upperd.pidfile import PidFile, PidFileError
+from upperd.service.pidfile import PidFile, PidFileError
 
 OURS = f"{os.getpid()}\n"
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from upperd.layout import DOOR, HEADER, LIMITS
-from upperd.policy import Policy
-from upperd.scoreboard import Scoreboard
-from upperd.settings import Settings
+from upperd.server.layout import DOOR, HEADER, LIMITS
+from upperd.server.scoreboard import Scoreboard
+from upperd.service.policy import Policy
+from upperd.service.settings import Settings
 
 
 class _Watched(Scoreboard):

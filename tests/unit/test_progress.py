@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from upperd.progress import Progress, size_of
+from upperd.ctl.progress import Progress, size_of
 
 MEGA = 1_000_000
 

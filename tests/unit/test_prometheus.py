@@ -10,11 +10,12 @@ import pytest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from upperd import layout, view
-from upperd.layout import BUSY, WAITING
-from upperd.prometheus import METRICS, exposition
-from upperd.scoreboard import Scoreboard
-from upperd.usage import Usage
+from upperd.ctl import view
+from upperd.ctl.prometheus import METRICS, exposition
+from upperd.ctl.usage import Usage
+from upperd.server import layout
+from upperd.server.layout import BUSY, WAITING
+from upperd.server.scoreboard import Scoreboard
 
 FIELDS = {
     "started_unix_usec": ("upperd_start_time_seconds", {}, 10**6),

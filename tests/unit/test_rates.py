@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from upperd.guard import Guard
-from upperd.layout import CONNECTIONS, PEER_UID, WAITING
-from upperd.observer import End
-from upperd.rates import Rates
-from upperd.scoreboard import Scoreboard
+from upperd.server.layout import CONNECTIONS, PEER_UID, WAITING
+from upperd.server.observer import End
+from upperd.server.scoreboard import Scoreboard
+from upperd.service.guard import Guard
+from upperd.service.rates import Rates
 
 ALICE = 61001
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from upperd import __version__, cli, daemonize, recheck, reload
-from upperd.reload import CHANGEABLE, FIXED, ReloadError, changes
-from upperd.settings import Settings
+from upperd import __version__
+from upperd.service import cli, daemonize, recheck, reload
+from upperd.service.reload import CHANGEABLE, FIXED, ReloadError, changes
+from upperd.service.settings import Settings
 
 
 def settings(**changed: object) -> Settings:
@@ -56,7 +57,7 @@ def test_check_as_a_program(tmp_path: Path) -> None:
     """The program that checks prints settings that parse, or a reason that the parent's one read can hold."""
     config = tmp_path / "upperd.toml"
     package = Path(recheck.__file__).parent
-    path = os.pathsep.join([str(package.parent), *filter(None, sys.path)])
+    path = os.pathsep.join([str(package.parents[1]), *filter(None, sys.path)])
     command = [sys.executable, "-I", "-S", str(package / "recheck.py"), path, f"--config '{config}'"]
     config.write_text("max-children = 7\n")
     done = subprocess.run(command, capture_output=True, text=True)

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from upperd import layout, log, reporter
-from upperd.layout import BUSY, UNKNOWN, WAITING
-from upperd.observer import End
-from upperd.reporter import RECORDS_A_SECOND, Reporter, ending, size, status_line
-from upperd.scoreboard import Scoreboard
+from upperd.server import layout
+from upperd.server.layout import BUSY, UNKNOWN, WAITING
+from upperd.server.observer import End
+from upperd.server.scoreboard import Scoreboard
+from upperd.service import log, reporter
+from upperd.service.reporter import RECORDS_A_SECOND, Reporter, ending, size, status_line
 
 
 class Entries(log.Log):

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from upperd import layout, scoreboard
-from upperd.layout import BUSY, FREE, SIZE, SLOT_FIELDS, UNKNOWN, WAITING
-from upperd.scoreboard import Scoreboard
-from upperd.slot import now_usec
-from upperd.snapshot import ScoreboardError, Snapshot, read
+from upperd.server import layout, scoreboard
+from upperd.server.layout import BUSY, FREE, SIZE, SLOT_FIELDS, UNKNOWN, WAITING
+from upperd.server.scoreboard import Scoreboard
+from upperd.server.slot import now_usec
+from upperd.server.snapshot import ScoreboardError, Snapshot, read
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from upperd import cli, settings
-from upperd.manager import Manager
-from upperd.options import OPTIONS, OptionError, Options
-from upperd.settings import Settings
+from upperd.service import cli, settings
+from upperd.service.manager import Manager
+from upperd.service.options import OPTIONS, OptionError, Options
+from upperd.service.settings import Settings
 
 VALUES = {
     "str": st.text(st.characters(exclude_characters="\0")),
@@ -148,8 +148,8 @@ def test_where_a_package_lies(package: str) -> None:
 
 def test_what_the_parent_needs_is_missing(tmp_path: Path) -> None:
     """Where sdnotify is not installed the launcher says so, with and without a manager, and no traceback."""
-    code = "import sys; sys.path.insert(0, sys.argv.pop(1)); from upperd import cli; sys.exit(cli.main())"
-    package = Path(cli.__file__).parents[1]
+    code = "import sys; sys.path.insert(0, sys.argv.pop(1)); from upperd.service import cli; sys.exit(cli.main())"
+    package = Path(cli.__file__).parents[2]
     for manager in ({}, {"NOTIFY_SOCKET": str(tmp_path / "none")}):
         command = [sys.executable, "-IS", "-c", code, str(package), "--socket", str(tmp_path / "s")]
         done = subprocess.run(command, env=manager, capture_output=True, text=True)

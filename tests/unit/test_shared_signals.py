@@ -8,7 +8,7 @@ import sys
 # Every function of Python that is called is interrupted by another signal, before its first line.
 _SIGNALS_WITHOUT_END = """
 import signal, sys
-from upperd.signals import SharedSignals
+from upperd.server.signals import SharedSignals
 
 signals = SharedSignals()
 left = 5000

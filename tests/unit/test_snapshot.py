@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from upperd import snapshot
-from upperd.layout import BUSY, CONNECTIONS, SIZE, TABLE
-from upperd.scoreboard import Scoreboard
+from upperd.server import snapshot
+from upperd.server.layout import BUSY, CONNECTIONS, SIZE, TABLE
+from upperd.server.scoreboard import Scoreboard
 
 
 def ended_child(path: str) -> tuple[bytes, bytes]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from upperd import layout
-from upperd.layout import BUSY, FREE, UNKNOWN, WAITING
-from upperd.scoreboard import Scoreboard
-from upperd.snapshot import Snapshot
+from upperd.server import layout
+from upperd.server.layout import BUSY, FREE, UNKNOWN, WAITING
+from upperd.server.scoreboard import Scoreboard
+from upperd.server.snapshot import Snapshot
 
 
 def taken(board: Scoreboard) -> Snapshot:

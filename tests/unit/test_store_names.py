@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from upperd import store
+from upperd.service import store
 
 
 def test_name_is_the_sockets(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from upperd import terminal
+from upperd.ctl import terminal
 
 
 @pytest.fixture

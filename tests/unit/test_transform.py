@@ -7,8 +7,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from invariants import model, run
 
-from upperd import transform
-from upperd.transform import UpperCaser
+from upperd.upper import transform
+from upperd.upper.transform import UpperCaser
 
 BYTES = b"\x00a\x7f\x80\x8f\x90\x9f\xa0\xbf\xc0\xc1\xc2\xdf\xe0\xe1\xec\xed\xee\xef\xf0\xf1\xf3\xf4\xf5\xff"
 """One of each kind that the table of RFC 3629 tells apart."""

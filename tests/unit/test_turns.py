@@ -2,11 +2,11 @@
 
 import pytest
 
-from upperd import turns
-from upperd.layout import CONNECTIONS, CROWD, TURNS, WORDS_A_SLOT
-from upperd.observer import End
-from upperd.scoreboard import Scoreboard
-from upperd.turns import FEWEST, MOST, Turns
+from upperd.server import turns
+from upperd.server.layout import CONNECTIONS, CROWD, TURNS, WORDS_A_SLOT
+from upperd.server.observer import End
+from upperd.server.scoreboard import Scoreboard
+from upperd.server.turns import FEWEST, MOST, Turns
 
 
 class Clock:

@@ -9,9 +9,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from upperd import atomic, usage
-from upperd.scoreboard import Scoreboard
-from upperd.snapshot import read
+from upperd.base import atomic
+from upperd.ctl import usage
+from upperd.server.scoreboard import Scoreboard
+from upperd.server.snapshot import read
 
 
 def test_a_process() -> None:

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from upperd import view
-from upperd.scoreboard import Scoreboard
+from upperd.ctl import view
+from upperd.server.scoreboard import Scoreboard
 
 
 def test_control_characters_are_escaped(tmp_path: Path) -> None:

@@ -1,0 +1,9 @@
+"""The client library: find the daemon, connect, ask.
+
+    from upperd.client import Client, upper
+"""
+
+from upperd.client.client import Client, upper
+from upperd.client.finding import AccessError, ClientError, NoDaemonError, ReplyTimeoutError, ShortReplyError
+
+__all__ = ["AccessError", "Client", "ClientError", "NoDaemonError", "ReplyTimeoutError", "ShortReplyError", "upper"]

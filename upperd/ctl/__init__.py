@@ -1,0 +1,1 @@
+"""`upperctl`: main.py is the front door; each command is a module with `add_arguments(parser)` and `run(arguments)`."""
