@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from upperd.base.text import size
 from upperd.server import layout
 from upperd.server.layout import BUSY, UNKNOWN, WAITING
 from upperd.server.observer import End
 from upperd.server.scoreboard import Scoreboard
 from upperd.service import log, reporter
-from upperd.service.reporter import RECORDS_A_SECOND, Reporter, ending, size, status_line
+from upperd.service.reporter import RECORDS_A_SECOND, Reporter, ending, status_line
 
 
 class Entries(log.Log):

@@ -7,12 +7,11 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
+from upperd.base.text import duration, printable, size
 from upperd.ctl import view
 from upperd.ctl.history import Row
 from upperd.server import layout
 from upperd.server.slot import now_usec
-from upperd.service.log import printable
-from upperd.service.reporter import size
 
 
 class Column(NamedTuple):
@@ -75,7 +74,7 @@ def _idle_seconds(row: Row) -> float:
 
 
 def _idle(row: Row) -> str:
-    return view.duration(_idle_seconds(row)).partition(" ")[0] if row.child["active_usec"] else "-"
+    return duration(_idle_seconds(row)).partition(" ")[0] if row.child["active_usec"] else "-"
 
 
 COLUMNS = (

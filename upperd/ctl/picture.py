@@ -11,14 +11,13 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from upperd.base.text import duration, printable, size
 from upperd.ctl import view
 from upperd.ctl.columns import Order, fitting
 from upperd.ctl.history import ASCII_BARS, BARS, History, Row, sparkline
 from upperd.ctl.terminal import DOT
 from upperd.server import layout
 from upperd.server.slot import now_usec
-from upperd.service.log import printable
-from upperd.service.reporter import size
 
 _STATE_STYLES = {view.RUNNING: "bold green", view.NOT_RUNNING: "bold red", view.UNKNOWN: "bold yellow"}
 
@@ -60,7 +59,7 @@ def summary(sight: view.Sight, history: History, width: int, bars: str) -> list[
     if sight.state == view.NOT_RUNNING:
         life: list[str | tuple[str, str]] = [(word, style), "  its last figures; waiting for the next"]
     else:
-        up = view.duration((now_usec() - header["started_usec"]) / 1e6)
+        up = duration((now_usec() - header["started_usec"]) / 1e6)
         phase = layout.PHASES[header["phase"]] if sight.state == view.RUNNING else word
         life = [(phase, style), f"  pid {header['pid']}  up {up}"]
     where = "  ".join(map(printable, snapshot.listeners))

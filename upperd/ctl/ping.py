@@ -9,12 +9,12 @@ import argparse
 import math
 import time
 
+from upperd.base.text import printable
 from upperd.client.client import exchange
 from upperd.client.finding import ClientError, NoDaemonError, ReplyTimeoutError, ShortReplyError, connect
 from upperd.ctl.exits import fail
 from upperd.ctl.output import show
 from upperd.ctl.terminal import Waiter
-from upperd.service.log import printable
 
 EXAMPLES = """examples:
   upperctl ping                 until Ctrl-C

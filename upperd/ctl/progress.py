@@ -8,8 +8,8 @@ import sys
 import time
 from collections import deque
 
+from upperd.base.text import size
 from upperd.ctl.terminal import Paint, has_colour, is_capable
-from upperd.service.reporter import size
 
 DRAW_SECONDS = 0.1
 BAR = 24

@@ -10,9 +10,9 @@ import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from upperd.base.text import printable
 from upperd.ctl import view
 from upperd.server import layout
-from upperd.service.log import printable
 
 if TYPE_CHECKING:
     from upperd.ctl.usage import Usage

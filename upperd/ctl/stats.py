@@ -6,13 +6,12 @@ import argparse
 import os
 import time
 
+from upperd.base.text import printable, size
 from upperd.ctl import view
 from upperd.ctl.exits import EX_CANTCREAT, EX_NOPERM, EX_UNAVAILABLE, EX_USAGE, fail
 from upperd.ctl.history import History
 from upperd.ctl.output import show, write_out
 from upperd.ctl.terminal import Paint, Waiter, has_colour, is_capable
-from upperd.service.log import printable
-from upperd.service.reporter import size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

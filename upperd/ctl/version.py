@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 
 from upperd import __version__
+from upperd.base.text import printable
 from upperd.ctl import view
 from upperd.ctl.output import show
-from upperd.service.log import printable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

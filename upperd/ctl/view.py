@@ -10,12 +10,11 @@ import time
 from collections.abc import Iterable
 
 from upperd.base import locks, paths
+from upperd.base.text import duration, plural, printable, size
 from upperd.ctl.terminal import DOT, PLAIN, Paint
 from upperd.server import layout, scoreboard
 from upperd.server.slot import now_usec
 from upperd.server.snapshot import ScoreboardError, Snapshot, read
-from upperd.service.log import printable
-from upperd.service.reporter import size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -154,24 +153,6 @@ def memory_text(usages: dict[int, Usage]) -> str:
         return "unknown: only root and the daemon's user may ask for it"
     total = sum(usage.memory_bytes for usage in usages.values())
     return f"{size(total)} in {plural(len(usages), 'process', 'processes')}"
-
-
-def plural(count: int, noun: str, many: str = "") -> str:
-    """The number and the noun: 1 connection, 2 connections."""
-    return f"{count} {noun if count == 1 else many or noun + 's'}"
-
-
-def duration(seconds: float) -> str:
-    """A time for people, in its two largest units: 5s, 3min 7s, 2h 5min, 3d 4h."""
-    left = max(0, int(seconds))
-    parts: list[str] = []
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
-        count, left = divmod(left, length)
-        if count or (unit == "s" and not parts):
-            parts.append(f"{count}{unit}")
-        elif parts:
-            break
-    return " ".join(parts[:2])
 
 
 def _when(unix_usec: int) -> str:

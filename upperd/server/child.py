@@ -296,7 +296,7 @@ def report_exception() -> None:
     while where is not None and where.tb_next is not None:
         where = where.tb_next
     place = f" at {where.tb_frame.f_code.co_filename}:{where.tb_lineno}" if where else ""
-    from upperd.service.log import printable  # what an error says may be a peer's words
+    from upperd.base.text import printable  # what an error says may be a peer's words
 
     line = f"<3>child {os.getpid()}: {type(error).__name__}: {printable(str(error))}{place}\n"
     os.write(2, line.encode("utf-8", "backslashreplace"))

@@ -11,6 +11,8 @@ import os
 import select
 import socket
 
+from upperd.base.text import printable
+
 ERROR, WARNING, INFO, DEBUG = 3, 4, 6, 7
 """Levels, by the numbers of syslog(3)."""
 LEVELS = {"error": ERROR, "warning": WARNING, "info": INFO, "debug": DEBUG}
@@ -116,10 +118,3 @@ def _is_writable(descriptor: int, timeout: float = 0.0) -> bool:
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)
     return any(event & select.POLLOUT for _, event in poll.poll(timeout * 1000))
-
-
-def printable(text: str) -> str:
-    """`text` with every control character, line breaks too, as an escape."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

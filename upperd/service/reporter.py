@@ -10,6 +10,7 @@ import os
 import signal
 import time
 
+from upperd.base.text import size
 from upperd.server import layout, scoreboard
 from upperd.server.observer import End, Observer
 from upperd.server.slot import now_usec
@@ -254,16 +255,6 @@ def peer(words: memoryview | tuple[int, ...]) -> str:
 
 def _user(uid: int) -> str:
     return "unknown peer" if uid == layout.UNKNOWN else f"uid {uid}"
-
-
-def size(count: int) -> str:
-    """A number of bytes for people: 999 B, 1.0 kB, 12.3 MB."""
-    if count < 1000:
-        return f"{count} B"
-    value, unit = float(count), 0
-    while value >= 999.95 and unit < 6:
-        value, unit = value / 1000, unit + 1
-    return f"{value:.1f} {' kMGTPE'[unit]}B"
 
 
 def ending(status: int | None) -> str:
