@@ -1,102 +1,108 @@
-"""Forks children, several at one time.
+"""Forks children.
 
-The law: between one fork and the next nothing is done that need not be. After a fork every page that the parent writes
-to is copied, whether it forked one child or four.
+The law: mechanism only. How many children there are, and which users they serve, is decided elsewhere. Between two
+forks of one call nothing is done that can wait: the parent copies each page that it writes after a fork.
 """
 
 from __future__ import annotations
 
-from functools import partial
-from os import _exit, fork
+import gc
+import os
 
-from upperd.server.child import Child
-from upperd.server.children import Living
-from upperd.server.layout import BUSY, WAITING
-from upperd.server.signals import Signals
+from upperd.server import handover, registry
+from upperd.server.child import EX_SOFTWARE, Life
+from upperd.server.roster import Child
+from upperd.server.row import Row
+from upperd.server.signals import Blocked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from upperd.server.child import Server
-    from upperd.server.children import Children
-    from upperd.server.inheritance import Inheritance
-    from upperd.server.link import Link
+    from upperd.server.handover import Order
+    from upperd.server.mixin import PreforkingMixIn
     from upperd.server.scoreboard import Scoreboard
-    from upperd.server.slot import Slot
+
+    Newborn = list[tuple[Child, socket.socket]]
+    """Children that are being forked, each with its own end of its channel."""
 
 
 class Forker:
-    """Makes the children of one parent."""
-
     def __init__(
-        self,
-        board: Scoreboard,
-        link: Link,
-        inheritance: Inheritance,
-        children: Children,
-        servers: list[Server],
-        set_title: Callable[[str], object] | None,
+        self, board: Scoreboard, servers: Sequence[PreforkingMixIn], set_title: Callable[[int | None], object] | None
     ) -> None:
         self._board = board
-        self._link = link
-        self._inheritance = inheritance
-        self._children = children
         self._servers = servers
         self._set_title = set_title
-        self._cast: list[Child] = []
-        """The child of each server that is forked for it."""
-        self.signals = Signals()
+        self._is_frozen = False
+        self.counters: tuple[str, ...] = ()
+        self.closes_everything = False
+        """Whether a child keeps nothing of the program but its standard streams, else all that is not a server's."""
 
-    def settle(self) -> None:
-        """Make what each child is forked from: before the first fork, once all else has its place."""
-        self._cast = [Child(server, self._link, self._set_title) for server in self._servers]
-        for server in self._servers:
-            self._inheritance.not_for(server, None)
+    def fork(self, pool: int, count: int, first: Order | None = None) -> tuple[list[Child], OSError | None]:
+        """Fork `count` children for the servers of `pool`, or fewer, and then say why. The only one serves `first`.
 
-    def fork(
-        self, server: Server, count: int, passed: tuple[socket.socket, object] | None = None
-    ) -> tuple[list[Living], OSError | None]:
-        """Fork `count` children for `server`, or fewer, and then say why. The first is for what is `passed`.
-
-        Each has a slot, which says where it waits. A child returns from here no more.
+        `registry.lock` is held. A child does not return from here.
         """
-        if len(self._cast) < len(self._servers):
-            self.settle()
-        board, link, signals = self._board, self._link, self.signals
-        child, close = self._cast[server.listener], self._inheritance.not_for(server, passed)
-        state = BUSY if passed is not None else WAITING + server.listener
-        live = partial(child.live)  # a method's first call is looked at (PEP 659): here, each time, by every child
-        rows: list[tuple[int, Slot]] = []
-        pids: list[int] = []
-        while len(rows) < count:  # no comprehension: it is a function made anew each time
-            rows.append(board.claim(server.listener, state))
-            state = WAITING + server.listener
-        failure = None
-        with signals:
-            founded = link.renew_group(has_members=bool(self._children))
-            for _, slot in rows:
+        if not self._is_frozen:
+            # What there is by now lives on: nothing for the collector to write to, in us or in a child.
+            gc.freeze()
+            self._is_frozen = True
+        board = self._board
+        servers = [server for server in self._servers if server.pool == pool]
+        takes_datagrams = servers[0].is_datagram
+        kept = [0, 1, 2, *(number for server in servers for number in server.kept_by_children())]
+        if first is not None and hasattr(first.connection, "fileno"):
+            kept.append(first.connection.fileno())
+        newborn: Newborn = []
+        failure: OSError | None = None
+        try:
+            for _ in range(count):
+                ours, theirs = handover.channel(handover.LARGEST if takes_datagrams else 0)
+                newborn.append((Child(0, *board.claim(), ours, pool), theirs))
+        except OSError as error:  # there are fewer descriptors than that
+            failure = error
+        with Blocked() as signals:
+            for child, theirs in newborn:
+                board.show(child.slot)
                 try:
-                    pid = fork()
+                    child.pid = os.fork()
                 except OSError as error:
+                    board.hide(child.slot)
                     failure = error
                     break
-                if pid == 0:
-                    _exit(live(slot, signals, close, passed))
-                pids.append(pid)
-                if passed is not None and count > 1:  # that is for the first one alone
-                    connection = passed[0].fileno()
-                    passed, close = None, [*self._inheritance.not_for(server, None), (connection, connection + 1)]
-                if not founded:
-                    founded = link.own_signals(pid)
-        children: list[Living] = []
-        for index, _ in rows:
-            if len(children) == len(pids):
-                board.release(index)
-                continue
-            pid = pids[len(children)]
-            link.adopt(pid)
-            board.born(index, pid)
-            children.append(Living(pid, index, server))
-        return children, failure
+                if child.pid == 0:
+                    self._be_child(child, theirs, newborn, kept, signals, first, takes_datagrams)
+                board.hide(child.slot)
+        for child, theirs in newborn:
+            theirs.close()
+            if child.pid:
+                board.born(child.slot, child.pid)
+            else:
+                board.release(child.slot)
+                child.control.close()
+        return [child for child, _ in newborn if child.pid], failure
+
+    def _be_child(
+        self,
+        child: Child,
+        control: socket.socket,
+        newborn: Newborn,
+        kept: list[int],
+        signals: Blocked,
+        first: Order | None,
+        takes_datagrams: bool,
+    ) -> None:
+        status = EX_SOFTWARE
+        try:
+            gc.freeze()  # a socket of the parent's that the collector found here would close what is ours by then
+            sisters = [end.fileno() for sister, theirs in newborn for end in (sister.control, theirs)]
+            registry.become_child([*kept, control.fileno()], everything=self.closes_everything, besides=sisters)
+            life = Life(self._servers, control, Row(child.words, self.counters), self._set_title)
+            signals.become_child(life.end_connection)
+            for server in self._servers:
+                server.parent = None
+            status = life.run(first, takes_datagrams=takes_datagrams)
+        finally:
+            os._exit(status)

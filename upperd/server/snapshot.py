@@ -1,38 +1,20 @@
 """Reading a scoreboard from outside: what `upperctl` and others make of the file.
 
 What a child wrote may be nonsense, and so may be the whole file: everything is clamped, or an error that says what is
-wrong. The layout is layout.py's.
+wrong. The layout is layout.py's. A child's pid is that of the column of pids, which only the parent can write.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
-from itertools import compress
 
-from upperd.server.layout import (
-    HEADER,
-    HEADER_FIELDS,
-    LISTENERS,
-    MAGIC,
-    NONE,
-    OUTCOMES,
-    SIZE,
-    SLOT_FIELDS,
-    SLOTS,
-    STATE_BYTES,
-    STATES,
-    STOPPED,
-    SUMMED,
-    TABLE,
-    TEXT,
-    UNKNOWN,
-    WAITING,
-    WORDS_A_SLOT,
-)
+from upperd.server import layout
+from upperd.server.layout import HEADER, PIDS, ROW_FIELDS, ROWS, SIZE, TEXT, UNKNOWN
 
-_HEADER_SIZE = len(HEADER_FIELDS) * 8
+_OWN = tuple(f"counter_{number}" for number in range(layout.COUNTERS))
+_LOOKS = 20
+"""At a scoreboard whose children come and go: enough, as a rule, for a moment at which none did."""
 
 
 class ScoreboardError(Exception):
@@ -42,76 +24,101 @@ class ScoreboardError(Exception):
 class Snapshot:
     """An immutable reading of a scoreboard: `header` and `children` by field name.
 
-    The totals in `header` include those of the living. Everything is clamped: what a child wrote may be nonsense.
+    The totals in `header` include those of the children that live. A handler's own counters stand in both under their
+    own names, which `counters` lists; one whose name is broken keeps that of its field: counter_0.
     """
 
-    def __init__(self, data: bytes) -> None:
-        if len(data) < SIZE:
-            raise ScoreboardError(f"it has {len(data)} bytes, not {SIZE}: truncated, or not a scoreboard")
-        words = memoryview(data)[:SIZE].cast("Q")
-        self.header = {name: int(words[index]) for name, index in HEADER.items()}
-        if self.header["magic"] != MAGIC:
-            raise ScoreboardError("it does not begin with the mark of a scoreboard of version 1")
-        self.header["phase"] = min(self.header["phase"], STOPPED)
-        text = data[TEXT:STATES].partition(b"\0")[0].decode("utf-8", "replace").removesuffix("\n").split("\n")
-        self.version = text[0] or "?"
-        self.listeners = text[1:]
-        self.children = list(self._living(data, words))
-        for child in self.children:
-            for field, total in SUMMED:
-                name = HEADER_FIELDS[total]
-                self.header[name] = (self.header[name] + int(child[SLOT_FIELDS[field]])) & UNKNOWN
+    def __init__(self, head: bytes, rows: dict[int, bytes]) -> None:
+        """`head`: what stands before the rows; `rows`: by slot, those of the children that live.
 
-    def _living(self, data: bytes, words: memoryview) -> Iterator[dict[str, int]]:
-        states = data[STATES:TABLE][STATE_BYTES]
-        # Most are FREE, which is 0, and so false.
-        for index in compress(range(SLOTS), states):
-            start = TABLE // 8 + index * WORDS_A_SLOT
-            child = dict(zip(SLOT_FIELDS, map(int, words[start : start + len(SLOT_FIELDS)]), strict=True))
-            child["slot"] = index
-            child["waiting"] = int(WAITING <= states[index] < WAITING + LISTENERS)
-            child["listener"] = min(child["listener"], max(len(self.listeners) - 1, 0))
-            child["outcome"] = child["outcome"] if child["outcome"] < len(OUTCOMES) else NONE
-            yield child
+        Raises ScoreboardError.
+        """
+        if len(head) < ROWS:
+            raise ScoreboardError(f"it has {len(head)} bytes, not {ROWS} and more: truncated, or not a scoreboard")
+        words = memoryview(head)[:TEXT].cast("Q")
+        self.header = {name: int(words[index]) for name, index in HEADER.items()}
+        if self.header["magic"] != layout.MAGIC:
+            raise ScoreboardError("it does not begin with the mark of a scoreboard of version 2")
+        self.header["phase"] = min(self.header["phase"], layout.STOPPED)
+        text = head[TEXT:PIDS].partition(b"\0")[0].decode("utf-8", "replace").removesuffix("\n").split("\n")
+        count = min(self.header["listeners"], len(text) - 1)
+        self.version = text[0] or "?"
+        self.listeners = text[1 : 1 + count]
+        self.counters = _counter_names(text[1 + count :])
+        pids = memoryview(head)[PIDS:ROWS].cast("Q")
+        self.children = [self._child(slot, pids[slot], row) for slot, row in rows.items()]
+        for name in layout.SUMMED_FIELDS:
+            self.header[name] = (self.header[name] + sum(child[name] for child in self.children)) & UNKNOWN
+        for figures in (self.header, *self.children):
+            own = [figures.pop(name) for name in _OWN]
+            figures.update(zip(self.counters, own, strict=False))
+
+    def _child(self, slot: int, pid: int, row: bytes) -> dict[str, int]:
+        words = memoryview(row.ljust(len(ROW_FIELDS) * 8, b"\0")).cast("Q")
+        child = dict(zip(ROW_FIELDS, map(int, words[: len(ROW_FIELDS)]), strict=True))
+        child["slot"], child["pid"] = slot, pid
+        child["waiting"] = int(child["handed"] == child["finished"])
+        child["listener"] = min(child["listener"], max(len(self.listeners) - 1, 0))
+        # Where the parent ended the connection, it is the cause; else the child tells how it ended.
+        outcome = child["ending"] or child["outcome"]
+        child["outcome"] = outcome if outcome < len(layout.OUTCOMES) else 0
+        return child
 
     @property
     def is_settled(self) -> bool:
-        """Whether those that were forked and have not ended are those that are there: nobody is on the way."""
-        born = sum(child["pid"] != 0 for child in self.children)
-        return (self.header["forked"] - self.header["ended"]) & UNKNOWN == born
+        """Whether the children that were forked and have not ended are those that have a slot."""
+        return (self.header["forked"] - self.header["ended"]) & UNKNOWN == len(self.children)
 
     @property
     def busy(self) -> int:
-        """Children that serve a connection."""
         return sum(not child["waiting"] for child in self.children)
 
     @property
     def spare(self) -> int:
-        """Children that wait for one."""
         return sum(child["waiting"] for child in self.children)
 
 
-_LOOKS = 20
-"""At a scoreboard whose children come and go: as many as it takes to find a moment at which none did, at 2000 a second
-and more; then what was seen last."""
+def _counter_names(lines: list[str]) -> list[str]:
+    """The names of the handler's own counters, none of which stands for a field of ours."""
+    names: list[str] = []
+    for own, line in zip(_OWN, lines, strict=False):
+        is_usable = line.isascii() and line.isidentifier() and line not in layout.RESERVED | {"slot", "waiting", *names}
+        names.append(line if is_usable else own)
+    return names
 
 
 def read(path: str) -> Snapshot:
     """Read the scoreboard at `path`. Raises OSError, or ScoreboardError where it is something else.
 
-    A child's figures are in its slot, then in the totals, and for an instant in both: so it is read again where a
-    child has ended meanwhile. A counter that went down would be taken for that of a new daemon.
+    A child's figures are in its row, then in the totals, and for an instant in both: so it is read again where a child
+    has ended meanwhile. A counter that went down would be taken for that of a new daemon.
     """
     with open(path, "rb", buffering=0, opener=_open_plainly) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        descriptor = file.fileno()
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
             raise ScoreboardError("it is not a file: a pipe, a device or a folder")
+        if status.st_size < SIZE:
+            raise ScoreboardError(f"it has {status.st_size} bytes, not {SIZE}: truncated, or not a scoreboard")
         for _ in range(_LOOKS):
-            data = os.pread(file.fileno(), SIZE, 0)
-            snapshot = Snapshot(data)
-            if os.pread(file.fileno(), _HEADER_SIZE, 0) == data[:_HEADER_SIZE] and snapshot.is_settled:
+            head = os.pread(descriptor, ROWS, 0)
+            pids = memoryview(head)[PIDS : len(head) // 8 * 8].cast("Q")
+            places = {slot: ROWS + slot * layout.ROW_SIZE for slot, pid in enumerate(pids) if pid}
+            rows = {slot: os.pread(descriptor, len(ROW_FIELDS) * 8, place) for slot, place in places.items()}
+            snapshot = Snapshot(head, rows)
+            if snapshot.is_settled and head.startswith(os.pread(descriptor, len(HEADER) * 8, 0)):
                 break
         return snapshot
 
 
 def _open_plainly(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+
+def pid_started(pid: int) -> int | None:
+    """When the process started, in clock ticks since boot (proc(5), stat, field 22); None: it is gone or hidden."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return int(file.read().rpartition(b")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return None

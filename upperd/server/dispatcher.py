@@ -1,0 +1,244 @@
+"""Which child serves which connection.
+
+    an idle child of the user; else a spare one, which belongs to the user from now on; else, below the limits, a new
+    one; else the connection waits its turn, and if the only idle children are other users', the one that has been idle
+    longest is ended to make room.
+
+The law: a child never serves two users, and a connection never has two holders.
+
+While a connection waits, each busy child is asked to tell when it has finished (TELL in its row). A child writes
+"finished", makes system calls, and then reads TELL; we write TELL, make one, and then look at "finished" once more: one
+of the two sees the other's write, because these calls take locks.
+"""
+
+from __future__ import annotations
+
+from errno import EMSGSIZE, ENOTCONN
+
+from upperd.server import handover
+from upperd.server.handover import Order
+from upperd.server.layout import CONNECTED, ENDING, HANDED, LISTENER, PEER_GID, PEER_PID, TELL, now_usec
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from upperd.server.limits import Limits
+    from upperd.server.parent import Parent
+    from upperd.server.roster import Child, Connection, User
+    from upperd.server.scoreboard import Scoreboard
+
+MOST_TRIES = 3
+"""How often a connection is handed over, where child after child ends before it has begun to serve it."""
+SHARE = 4
+"""A user may have one part in so many of the queue."""
+
+
+class WaitingQueue:
+    """The connections that wait for a child: a queue for each user, served in turn.
+
+    So with every child busy and hundreds of one user's connections waiting, another user's connection is the next one
+    served. No user has more than a quarter of the room.
+    """
+
+    def __init__(self, board: Scoreboard, limits: Limits) -> None:
+        self._board = board
+        self._limits = limits
+        self._turns: dict[User, None] = {}
+        """Users of whom a connection waits; the first one is served next."""
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Connection]:
+        return (connection for user in self.users() for connection in list(user.waiting))
+
+    @property
+    def is_full(self) -> bool:
+        return self._count >= self._limits.queue_room
+
+    @property
+    def waiting_users(self) -> int:
+        return len(self._turns)
+
+    def has_room(self, user: User) -> bool:
+        room = self._limits.queue_room
+        return self._count < room and len(user.waiting) < max(1, room // SHARE)
+
+    def add(self, user: User, connection: Connection, *, first: bool = False) -> None:
+        """Let a connection wait. `first`: before the others of its user, because it had its turn already."""
+        if first:
+            user.waiting.appendleft(connection)
+        else:
+            user.waiting.append(connection)
+            self._board.add("waited")
+        self._turns.setdefault(user)
+        self._changed(1)
+
+    def take(self, user: User) -> Connection:
+        """The next connection of this user, whose turn is over."""
+        connection = user.waiting.popleft()
+        del self._turns[user]
+        if user.waiting:
+            self._turns[user] = None
+        self._changed(-1)
+        return connection
+
+    def users(self) -> list[User]:
+        """Whose connections wait, in the order of their turns."""
+        return list(self._turns)
+
+    def remove(self, connections: list[Connection]) -> None:
+        gone = set(connections)
+        for user in self.users():
+            left = [connection for connection in user.waiting if connection not in gone]
+            before = len(user.waiting)
+            user.waiting.clear()
+            user.waiting.extend(left)
+            if not left:
+                del self._turns[user]
+            self._changed(len(left) - before)
+
+    def _changed(self, by: int) -> None:
+        self._count += by
+        self._board["queued"] = self._count
+        self._board["queued_users"] = len(self._turns)
+
+
+class Dispatcher:
+    def __init__(self, parent: Parent) -> None:
+        self._parent = parent
+        self._looks_again = False
+        self._making_room: set[Child] = set()
+        """Children that were told to leave so that another user can have their place."""
+
+    def serve(self, connection: Connection) -> bool:
+        """Have a connection served, now or in its turn. False: no more of its user may wait."""
+        user = self._parent.roster.user(connection.peer[0])
+        if not user.waiting and (child := self._find(user, connection)) is not None:
+            self._hand_over(child, user, connection)
+            self._parent.roster.close_finished()
+            return True
+        if not self._parent.queue.has_room(user):
+            return False
+        self._wait(user, connection)
+        return True
+
+    def _find(self, user: User, connection: Connection) -> Child | None:
+        """A child that may serve this connection at this moment; a new one, where there may be one more."""
+        roster, pool, most = self._parent.roster, connection.server.pool, self._parent.limits.max_children_per_user
+        if len(user.busy) >= most:
+            roster.look_at(user)
+            if len(user.busy) >= most:
+                return None
+        if connection.is_reusable:
+            child = roster.take_idle(user, pool) or roster.take_finished(user, pool)
+            if child is not None:
+                return child
+        if not connection.needs_fork and (spares := roster.spares(pool)):
+            return spares.pop()
+        if user.busy and connection.is_reusable:
+            roster.look_at(user)  # a fork costs more than a look at each of them
+            if (child := roster.take_idle(user, pool)) is not None:
+                return child
+        if self._parent.population.room > 0:
+            # What cannot go over a channel is served the stock way: by a child that has it from its fork.
+            order = Order(connection.server.listener, connection.address, is_last=True, connection=connection.request)
+            return next(iter(self._parent.population.fork(pool, 1, order if connection.needs_fork else None)), None)
+        self._make_room(user, pool)
+        return None
+
+    def _make_room(self, user: User, pool: int) -> None:
+        """Have an idle child leave that is of no use for this user: one for each user that waits for a place."""
+        if len(self._making_room) < max(1, self._parent.queue.waiting_users):
+            child = self._parent.roster.take_longest_idle(user, pool)
+            if child is not None:
+                self._making_room.add(child)
+                self._parent.population.let_go(child)
+
+    # Handing over
+
+    def _hand_over(self, child: Child, user: User, connection: Connection) -> None:
+        """Give the connection to a child of its user, or to a spare one that becomes the user's."""
+        server = connection.server
+        self._parent.roster.begin(child, user, connection, self._parent.loop.now)
+        child.is_leaving = not connection.is_reusable or child.handed >= server.connections_per_child
+        child.end_at = child.kill_at = 0.0
+        words = child.words
+        words[PEER_GID], words[PEER_PID] = connection.peer[1], connection.peer[2]
+        words[LISTENER], words[CONNECTED], words[ENDING] = server.listener, now_usec(), 0
+        words[TELL] = 1 if self._parent.queue else 0
+        words[HANDED] = child.handed
+        connection.tries += 1
+        if connection.needs_fork:
+            return  # the child has it already
+        try:
+            datagram = server.as_message(connection.request)
+            order = Order(
+                server.listener, connection.address, child.is_leaving, self._parent.limits.max_bytes, datagram
+            )
+            handover.send(child.control, order, server.descriptor_of(connection.request))
+        except (OSError, ValueError) as error:
+            self._parent.roster.remove(child)
+            self._parent.population.let_go(child)
+            if isinstance(error, ValueError) or error.errno == EMSGSIZE:
+                connection.needs_fork, connection.is_reusable = True, False
+                self._wait(user, connection, first=True)
+                return
+            if not isinstance(error, ConnectionError) and error.errno != ENOTCONN:  # the host has run out of something
+                self._parent.population.pause(f"handing over: {error.strerror}")
+            connection.tries -= 1  # no child has received it
+            self._try_again(connection)
+
+    # When a child has ended
+
+    def ended(self, child: Child) -> None:
+        """The child was reaped. What it had not begun to serve is handed to another."""
+        self._making_room.discard(child)
+        has_started = child.has_started
+        if has_started and child.connection is not None:
+            child.connection.close()  # while it is known for what no other child may keep (registry.py)
+        connection = self._parent.roster.remove(child)
+        if connection is not None and not has_started:
+            if child.killed_for == "stopped":
+                connection.tries -= 1  # which says nothing of the connection
+            self._try_again(connection)
+
+    def _try_again(self, connection: Connection) -> None:
+        if connection.tries < MOST_TRIES:
+            self._parent.board.add("handed_again")
+            self._wait(self._parent.roster.user(connection.peer[0]), connection, first=True)
+        else:
+            self._parent.board.add("lost")
+            self._parent.observer.given_up(connection.peer[0])
+            connection.server.shutdown_request(connection.request)
+
+    # The queue
+
+    def _wait(self, user: User, connection: Connection, *, first: bool = False) -> None:
+        """Let a connection wait, and have every busy child tell from now on when it has finished."""
+        was_empty = not self._parent.queue
+        self._parent.queue.add(user, connection, first=first)
+        if was_empty:
+            for child in self._parent.roster.serving():
+                child.words[TELL] = 1
+            self._looks_again = True
+            self._parent.loop.wake()  # a system call, and then a turn that looks once more
+
+    def serve_queue(self) -> None:
+        """Hand over what waits and can be served, in the order of the users' turns."""
+        if self._looks_again:
+            self._looks_again = False
+            self._parent.roster.look_at_all()
+        is_progress = True
+        while is_progress and self._parent.queue:
+            is_progress = False
+            for user in self._parent.queue.users():
+                if not (self._parent.roster.has_waiting or self._parent.population.room > 0):
+                    return
+                child = self._find(user, user.waiting[0])
+                if child is not None:
+                    self._hand_over(child, user, self._parent.queue.take(user))
+                    self._parent.roster.close_finished()
+                    is_progress = True

@@ -1,0 +1,71 @@
+"""What the parent tells of its children: the record of each that has ended, and the Observer that is told."""
+
+from __future__ import annotations
+
+from signal import SIGKILL
+
+from upperd.server.layout import ENDING, Outcome
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from resource import struct_rusage
+
+    from upperd.server.scoreboard import Scoreboard
+
+
+class ExitRecord:
+    """One child that has ended."""
+
+    def __init__(
+        self, pid: int, status: int | None, rusage: struct_rusage | None, words: tuple[int, ...], killed_for: str = ""
+    ) -> None:
+        self.pid = pid
+        self.status = status
+        """Of wait(2); None: something else in the program has reaped it."""
+        self.rusage = rusage
+        self.words = words
+        """Its row (see layout.ROW_FIELDS)."""
+        self.is_abnormal = status is not None and status != 0
+        self.was_cut = words[ENDING] == Outcome.CUT
+        """Whether its connection was cut at the deadline of a drain."""
+        self._killed_for = killed_for if status == SIGKILL else ""
+        self.was_killed = self._killed_for == "killed"
+        """Whether it was killed since it had not ended after that."""
+        self.was_overdue = self._killed_for == "overdue"
+        """Whether it was killed since its connection had not ended at a limit."""
+        self.was_stopped = self._killed_for == "stopped"
+        """Whether it was killed since it did not begin to serve."""
+
+    def count(self, board: Scoreboard) -> None:
+        """Count in the scoreboard how the child ended."""
+        board.add("ended")
+        if reason := self._killed_for or ("cut" if self.was_cut else "crashed" if self.is_abnormal else ""):
+            board.add(reason)
+
+
+class Observer:
+    """Is told what happens. This one does nothing with it."""
+
+    def child_ended(self, record: ExitRecord) -> None:
+        """A child was reaped."""
+
+    def throttled(self, reason: str, pause: float) -> None:
+        """No child is forked for `pause` seconds."""
+
+    def resumed(self) -> None:
+        """Forking works again."""
+
+    def accept_failed(self, error: OSError, pause: float) -> None:
+        """No connection can be accepted for `pause` seconds: the host, or this process, has run out of something."""
+
+    def refused(self, uid: int, reason: str) -> None:
+        """A connection of `uid` was refused: for a `reason` that is a field of the header."""
+
+    def given_up(self, uid: int) -> None:
+        """A connection was closed since no child that received it began to serve it."""
+
+    def scoreboard_overwritten(self) -> None:
+        """Something had written over the scoreboard; it has been repaired."""
+
+    def deadline_passed(self, left: int) -> None:
+        """The deadline of a drain is over; the connections of `left` children are cut."""

@@ -1,0 +1,76 @@
+"""How the parent hands a connection to a child: a pair of sockets, and what goes over it.
+
+Down goes one message for each connection: the connection itself (unix(7), SCM_RIGHTS) and an Order. Up comes one byte
+when the child has finished and was asked to tell. End of file down: leave when idle. End of file up: the child ended.
+"""
+
+from __future__ import annotations
+
+import errno
+import marshal
+import os
+import socket
+import sys
+from collections import namedtuple
+
+_ROOM = 1024
+"""Bytes of an Order of a connection: addresses are short."""
+LARGEST = 2**20
+"""Bytes of an Order with a datagram at most."""
+_CLOEXEC = int(socket.MSG_CMSG_CLOEXEC)
+_ONE_DESCRIPTOR = socket.CMSG_LEN(4)
+_DONE = b"\0"
+
+# typing.NamedTuple would take the module `typing` along.
+Order = namedtuple("Order", "listener address is_last max_bytes datagram connection", defaults=(False, 0, None, -1))
+Order.__doc__ = """What a child is to do with a connection.
+
+    listener    the number of the server in its parent
+    address     the client's, as the hooks of socketserver have it
+    is_last     whether the child ends after it
+    max_bytes   what the client may send; 0: any number
+    datagram    plain values: the request is no connection but this datagram; None: it is one
+    connection  in the child: the descriptor, or the request itself where the child was forked for it
+"""
+
+
+def channel(buffer_size: int = 0) -> tuple[socket.socket, socket.socket]:
+    """The parent's end and the child's; `buffer_size`: bytes of the largest message, where they are many."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    if buffer_size:
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * buffer_size)
+    return ours, theirs
+
+
+def send(control: socket.socket, order: Order, descriptor: int = -1) -> None:
+    """In the parent: hand over. Raises OSError, and ValueError where the address cannot be written down."""
+    message = marshal.dumps(order[:-1])
+    if descriptor < 0:
+        control.send(message)
+    else:
+        socket.send_fds(control, [message], [descriptor])
+
+
+def receive(control: socket.socket, *, takes_datagrams: bool = False) -> Order | None:
+    """In the child: wait for the next one. None: there is no more. Raises OSError."""
+    try:
+        # Not socket.recv_fds(), which in Python 3.11 passes no flags on.
+        message, ancillary, _, _ = control.recvmsg(LARGEST if takes_datagrams else _ROOM, _ONE_DESCRIPTOR, _CLOEXEC)
+    except ConnectionResetError:
+        return None  # the parent was killed before it read what we had told
+    if not message:
+        return None
+    connection = int.from_bytes(ancillary[0][2], sys.byteorder) if ancillary else -1
+    order = Order._make((*marshal.loads(message), connection))
+    if connection < 0 and order.datagram is None:  # our table is full; the parent hands it to another child
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    return order
+
+
+def tell(control: socket.socket) -> None:
+    """In the child: say that it has finished. Raises OSError."""
+    try:
+        control.send(_DONE)
+    except BrokenPipeError:
+        pass  # the parent was killed

@@ -1,0 +1,163 @@
+"""What a parent and its children ask of a server, beside the hooks of socketserver.
+
+A subclass may override each of them. The first ones are called in the parent, the last ones in a child.
+"""
+
+from __future__ import annotations
+
+import socket
+import socketserver
+
+from upperd.server import peer as peers
+from upperd.server import registry
+from upperd.server.layout import COUNTERS, RESERVED, UNKNOWN
+from upperd.server.peer import NOT_KNOWN, Peer
+from upperd.server.session import Session
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from upperd.server.handover import Order
+    from upperd.server.parent import Parent
+    from upperd.server.row import Row
+
+    _Base = socketserver.TCPServer
+else:
+    _Base = object
+
+_AF_UNIX = int(socket.AF_UNIX)
+_SOCK_STREAM, _SOCK_DGRAM = int(socket.SOCK_STREAM), int(socket.SOCK_DGRAM)
+_NOBODY = peers.overflow_uid()
+
+
+class Hooks(_Base):
+    """How requests of one server are accepted, known, and handed over."""
+
+    listener = 0
+    """The number of our listener in the scoreboard."""
+    pool = 0
+    """Children of one pool serve the same servers: those of all streams, or those of one socket for datagrams."""
+    parent: Parent | None = None
+    """What keeps our children. Made when it is needed first, unless several servers share one."""
+    row: Row | None = None
+    """In a child: its row of the scoreboard. Elsewhere None."""
+    connections_per_child: int
+    refusal = "refused"
+    """The field of the header that counts what `verify_request` refuses."""
+    _seen: tuple[Any, Peer] = None, NOT_KNOWN
+    """The request that was accepted last, and its peer."""
+    _accepted: Any = None
+    """The request that was accepted last, until a child has finished it or it was refused: then it is closed."""
+
+    is_datagram = False
+    _is_unix = False
+    _is_prepared = False
+
+    def prepare(self) -> None:
+        """Take note of what our socket is. Called once: by the constructor, or when our parent is needed before."""
+        self._is_prepared = True
+        self.is_datagram = int(self.socket_type) == _SOCK_DGRAM
+        self._is_unix = int(self.address_family) == _AF_UNIX
+        registry.owners.add(self)
+
+    @property
+    def counters(self) -> tuple[str, ...]:
+        """The names of the counters that the handler has of its own. Raises ValueError where they cannot be."""
+        names = tuple(getattr(self.RequestHandlerClass, "counters", ()))
+        taken = RESERVED.intersection(names)
+        if len(names) > COUNTERS or taken:
+            what = f"a handler has at most {COUNTERS} counters, by names of its own"
+            raise ValueError(f"{what}; taken: {', '.join(sorted(taken)) or 'none'}")
+        return names
+
+    def accept_one(self) -> bool:
+        """Accept a request and have it served, if there is one: the stock class's way. Raises OSError."""
+        try:
+            request, address = self.get_request()
+        except BlockingIOError:
+            return False
+        self.take(request, address)
+        return True
+
+    def take(self, request: Any, address: Any) -> None:
+        self._accepted = request
+        peer = self.peer_credentials(request)
+        self._seen = request, peer
+        try:
+            if self.verify_request(request, address):
+                self.process_request(request, address)
+            else:
+                self.refused(request, peer, self.refusal)
+                self.shutdown_request(request)
+        except Exception:
+            self.handle_error(request, address)
+            self.shutdown_request(request)
+        except BaseException:
+            self.shutdown_request(request)
+            raise
+
+    def peer_of(self, request: Any) -> Peer:
+        """The peer of a request that was accepted: the last one's is known already."""
+        seen, peer = self._seen
+        return peer if seen is request else self.peer_credentials(request)
+
+    def peer_credentials(self, request: Any) -> Peer:
+        """The peer's uid, gid and pid when it connected; UNKNOWN each where the kernel does not say."""
+        if self.is_datagram or not self._is_unix:
+            return NOT_KNOWN
+        try:
+            return peers.of_unix(request)
+        except (OSError, AttributeError):
+            return NOT_KNOWN  # a request of a subclass's own
+
+    def refused(self, request: Any, peer: Peer, reason: str) -> None:
+        """A request is refused: for a reason that is a field of the scoreboard's header."""
+        parent = self.parent
+        assert parent is not None  # it has accepted the request, or is to serve it
+        parent.board["denied_uid"] = peer[0]
+        for field in {"refused", reason}:
+            parent.board.add(field)
+        parent.observer.refused(peer[0], reason)
+        parent.loop.stir()
+
+    @staticmethod
+    def is_known(uid: int) -> bool:
+        """Whether this uid stands for one user."""
+        return uid not in (UNKNOWN, _NOBODY)
+
+    def descriptors(self) -> tuple[int, ...]:
+        """What we have open that no child may keep, our listener above all."""
+        ours = self.__dict__.get("socket")  # while the constructor runs there is none yet
+        return -1 if ours is None else ours.fileno(), self.descriptor_of(self._accepted)
+
+    def kept_by_children(self) -> tuple[int, ...]:
+        """What of that our children need all the same: to answer a datagram takes the server's socket."""
+        return (self.socket.fileno(),) if self.is_datagram else ()
+
+    def as_message(self, request: Any) -> tuple[Any, ...] | None:
+        """A datagram as plain values, which are handed over in the place of a connection; None: it is a connection."""
+        return (request[0],) if self.is_datagram else None
+
+    def can_hand_over(self, request: Any) -> bool:
+        """Whether a request can go over a channel: a TLS object cannot, it has more to it than its descriptor."""
+        return self.is_datagram or type(request) is socket.socket
+
+    def descriptor_of(self, request: Any) -> int:
+        """The descriptor of a connection; -1: it is a datagram, or has none."""
+        return -1 if self.is_datagram or not hasattr(request, "fileno") else int(request.fileno())
+
+    # In a child
+
+    def receive_handed(self, order: Order, row: Row) -> Any:
+        """The request that was handed over, as the other hooks have it."""
+        self.row = row
+        if order.datagram is not None:
+            data = order.datagram[0]
+            row.received(len(data))
+            return data, self.socket
+        if not isinstance(order.connection, int):
+            return order.connection  # we were forked for it
+        session = Session(self.address_family, _SOCK_STREAM, 0, order.connection)
+        session.attach(row, is_unix=self._is_unix, max_bytes=order.max_bytes)
+        return session

@@ -1,0 +1,240 @@
+"""The children of one parent, as it knows them: what each was handed, whose it is, and which ones wait.
+
+The law: mechanism only, and no system call but the close of a connection that is over. A child says in its row that it
+has finished, and is found there when one is needed, so an ordinary connection costs no message back. Who is served by
+which child is decided in dispatcher.py.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import islice
+from time import monotonic
+
+from upperd.server.layout import CONNECTIONS, FINISHED, HANDED, PEER_UID, PID, ROW_FIELDS, TELL, UNKNOWN
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from typing import Any
+
+    from upperd.server.mixin import PreforkingMixIn
+    from upperd.server.peer import Peer
+
+LOOKS = 32
+"""At busy children of a user when a connection comes, the last ones first: those that finish soon began lately."""
+
+
+class Connection:
+    """A connection, or a datagram, from its acceptance until a child has finished it."""
+
+    __slots__ = ("address", "is_reusable", "needs_fork", "peer", "request", "server", "tries")
+
+    def __init__(self, server: PreforkingMixIn, request: Any, address: Any, peer: Peer, *, is_reusable: bool) -> None:
+        self.server = server
+        self.request = request
+        self.address = address
+        self.peer = peer
+        self.is_reusable = is_reusable
+        """Whether its child may serve the next connection of the same uid."""
+        self.needs_fork = False
+        """Whether it cannot go over a channel (a TLS object, too large a datagram): a child is forked for it alone."""
+        self.tries = 0
+
+    def close(self) -> None:
+        """The parent needs it no more. The stock class closes its copy by this hook, too."""
+        try:
+            self.server.close_request(self.request)
+        except Exception:
+            self.server.handle_error(self.request, self.address)
+
+
+class Child:
+    """A child that lives, or has not been reaped."""
+
+    __slots__ = (
+        "connection", "control", "end_at", "handed", "handed_at", "idle_since", "is_leaving", "kill_at", "killed_for",
+        "pid", "pool", "slot", "user", "words",
+    )  # fmt: skip
+
+    def __init__(self, pid: int, slot: int, words: memoryview, control: socket.socket, pool: int) -> None:
+        self.pid = pid
+        """0: it is not forked yet."""
+        self.slot = slot
+        self.words = words
+        self.control = control
+        self.pool = pool
+        """Which servers it serves (see PreforkingMixIn.pool)."""
+        self.user: User | None = None
+        """To whom it belongs; None: it is spare."""
+        self.connection: Connection | None = None
+        """What it was handed, and has not finished as far as we know."""
+        self.handed = 0
+        self.handed_at = self.idle_since = 0.0
+        self.is_leaving = False
+        """Whether it ends by itself when it is idle, and is handed nothing more."""
+        self.end_at = 0.0
+        """When it was first told to end its connection; 0: it was not."""
+        self.kill_at = 0.0
+        """When it is killed unless it has ended; 0: never."""
+        self.killed_for = ""
+        """Why it was killed: "stopped", "overdue" or "killed"; empty: it was not, or not by us."""
+
+    @property
+    def has_started(self) -> bool:
+        """Whether it has begun to serve what it was handed last."""
+        return bool(self.words[CONNECTIONS] == self.handed)
+
+    def repair_row(self) -> None:
+        """The scoreboard was written over: write what we go by. What the child counts, it writes with the next one."""
+        words, handed = self.words, self.handed
+        words[:] = memoryview(bytes(8 * len(ROW_FIELDS))).cast("Q")
+        words[PID], words[PEER_UID] = self.pid, UNKNOWN if self.user is None else self.user.uid
+        words[HANDED] = words[CONNECTIONS] = handed
+        words[FINISHED] = handed if self.connection is None else handed - 1
+        words[TELL] = 1
+
+
+class User:
+    """One uid: the children that belong to it, and its connections that wait."""
+
+    __slots__ = ("busy", "idle", "uid", "waiting")
+
+    def __init__(self, uid: int) -> None:
+        self.uid = uid
+        self.idle: list[Child] = []
+        """Its children that wait, the one that finished last at the end."""
+        self.busy: dict[Child, None] = {}
+        """Its children that serve, in the order in which they were handed a connection."""
+        self.waiting: deque[Connection] = deque()
+
+
+class Roster:
+    def __init__(self) -> None:
+        self._users: dict[int, User] = {}
+        self._spares: dict[int, list[Child]] = {}
+        self._idle: dict[Child, None] = {}
+        """The children that belong to a user and wait, the one that has been idle longest first."""
+        self._finished: Connection | None = None
+        self.busy = 0
+        """How many children serve, as far as we know."""
+
+    def user(self, uid: int) -> User:
+        """The record of a user, made where there is none."""
+        user = self._users.get(uid)
+        if user is None:
+            user = self._users[uid] = User(uid)
+        return user
+
+    def forget_users(self) -> None:
+        """Drop the records of users of whom there is nothing left."""
+        for user in list(self._users.values()):
+            if not (user.idle or user.busy or user.waiting):
+                del self._users[user.uid]
+
+    # Children that wait
+
+    def spares(self, pool: int) -> list[Child]:
+        """The children of a pool that belong to no user yet."""
+        return self._spares.setdefault(pool, [])
+
+    def take_idle(self, user: User, pool: int) -> Child | None:
+        """A child of this user that waits, the one that finished last, and waits no more."""
+        for child in reversed(user.idle):
+            if child.pool == pool:
+                user.idle.remove(child)
+                del self._idle[child]
+                return child
+        return None
+
+    def take_finished(self, user: User, pool: int) -> Child | None:
+        """The same, of those that have finished and not told. What it has finished is left to `close_finished`."""
+        for child in islice(reversed(user.busy), LOOKS):
+            if child.words[FINISHED] == child.handed and child.pool == pool and not child.is_leaving:
+                self._finished = child.connection
+                self._stop(child, user)
+                return child
+        return None
+
+    def close_finished(self) -> None:
+        """Close what the child of `take_finished` had finished: once it has its next connection, which is urgent."""
+        finished, self._finished = self._finished, None
+        if finished is not None:
+            finished.close()
+
+    def take_longest_idle(self, user: User, pool: int) -> Child | None:
+        """A child whose place a connection of this user may have: it waits for another user, or pool, or is spare."""
+        for child in self._idle:
+            if child.user is not user or child.pool != pool:
+                self.remove(child)
+                return child
+        return next((spares.pop() for spares in self._spares.values() if spares), None)
+
+    def waiting(self) -> list[Child]:
+        """Every child that waits: the spare ones, then the others, the one that has been idle longest first."""
+        return [*(child for spares in self._spares.values() for child in spares), *self._idle]
+
+    @property
+    def has_waiting(self) -> bool:
+        return bool(self._idle) or any(self._spares.values())
+
+    # Children that serve
+
+    def serving(self) -> list[Child]:
+        """Every child that serves, as far as we know."""
+        return [child for user in self._users.values() for child in user.busy]
+
+    def begin(self, child: Child, user: User, connection: Connection, now: float) -> None:
+        """The child, which waits no more, is handed a connection of this user."""
+        if child.user is None:
+            child.user = user
+            child.words[PEER_UID] = user.uid
+        child.connection = connection
+        child.handed += 1
+        child.handed_at = now
+        user.busy[child] = None
+        self.busy += 1
+
+    def settle(self, child: Child) -> None:
+        """If the child has finished its connection, it waits for the next one of its user, unless it leaves."""
+        user = child.user
+        if user is None or child.connection is None or child.words[FINISHED] != child.handed:
+            return
+        child.connection.close()  # first: until then it is known for what no other child may keep
+        self._stop(child, user)
+        if child.is_leaving:
+            child.user = None
+        else:
+            child.idle_since = monotonic()
+            child.end_at = child.kill_at = 0.0  # it has ended the connection in time
+            user.idle.append(child)
+            self._idle[child] = None
+
+    def look_at(self, user: User) -> None:
+        """Take note of this user's children that have finished without telling."""
+        for child in [child for child in user.busy if child.words[FINISHED] == child.handed]:
+            self.settle(child)
+
+    def look_at_all(self) -> None:
+        for user in self._users.values():
+            self.look_at(user)
+
+    def remove(self, child: Child) -> Connection | None:
+        """The child has ended, or is told to: it is nowhere any more. Returns what it was handed and did not finish."""
+        user = child.user
+        if user is None:
+            if child in self.spares(child.pool):
+                self.spares(child.pool).remove(child)
+            return None
+        if (connection := child.connection) is not None:
+            self._stop(child, user)
+        elif child in self._idle:
+            user.idle.remove(child)
+            del self._idle[child]
+        child.user = None
+        return connection
+
+    def _stop(self, child: Child, user: User) -> None:
+        child.connection = None
+        del user.busy[child]
+        self.busy -= 1
