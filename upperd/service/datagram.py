@@ -1,16 +1,15 @@
-"""The two servers of upperd for datagrams: one in, one out.
+"""The daemon's servers for datagrams: one in, one out.
 
-Loaded only where somebody asks for such a listener, so a stream server pays nothing for it.
+Loaded only where such a listener is asked for, so a daemon of streams pays nothing for it.
 
-A child is forked ahead, waits in recvmsg(), and each datagram counts as a connection. It is taken whole or refused, and
-the answer is sent at once or not at all: nobody who does not read holds up a child. What cannot be answered is counted.
+The parent receives, and each datagram counts as a connection. A child answers it at once or not at all, so a client
+that does not read holds up no child. What cannot be answered is counted.
 
-- Who sent it: of a Unix datagram what the kernel says (unix(7), SCM_CREDENTIALS), but for supplementary groups; of one
-  by UDP nobody knows.
-- Where the answer goes: a sender chooses its address itself, and by one that is another's has us speak to that one in
-  our name. So a path must be absolute, and a socket of the sender's own; a port of UDP is neither a privileged one nor
-  ours (as inetd has it, against servers that answer each other for ever).
-- What another user's child has received is handed to the parent in a socket of its own, as a connection would be.
+- Who sent it: for a Unix datagram the kernel says (unix(7), SCM_CREDENTIALS), except for supplementary groups; for one
+  by UDP the user is unknown.
+- Where the answer goes: a sender chooses its address itself, and by one that is another user's has us speak to that one
+  in our name. So a path must be absolute, and a socket of the sender's own; a port of UDP is neither a privileged one
+  nor ours (as inetd has it, against servers that answer each other for ever).
 """
 
 from __future__ import annotations
@@ -22,238 +21,171 @@ import socketserver
 import stat
 import struct
 
-from upperd.server.layout import NOT_ANSWERED, UNANSWERED, UNANSWERED_FULL, UNANSWERED_SIZE, UNKNOWN
-from upperd.server.mixin import UpperServer
-from upperd.upper.datagram_handler import UpperDatagramHandler
+from upperd.server.peer import NOT_KNOWN, Peer
+from upperd.service.servers import DaemonServer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from upperd.service.guard import Guard, PrivateGuard
+    from upperd.server.handover import Order
+    from upperd.server.row import Row
+
+    Ancillary = list[tuple[int, int, bytes]]
 
 LARGEST = 262_144
 """Bytes of a datagram that are taken: more than UDP allows, and than a Unix socket sends by default (some 212,960)."""
-_REASONS = {errno.EMSGSIZE: UNANSWERED_SIZE, errno.EAGAIN: UNANSWERED_FULL, errno.ENOBUFS: UNANSWERED_FULL}
-"""By the error of sendto(2): the field in which it counts, too."""
 _UNPRIVILEGED = 1024
 """The lowest port that is answered (IPPORT_RESERVED)."""
-
-# As plain numbers, and functions: see server.py.
-_SOL_SOCKET, _SCM_CREDENTIALS = int(socket.SOL_SOCKET), int(socket.SCM_CREDENTIALS)
-_IPPROTO_IP, _IPPROTO_IPV6, _IPV6_PKTINFO = int(socket.IPPROTO_IP), int(socket.IPPROTO_IPV6), int(socket.IPV6_PKTINFO)
-_MSG_TRUNC, _MSG_DONTWAIT = int(socket.MSG_TRUNC), int(socket.MSG_DONTWAIT)
-_O_PATH = os.O_PATH | os.O_CLOEXEC
-_unpack_credentials, _CREDENTIALS_SIZE = struct.Struct("=iII").unpack, 12
+_DONTWAIT = int(socket.MSG_DONTWAIT)
+_CREDENTIALS = struct.Struct("=iII")
 """struct ucred (unix(7)): pid, uid, gid."""
-_IP_PKTINFO, _PKTINFO_SIZE = 8, 12
-"""Of linux/in.h, for which Python has no name; struct in_pktinfo (ip(7))."""
+_IP_PKTINFO = 8
+"""Of linux/in.h, for which Python has no name."""
 _ROOM = socket.CMSG_SPACE(20)
 """For either of them, or struct in6_pktinfo (RFC 3542), and no more: descriptors that come with a datagram (SCM_RIGHTS)
 have no room, so the kernel keeps them."""
 _ROOT = 0
 _OVERFLOW = 65534
 """The uid, with pid 0, of a sender that the kernel has not written down (/proc/sys/kernel/overflowuid)."""
-_handed = struct.Struct("=QQQ?H")
-"""What goes before a datagram that is handed on: uid, gid, pid, whether it was cut, the length of the address."""
 
 
-class Datagram(tuple[bytes, socket.socket]):
+class Datagram(tuple[bytes, "Any"]):
     """A request as socketserver has it, (data, socket to answer by), and what else is known of it."""
 
-    sender: tuple[int, int, int] = UNKNOWN, UNKNOWN, UNKNOWN
-    """The uid, gid and pid of who sent it."""
-    address: Any = None
-    """Where the answer goes; None: nowhere."""
+    sender: Peer = NOT_KNOWN
     is_cut = False
     """Whether it was longer than LARGEST: then there is none of it."""
-    source: list[tuple[int, int, bytes]] = []  # noqa: RUF012  # never written to
+    source: Ancillary = []  # noqa: RUF012  # never written to
     """From which of our addresses the answer goes, as sendmsg() takes it; empty: as the kernel has it."""
 
-    def fileno(self) -> int:
-        """A descriptor by which all of it can be handed on (Link.pass_up). Its other end ends with us."""
-        self._ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours, theirs = self._ends
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * LARGEST)
-        address = b"" if self.address is None else os.fsencode(self.address)
-        ours.sendmsg([_handed.pack(*self.sender, self.is_cut, len(address)), address, self[0]])
-        return theirs.fileno()
+
+class Answer:
+    """What a handler has for a socket to answer by: it sends where an answer may go, never waits, and counts."""
+
+    def __init__(self, server: DatagramServer, row: Row, sender: Peer, source: Ancillary) -> None:
+        self._server, self._row = server, row
+        self.sender, self.source = sender, source
+
+    def sendto(self, data: bytes, *arguments: Any) -> int:
+        """As socket.sendto, to the sender; an answer that cannot be sent is counted."""
+        try:
+            if self._server.send(self, data, arguments[-1]):
+                self._row.sent(len(data))
+            else:
+                self._row.unanswered()
+        except OSError as error:
+            is_full = error.errno in (errno.EAGAIN, errno.ENOBUFS)
+            self._row.unanswered(too_long=error.errno == errno.EMSGSIZE, queue_full=is_full)
+            return 0
+        return len(data)
 
 
-def receive_handed(connection: Any, answering: socket.socket) -> Datagram:
-    """What was handed on by a descriptor of `Datagram.fileno`. Raises struct.error where that was something else."""
-    message = connection.recv(_handed.size + 4096 + LARGEST)
-    *sender, is_cut, length = _handed.unpack_from(message)
-    start = _handed.size + length
-    address = message[_handed.size : start]
-    datagram = Datagram((message[start:], answering))
-    datagram.sender = sender[0], sender[1], sender[2]
-    datagram.is_cut = is_cut
-    datagram.address = None if not address else address if address[0] == 0 else os.fsdecode(address)
-    return datagram
-
-
-class _DatagramServer(UpperServer):
+class DatagramServer(DaemonServer):
     """What both share."""
 
-    def prepare_listener(self, listener: socket.socket) -> None:
-        self._answering = listener.dup()
-        self._datagram = Datagram()
-        """The one that we have in hand."""
-        self._ask_for_more(listener)
-
-    def _ask_for_more(self, listener: socket.socket) -> None:
-        """Have the kernel say with each datagram what `_note` takes down."""
-        raise NotImplementedError
-
     def get_request(self) -> tuple[Any, Any]:
-        """Receive a datagram."""
+        """Receive a datagram. Raises OSError."""
         data, ancillary, flags, address = self.socket.recvmsg(LARGEST, _ROOM)
-        is_cut = flags & _MSG_TRUNC != 0
-        request = Datagram((b"" if is_cut else data, self._answering))
+        is_cut = flags & socket.MSG_TRUNC != 0
+        request = Datagram((b"" if is_cut else data, self.socket))
         request.is_cut = is_cut
-        request.address = address
-        self._note(request, ancillary)
+        for level, kind, control in ancillary:
+            self.note(request, level, kind, control)
         return request, address
 
-    def _note(self, request: Datagram, ancillary: list[tuple[int, int, bytes]]) -> None:
-        """Take down what came with a datagram."""
+    def note(self, request: Datagram, level: int, kind: int, data: bytes) -> None:
+        """Take down what came with a datagram (recvmsg(2), msg_control)."""
         raise NotImplementedError
 
-    def peer_credentials(self, request: Any) -> tuple[int, int, int]:
-        if isinstance(request, Datagram):
-            self._datagram = request
-        else:  # it was handed to us
-            self._datagram = receive_handed(request, self._answering)
-            request.close()
-        return self._datagram.sender
+    def send(self, answer: Answer, data: bytes, address: Any) -> bool:
+        """Send an answer to where its request came from. False: we do not answer there. Raises OSError."""
+        raise NotImplementedError
+
+    def peer_credentials(self, request: Any) -> Peer:
+        sender: Peer = request.sender
+        return sender
+
+    def as_message(self, request: Any) -> tuple[Any, ...]:
+        return request[0], request.is_cut, request.sender, request.source
+
+    def receive_handed(self, order: Order, row: Row) -> Any:
+        self.row = row
+        message = order.datagram or self.as_message(order.connection)  # the latter: we were forked for it
+        data, is_cut, sender, source = message
+        request = Datagram((data, Answer(self, row, sender, source)))
+        request.is_cut = is_cut
+        row.received(len(data))
+        return request
 
     def finish_request(self, request: Any, client_address: Any) -> None:
-        datagram = self._datagram
-        if datagram.is_cut:
-            self._unanswered(UNANSWERED_SIZE)
+        assert self.row is not None
+        if request.is_cut or client_address is None:
+            self.row.unanswered(too_long=request.is_cut)
         else:
-            super().finish_request(datagram, datagram.address)
+            super().finish_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
         """There is no connection to close."""
 
-    # Rules: see UpperServer. What was taken by the rules of a moment ago is answered.
 
-    def refuse_request(self, request: Any, uid: int, gid: int) -> int:
-        # Of our own socket, which has no peer, the guard gets no groups.
-        return super().refuse_request(self._answering, uid, gid)
-
-    def recheck_request(self, request: Any) -> None:
-        pass
-
-    # It takes an instant to serve a datagram: there is nothing to hasten.
-
-    def limit_request(self, request: Any) -> None:
-        pass
-
-    def quiesce_request(self, request: Any) -> None:
-        pass
-
-    def cut_request(self, request: Any) -> None:
-        pass
-
-    # Answers
-
-    def send_answer(self, request: Datagram, answer: bytes) -> None:
-        """Send the answer to a datagram, and count it, or why it cannot be sent. Never waits."""
-        try:
-            is_sent = request.address is not None and self._send(request, answer)
-        except OSError as error:
-            self._unanswered(_REASONS.get(error.errno or 0))
-            return
-        if not is_sent:
-            self._unanswered()
-        elif self.slot is not None:
-            self.slot.sent(len(answer))
-
-    def _send(self, request: Datagram, answer: bytes) -> bool:
-        """Send an answer to where its request came from. False: we do not answer there. Raises OSError."""
-        raise NotImplementedError
-
-    def _unanswered(self, reason: int | None = None) -> None:
-        if self.slot is None:
-            return
-        words = self.slot.words
-        for field in (UNANSWERED, reason):
-            if field is not None:
-                words[field] = words[field] + 1 & UNKNOWN
-        self.slot.end(NOT_ANSWERED)
-
-
-class UnixDatagramServer(_DatagramServer, socketserver.UnixDatagramServer):
+class UnixDatagramServer(DatagramServer, socketserver.UnixDatagramServer):
     """Serves a bound Unix socket for datagrams."""
 
-    def _ask_for_more(self, listener: socket.socket) -> None:
-        # Of what was queued before that nobody knows the sender, unless who made the socket has said so, too.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+    def prepare(self) -> None:
+        super().prepare()
+        # Of what was queued before the sender is not known, unless the socket was made so.
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
 
-    def _note(self, request: Datagram, ancillary: list[tuple[int, int, bytes]]) -> None:
-        for level, kind, data in ancillary:
-            if level == _SOL_SOCKET and kind == _SCM_CREDENTIALS and len(data) == _CREDENTIALS_SIZE:
-                pid, uid, gid = _unpack_credentials(data)
-                if pid != 0 or uid != _OVERFLOW:
-                    request.sender = uid, gid, pid
+    def note(self, request: Datagram, level: int, kind: int, data: bytes) -> None:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
+            pid, uid, gid = _CREDENTIALS.unpack(data)
+            if pid != 0 or uid != _OVERFLOW:
+                request.sender = uid, gid, pid
 
-    def _send(self, request: Datagram, answer: bytes) -> bool:
-        address = request.address
+    def send(self, answer: Answer, data: bytes, address: Any) -> bool:
         if address == self.server_address:
             return False
-        if isinstance(address, bytes):  # an abstract one, which nobody owns
-            request[1].sendto(answer, _MSG_DONTWAIT, address)
+        if isinstance(address, bytes):  # an abstract one, which has no owner
+            self.socket.sendto(data, _DONTWAIT, address)
             return True
         if not address.startswith("/"):
             return False  # from the sender's folder, which is not ours
-        place = os.open(address, _O_PATH)
+        place = os.open(address, os.O_PATH | os.O_CLOEXEC)
         try:
             status = os.fstat(place)
-            if not stat.S_ISSOCK(status.st_mode) or request.sender[0] not in (status.st_uid, _ROOT):
+            if not stat.S_ISSOCK(status.st_mode) or answer.sender[0] not in (status.st_uid, _ROOT):
                 return False
-            request[1].sendto(answer, _MSG_DONTWAIT, f"/proc/self/fd/{place}")
+            self.socket.sendto(data, _DONTWAIT, f"/proc/self/fd/{place}")
         finally:
             os.close(place)
         return True
 
 
-class UDPServer(_DatagramServer, socketserver.UDPServer):
+class UDPServer(DatagramServer, socketserver.UDPServer):
     """Serves a bound UDP socket.
 
     One that is bound to every address of the host answers from that which a datagram was sent to: a client that is
     connected takes no other answer.
     """
 
-    def _ask_for_more(self, listener: socket.socket) -> None:
+    def prepare(self) -> None:
+        super().prepare()
         if self.server_address[0] == "0.0.0.0":
-            listener.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+            self.socket.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
         elif self.server_address[0] == "::":
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
 
-    def _note(self, request: Datagram, ancillary: list[tuple[int, int, bytes]]) -> None:
-        for level, kind, data in ancillary:
-            if level == _IPPROTO_IP and kind == _IP_PKTINFO and len(data) == _PKTINFO_SIZE:
-                # The middle is our address; by which interface the answer goes out is the kernel's to say.
-                request.source = [(level, kind, bytes(4) + data[4:8] + bytes(4))]
-            elif level == _IPPROTO_IPV6 and kind == _IPV6_PKTINFO:
-                request.source = [(level, kind, data)]
+    def note(self, request: Datagram, level: int, kind: int, data: bytes) -> None:
+        if (level, kind) == (socket.IPPROTO_IP, _IP_PKTINFO):  # struct in_pktinfo (ip(7))
+            # The middle is our address; by which interface the answer goes out is the kernel's to say.
+            request.source = [(int(level), int(kind), bytes(4) + data[4:8] + bytes(4))]
+        elif (level, kind) == (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO):
+            request.source = [(int(level), int(kind), data)]
 
-    def _send(self, request: Datagram, answer: bytes) -> bool:
-        port = request.address[1]
+    def send(self, answer: Answer, data: bytes, address: Any) -> bool:
+        port = address[1]
         if port < _UNPRIVILEGED or port == self.server_address[1]:
             return False
-        request[1].sendmsg([answer], request.source, _MSG_DONTWAIT, request.address)
+        self.socket.sendmsg([data], answer.source, _DONTWAIT, address)
         return True
-
-
-def make_server(listener: socket.socket, guard: Guard | PrivateGuard) -> UnixDatagramServer | UDPServer:
-    """Serve a bound socket for datagrams, whoever made it. Whom `guard` lets in."""
-    server_class = UnixDatagramServer if listener.family == socket.AF_UNIX else UDPServer
-    return server_class(listener, UpperDatagramHandler, guard)
-
-
-OF_CHILDREN = (Datagram, *UnixDatagramServer.__mro__[:-1], *UDPServer.__mro__[:-1], *UpperDatagramHandler.__mro__[:-1])
-"""The classes whose functions a child runs (warmup.py)."""

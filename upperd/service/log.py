@@ -1,7 +1,7 @@
 """The log: to the journal with fields, else in lines, to syslog after --daemonize, else to standard error.
 
-The law: saying something never blocks the daemon and never fails it. What could not be said is counted in `lost`.
-Under systemd an entry goes to the journal's own socket (systemd.journal-fields(7), "Native Journal Protocol"), so that
+To log never blocks the daemon and never fails it. An entry that could not be written is counted in `lost`. Under
+systemd an entry goes to the journal's own socket (systemd.journal-fields(7), "Native Journal Protocol"), so that
 `journalctl UPPERD_PEER_UID=1000` finds it. Only the parent logs.
 """
 
@@ -21,8 +21,6 @@ JOURNAL_SOCKET = "/run/systemd/journal/socket"
 SYSLOG_SOCKET = "/dev/log"
 _SYSLOG_DAEMON = 3 << 3
 """The facility of system daemons (RFC 3164, 4.1.1)."""
-_CLOSE_SECONDS = 1.0
-"""How long the end of a process waits for a journal that does not read."""
 _LINE = 4000
 """Bytes of a line at most: below PIPE_BUF, so that a pipe that is ready takes it whole."""
 
@@ -36,11 +34,9 @@ class Log:
         `syslog`: the path of a datagram socket that takes all entries.
         """
         self._level = LEVELS[level]
-        self._journal = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) if journal else None
-        if self._journal is not None:
-            self._journal.setblocking(False)
+        self._journal = _datagram_socket() if journal else None
         self._syslog_path = syslog
-        self._syslog = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) if syslog else None
+        self._syslog = _datagram_socket() if syslog else None
         self.lost = 0
 
     def set_level(self, level: str) -> None:
@@ -55,18 +51,21 @@ class Log:
         """Log one entry."""
         if level > self._level:
             return
-        if self._syslog is not None:
-            self._send_to_syslog(self._syslog, _SYSLOG_DAEMON | level, _line(event, text, fields))
-        elif not self._send_to_journal(level, event, text, fields):
-            self._write_line(level, _line(event, text, fields))
+        text = printable(text)
+        shown = {name: printable(str(value)) for name, value in fields.items()}
+        try:
+            # Where the journal is full or gone, a line on standard error is the second way.
+            if self._journal is None or not _send_to_journal(self._journal, level, event, text, shown):
+                self._write_line(level, f"{event}: {text}" + "".join(f" {name}={shown[name]}" for name in shown))
+        except OSError:
+            self.lost += 1
 
-    def close(self, timeout: float = _CLOSE_SECONDS) -> bool:
+    def close(self, timeout: float = 1.0) -> bool:
         """Write no more. Wait until the journal has taken what it was sent, at most `timeout` seconds: whether it has.
 
-        It looks up the unit of who sent an entry when it reads it, in /proc: who has ended meanwhile had none. The
-        kernel counts an entry to its sender until it is read, and calls a socket writable whose entries take less than
-        a quarter of its buffer (socket(7), SO_SNDBUF). Of the smallest buffer an entry of 400 bytes takes more, as
-        that of a connection's end does.
+        The journal looks up the unit of an entry's sender, in /proc, when it reads the entry: one that has ended by
+        then had none. A socket is writable whose unread entries take less than a quarter of its buffer (socket(7),
+        SO_SNDBUF): of the smallest buffer one entry takes more.
         """
         if self._journal is None:
             return True
@@ -75,42 +74,33 @@ class Log:
         self._journal.close()
         return is_taken
 
-    def _send_to_journal(self, level: int, event: str, text: str, fields: dict[str, object]) -> bool:
-        if self._journal is None:
-            return False
-        entry = [f"MESSAGE={printable(text)}", f"PRIORITY={level}", f"UPPERD_EVENT={event}"]
-        entry.append("SYSLOG_IDENTIFIER=upperd")
-        entry += [f"UPPERD_{name.upper()}={printable(str(value))}" for name, value in fields.items()]
-        try:
-            self._journal.sendto("\n".join((*entry, "")).encode("utf-8", "replace"), JOURNAL_SOCKET)
-        except OSError:
-            return False  # the journal is full or gone: the line on standard error is the second way
-        return True
-
-    def _send_to_syslog(self, syslog: socket.socket, priority: int, line: str) -> None:
-        # By its path each time: a new syslogd has a new socket there.
-        message = f"<{priority}>upperd[{os.getpid()}]: {line}".encode("utf-8", "replace")[:_LINE]
-        try:
-            syslog.sendto(message, self._syslog_path)
-        except OSError:
-            self.lost += 1
-
-    def _write_line(self, level: int, shown: str) -> None:
-        # Under systemd: the prefix that standard error is read with (sd-daemon(3)).
-        prefix = f"<{level}>" if self._journal is not None else f"upperd[{os.getpid()}] "
-        line = f"{prefix}{shown}".encode("utf-8", "replace")[:_LINE] + b"\n"
-        try:
-            if not _is_writable(2):
-                self.lost += 1
-            else:
-                os.write(2, line)
-        except OSError:
+    def _write_line(self, level: int, line: str) -> None:
+        """Write to syslog, else to standard error. Raises OSError."""
+        data = line.encode("utf-8", "replace")
+        if self._syslog is not None:
+            # By its path each time: a new syslogd has a new socket there.
+            header = b"<%d>upperd[%d]: " % (_SYSLOG_DAEMON | level, os.getpid())
+            self._syslog.sendto((header + data)[:_LINE], self._syslog_path)
+        elif _is_writable(2):
+            # Under systemd: the prefix that standard error is read with (sd-daemon(3)).
+            header = b"<%d>" % level if self._journal is not None else b"upperd[%d] " % os.getpid()
+            os.write(2, (header + data)[:_LINE] + b"\n")
+        else:
             self.lost += 1
 
 
-def _line(event: str, text: str, fields: dict[str, object]) -> str:
-    shown = "".join(f" {name}={printable(str(value))}" for name, value in fields.items())
-    return f"{event}: {printable(text)}{shown}"
+def _datagram_socket() -> socket.socket:
+    return socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+
+
+def _send_to_journal(journal: socket.socket, level: int, event: str, text: str, fields: dict[str, str]) -> bool:
+    entry = [f"MESSAGE={text}", f"PRIORITY={level}", f"UPPERD_EVENT={event}", "SYSLOG_IDENTIFIER=upperd"]
+    entry += [f"UPPERD_{name.upper()}={value}" for name, value in fields.items()]
+    try:
+        journal.sendto("\n".join((*entry, "")).encode("utf-8", "replace"), JOURNAL_SOCKET)
+    except OSError:
+        return False
+    return True
 
 
 def _is_writable(descriptor: int, timeout: float = 0.0) -> bool:

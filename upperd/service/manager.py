@@ -1,14 +1,17 @@
-"""What the service manager says to who starts: sd_listen_fds(3) and sd_watchdog_enabled(3), by the environment.
+"""What the service manager says to the launcher: sd_listen_fds(3) and sd_watchdog_enabled(3), by the environment.
 
-For the launcher, which hands it over as settings: neither the parent nor a child finds any of it in its environment.
-What we say to the manager is in notify.py.
+For the launcher, which hands it over as settings (see settings.py): neither the parent nor a child finds any of it in
+its environment. What we say to the manager is in notify.py.
 """
 
 from __future__ import annotations
 
+from upperd.service.options import OptionError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
+    from typing import Any
 
 FIRST_DESCRIPTOR = 3
 """SD_LISTEN_FDS_START."""
@@ -16,48 +19,33 @@ _MOST_DESCRIPTORS = 1024
 """More than any manager passes; a number above it is a mistake."""
 
 
-class ManagerError(Exception):
+class ManagerError(OptionError):
     """What the manager said or passed is wrong. The text names it."""
 
-
-class Manager:
-    """What the service manager told us through the environment."""
-
-    def __init__(self) -> None:
-        self.notify_socket = ""
-        self.watchdog_usec = 0
-        """0: no watchdog."""
-        self.listeners: list[tuple[int, str]] = []
-        """(descriptor, name) of each socket that was passed."""
-        self.warning = ""
-        """What was found and is ignored, for the log."""
+    status = 78
 
 
-def take_environment(environ: MutableMapping[str, str], pid: int) -> Manager:
-    """Take all that is the manager's out of `environ`. Raises ManagerError."""
-    manager = Manager()
-    manager.notify_socket = environ.pop("NOTIFY_SOCKET", "")
-    manager.watchdog_usec = _take_watchdog(environ, pid)
+def take_environment(environ: MutableMapping[str, str], pid: int) -> dict[str, Any]:
+    """Take all that is the manager's out of `environ`: what it says, as settings. Raises ManagerError."""
+    said: dict[str, Any] = {"notify_socket": environ.pop("NOTIFY_SOCKET", "")}
+    said["watchdog_usec"] = _take_watchdog(environ, pid)
     names = environ.pop("LISTEN_FDNAMES", "")
-    listen_pid = environ.pop("LISTEN_PID", "")
-    listen_fds = environ.pop("LISTEN_FDS", "")
+    listen_pid, listen_fds = environ.pop("LISTEN_PID", ""), environ.pop("LISTEN_FDS", "")
     environ.pop("LISTEN_PIDFDID", None)
     if not listen_fds and not listen_pid:
-        return manager
+        return said
     if _number("LISTEN_PID", listen_pid) != pid:
-        manager.warning = (
+        said["warning"] = (
             f"LISTEN_PID={listen_pid} is not this process ({pid}), so the {listen_fds} sockets that were passed are "
             "not taken: a wrapper between the manager and upperd must exec it, not fork"
         )
-        return manager
+        return said
     count = _number("LISTEN_FDS", listen_fds)
     if count > _MOST_DESCRIPTORS:
         raise ManagerError(f"LISTEN_FDS={listen_fds} is more than {_MOST_DESCRIPTORS}")
-    named = names.split(":") if names else []
-    for index in range(count):
-        name = named[index] if index < len(named) else "unknown"
-        manager.listeners.append((FIRST_DESCRIPTOR + index, name))
-    return manager
+    named = [*(names.split(":") if names else []), *["unknown"] * count][:count]
+    said["listeners"] = ":".join(f"{FIRST_DESCRIPTOR + index}={name}" for index, name in enumerate(named))
+    return said
 
 
 def _take_watchdog(environ: MutableMapping[str, str], pid: int) -> int:

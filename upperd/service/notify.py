@@ -2,8 +2,8 @@
 
 `sdnotify` is the transport. Three of its habits do not reach us: it encodes Latin-1 (we hand it text whose Latin-1 is
 our UTF-8), it swallows every error (its `debug` mode raises them), and its socket blocks once the manager has a dozen
-messages waiting (we make it non-blocking). Only the parent notifies; a child finds nothing of all this in its
-environment, because the launcher (cli.py) takes it out before the parent begins.
+messages waiting (we make it non-blocking). Only the parent notifies: the launcher takes the address out of the
+environment.
 """
 
 from __future__ import annotations
@@ -11,62 +11,47 @@ from __future__ import annotations
 import os
 import select
 import socket
+from collections.abc import Sequence
 
 from sdnotify import SystemdNotifier
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
 
 class Notifier:
-    """Sends to the manager. Nothing here blocks or raises; what could not be sent is `lost`, and said by the result."""
+    """Sends to the manager. Nothing here blocks or raises."""
 
     def __init__(self, address: str) -> None:
         """`address` is NOTIFY_SOCKET; empty: there is no manager, and nothing is sent."""
         self._address = address
         self._transport: SystemdNotifier | None = None
-        self.lost = 0
 
     @property
     def is_connected(self) -> bool:
-        """Whether there is somebody to notify."""
+        """Whether there is a manager to notify."""
         return bool(self._address)
-
-    def close(self) -> None:
-        """Whom we notified is gone: nothing is sent any more."""
-        self._address = ""
-        if self._transport is not None:
-            self._transport.socket.close()
-            self._transport = None
 
     def send(self, *assignments: str, descriptors: Sequence[int] = ()) -> bool:
         """Send assignments such as "READY=1" in one message, and copies of `descriptors`. False: it was lost."""
-        message = _one_line(assignments)
-        return not self._address or self._send(message, descriptors) or self._reconnect_and_send(message, descriptors)
-
-    def _reconnect_and_send(self, message: str, descriptors: Sequence[int]) -> bool:
-        """The socket may have been made anew at its path since we connected."""
-        if self._transport is not None:
-            self._transport.socket.close()
-            self._transport = None
-        if self._send(message, descriptors):
+        if not self._address:
             return True
-        self.lost += 1
+        # One assignment a line, as the protocol has it; a line break inside one would begin another.
+        message = "\n".join(assignment.replace("\n", " ") for assignment in assignments).encode("utf-8", "replace")
+        for _ in range(2):  # the manager may have made its socket anew since we connected
+            try:
+                self._send(message, descriptors)
+                return True
+            except (OSError, ValueError):
+                if self._transport is not None:
+                    self._transport.socket.close()
+                    self._transport = None
         return False
 
-    def _send(self, message: str, descriptors: Sequence[int]) -> bool:
-        data = message.encode("utf-8", "replace")
-        try:
-            if self._transport is None:
-                self._transport = self._connect()
-            if descriptors:
-                socket.send_fds(self._transport.socket, [data], descriptors)
-            else:
-                self._transport.notify(data.decode("latin-1"))
-        except (OSError, ValueError):
-            return False
-        return True
+    def _send(self, message: bytes, descriptors: Sequence[int]) -> None:
+        if self._transport is None:
+            self._transport = self._connect()
+        if descriptors:
+            socket.send_fds(self._transport.socket, [message], descriptors)
+        else:
+            self._transport.notify(message.decode("latin-1"))
 
     def _connect(self) -> SystemdNotifier:
         # sdnotify reads its address from the environment, and nowhere else.
@@ -79,24 +64,19 @@ class Notifier:
         return transport
 
 
-def tell_supervisor(descriptor: int) -> str:
-    """Write the newline that s6 waits for (its documentation, notifywhenup), and close the descriptor.
+def tell_supervisor(descriptor: int, text: str = "\n") -> str:
+    """Write the newline that s6 waits for (its documentation, notifywhenup), and close the descriptor. Never blocks.
 
-    Returns why it could not be written; empty: it was. Never blocks.
+    `text`: what `upperd --daemonize` understands besides. Returns why it could not be written; empty: it was.
     """
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)
     try:
         if not poll.poll(0):
             return "it is full"
-        os.write(descriptor, b"\n")
+        os.write(descriptor, text.encode("utf-8", "replace"))
     except OSError as error:
         return error.strerror or str(error)
     finally:
         os.close(descriptor)
     return ""
-
-
-def _one_line(assignments: Iterable[str]) -> str:
-    """One assignment a line, as the protocol has it; a line break inside one would begin another."""
-    return "\n".join(" ".join(assignment.split("\n")) for assignment in assignments)

@@ -1,16 +1,13 @@
-"""Children that are not ours: process 1 of a container inherits every orphan in it, and has to reap it (wait(2)).
+"""Orphans: process 1 of a container inherits every one that there is in it, and has to reap it (wait(2)).
 
-The law: who is ours is left to who knows them (children.py, reload.py), for their status is asked for there. So nobody
-is reaped without a look at who it is. Only where we are process 1; elsewhere this file is not even imported.
+Our own children are left to the code that started them, which asks for their status. Imported only where we are
+process 1.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from os import P_ALL, WEXITED, WNOHANG, WNOWAIT, waitid, waitpid
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 SECONDS = 0.1
 """From one look to the next: under load, every child of ours that ends asks for one."""
@@ -22,17 +19,17 @@ class Orphans:
     """The orphans that one daemon has inherited."""
 
     def __init__(self, ours: Callable[[], set[int]]) -> None:
-        """`ours`: the pids of the children that somebody else reaps."""
+        """`ours`: the pids of the children that are reaped elsewhere."""
         self._ours = ours
-        self._is_due = True  # they may have ended before we came
+        self._is_due = True  # some may have ended before we came
         self._next = 0.0
 
     def child_ended(self) -> None:
-        """A child has ended (SIGCHLD), whosever it is: look at the next turn."""
+        """A child has ended (SIGCHLD), ours or not: look at the next turn."""
         self._is_due = True
 
     def turn(self, now: float) -> float | None:
-        """Reap who has ended; return when to be asked again."""
+        """Reap the orphans that have ended; return when to be asked again."""
         if not self._is_due:
             return None
         if now < self._next:

@@ -1,11 +1,14 @@
 """The options, read and checked anew for a daemon that runs: what a reload starts as a process of its own.
 
-    python3 -I -S .../upperd/recheck.py PATH ARGUMENTS
+    python3 -I -S .../upperd/service/recheck.py PATH ARGUMENT ...
 
-PATH is the import path as lean.py gets it, ARGUMENTS the launcher's command line as one word. What it took to parse and
-check ends with this process, and so does whatever a bad file may do to it. Standard output has our version and the
-settings, a line each, and the exit status is 0; else it has the reason, and the exit status is the launcher's for it.
-SIGALRM ends it where the file cannot be read in time.
+PATH is the import path as lean.py gets it, then follows the launcher's command line. What it took to parse and check
+ends with this process, and so does whatever a bad file may do to it. SIGALRM ends it where the file cannot be read in
+time.
+
+Standard output has our version, the settings that a reload takes over, and those that take a restart, as words of
+settings.py with a zero between two, and two zeros between the three parts. Else it has the reason, and the exit status
+is the launcher's for it.
 """
 
 from __future__ import annotations
@@ -24,26 +27,25 @@ def main() -> int:
     """Print the settings, or what is wrong with them; returns the exit status."""
     signal.alarm(SECONDS)
     sys.path[:0] = sys.argv[1].split(os.pathsep)
-    import shlex
-
     from upperd import __version__
-    from upperd.service import cli, options
+    from upperd.service import cli
+    from upperd.service.cli import parse
+    from upperd.service.options import OPTIONS, OptionError
+    from upperd.service.settings import word
 
+    status, said = 0, ""
     try:
-        settings = cli.make_settings(cli.read_options(cli.parse(shlex.split(sys.argv[2]))))
-    except options.OptionError as error:
-        _say(str(error)[:LONGEST_REASON])
-        return cli.status_of(error)
-    _say("\n".join((__version__, *settings.words())))
-    return 0
-
-
-def _say(text: str) -> None:
-    """Say it in whatever bytes a path may have; where the daemon is gone, nobody wants to know."""
+        options = cli.read_options(parse(sys.argv[2:]))
+        reloadable = [word(x.name, getattr(options, x.name)) for x in OPTIONS if x.reload]
+        fixed = [word(x.name, getattr(options, x.name)) for x in OPTIONS if not x.reload]
+        said = "\0\0".join((__version__, "\0".join(reloadable), "\0".join(fixed)))
+    except OptionError as error:
+        status, said = error.status, str(error)[:LONGEST_REASON]
     try:
-        os.write(1, text.encode("utf-8", "surrogateescape") + b"\n")
+        os.write(1, said.encode("utf-8", "surrogateescape"))  # whatever bytes a path may have
     except BrokenPipeError:
-        pass
+        pass  # the daemon is gone
+    return status
 
 
 if __name__ == "__main__":

@@ -9,30 +9,13 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 
 from upperd import __version__
+from upperd.server.parent import Parent
 from upperd.service import log, settings
-from upperd.service.opening import too_few_children
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from upperd.server.parent import Parent
-    from upperd.service.log import Log
-    from upperd.service.settings import Settings
-
-CHANGEABLE = (
-    *("max_children", "max_children_per_user", "spare_children", "connections_per_child", "max_rate_per_user"),
-    *("idle_timeout", "max_lifetime", "max_bytes", "allow_user", "allow_group", "deny_user"),
-    *("drain_timeout", "idle_exit", "log_level"),
-)
-"""The settings that a reload changes."""
-FIXED = (
-    *("socket", "socket_mode", "socket_owner", "socket_group", "no_socket", "tcp", "tcp_allow_remote"),
-    *("udp", "datagram", "fallback", "scoreboard", "pid_file", "store_listeners", "ready_fd"),
-)
-"""Those that take a restart."""
+from upperd.service.log import Log
+from upperd.service.settings import Settings
 
 EX_SOFTWARE = 70
 _ANSWER = 65536
@@ -47,27 +30,18 @@ class Reload:
     """The reloads of one daemon: a check, and what follows from it."""
 
     def __init__(
-        self,
-        parent: Parent,
-        settings: Settings,
-        log_to: Log,
-        follow: Callable[[], object],
-        done: Callable[[str], object],
+        self, parent: Parent, settings: Settings, log: Log, follow: Callable[[], object], done: Callable[[str], object]
     ) -> None:
         """`follow` is called when `settings` have changed, `done` at the end in any case, with what was wrong or ""."""
-        self._parent = parent
-        self._settings = settings
-        self._log = log_to
-        self._follow = follow
-        self._done = done
-        self._is_under_way = False
+        self._parent, self._settings, self._log = parent, settings, log
+        self._follow, self._done = follow, done
         self._is_wanted_again = False
         self.pid = 0
         """Of the process that checks; 0: there is none."""
 
     def begin(self) -> None:
         """Begin a check, or have one follow the one that is under way."""
-        if self._is_under_way:
+        if self.pid:
             self._is_wanted_again = True
             return
         try:
@@ -78,7 +52,7 @@ class Reload:
     def _start(self) -> None:
         folder = os.path.dirname(os.path.abspath(__file__))
         # The import path is what lean.py was given as its first argument.
-        command = [sys.executable, "-I", "-S", f"{folder}/recheck.py", sys.argv[1], self._settings.arguments]
+        command = [sys.executable, "-I", "-S", f"{folder}/recheck.py", sys.argv[1], *self._settings.arguments]
         reading, writing = os.pipe2(os.O_CLOEXEC)
         try:
             # posix_spawn(3) and not fork(): it copies nothing of us.
@@ -89,18 +63,19 @@ class Reload:
             raise
         finally:
             os.close(writing)
-        self._is_under_way = True
         self.pid = pid
-        self._parent.watch(pidfd, lambda: self._ended(pid, pidfd, reading))
+        self._parent.loop.watch(pidfd, lambda: self._ended(pidfd, reading))
 
-    def _ended(self, pid: int, pidfd: int, reading: int) -> None:
-        self._parent.unwatch(pidfd)
+    def _ended(self, pidfd: int, reading: int) -> None:
+        self._parent.loop.unwatch(pidfd)
         os.close(pidfd)
-        status = _wait(pid)
+        try:
+            status = os.waitpid(self.pid, 0)[1]
+        except ChildProcessError:
+            status = EX_SOFTWARE << 8  # it was reaped elsewhere, and its status is lost
         self.pid = 0
         answer = os.read(reading, _ANSWER).decode("utf-8", "surrogateescape")
         os.close(reading)
-        self._is_under_way = False
         self._end(self._take(status, answer))
         if self._is_wanted_again:
             self._is_wanted_again = False
@@ -109,17 +84,13 @@ class Reload:
     def _take(self, status: int, answer: str) -> str:
         """Take the new settings over; or say what is wrong with them."""
         try:
-            new = _outcome(status, answer)
+            reloadable, fixed = outcome(status, answer)
         except ReloadError as error:
             return str(error)
-        listeners = len(self._parent.servers)
-        if new.max_children < listeners:
-            return too_few_children(new.max_children, listeners)
-        self._log.write(log.INFO, "reload", changes(self._settings, new, CHANGEABLE) or "nothing has changed")
-        if ignored := changes(self._settings, new, FIXED):
+        self._log.write(log.INFO, "reload", changes(self._settings, reloadable) or "nothing has changed")
+        if ignored := changes(self._settings, fixed):
             self._log.write(log.WARNING, "reload", f"{ignored}: takes a restart, ignoring")
-        for name in CHANGEABLE:
-            setattr(self._settings, name, getattr(new, name))
+        vars(self._settings).update(vars(reloadable))
         self._follow()
         return ""
 
@@ -129,33 +100,27 @@ class Reload:
         self._done(problem)
 
 
-def _wait(pid: int) -> int:
-    try:
-        return os.waitpid(pid, 0)[1]
-    except ChildProcessError:
-        return EX_SOFTWARE << 8  # somebody else has reaped it, so nobody knows
-
-
-def _outcome(status: int, answer: str) -> Settings:
-    """The settings that a check has found. Raises ReloadError."""
-    if status == 0:
-        version, *words = answer.removesuffix("\n").split("\n")
-        try:
-            if version != __version__:
-                raise ValueError(version)
-            return settings.parse(words)
-        except ValueError:
-            raise ReloadError(f"upperd {__version__} was replaced by another version: restart it") from None
+def outcome(status: int, answer: str) -> tuple[Settings, Settings]:
+    """What a check has found: settings that a reload takes over, and others, or (ReloadError) what is wrong."""
     if os.WIFSIGNALED(status):
         raise ReloadError(f"the check was ended by signal {os.WTERMSIG(status)}: can the file be read?")
-    raise ReloadError(answer.strip() or f"the check ended with exit status {os.WEXITSTATUS(status)}")
+    if status:
+        raise ReloadError(answer.strip() or f"the check ended with exit status {os.WEXITSTATUS(status)}")
+    version, *parts = answer.split("\0\0")
+    try:
+        reloadable, fixed = (settings.parse(part.split("\0")) for part in parts if version == __version__)
+    except ValueError:
+        raise ReloadError(f"upperd {__version__} was replaced by another version: restart it") from None
+    return reloadable, fixed
 
 
-def changes(old: Settings, new: Settings, names: tuple[str, ...]) -> str:
-    """Which of these settings differ, for people: "max-children 64 -> 32, ..."."""
-    pairs = [(name, getattr(old, name), getattr(new, name)) for name in names]
-    return ", ".join(
-        f"{name.replace('_', '-')} {before or 'none'} -> {after or 'none'}"
-        for name, before, after in pairs
-        if before != after
-    )
+def changes(old: Settings, new: Settings) -> str:
+    """Which of the settings in `new` differ from the old ones, for people: "max-children 64 -> 32, ..."."""
+    pairs = [(name.replace("_", "-"), getattr(old, name, None), value) for name, value in vars(new).items()]
+    return ", ".join(f"{key} {_shown(before)} -> {_shown(after)}" for key, before, after in pairs if before != after)
+
+
+def _shown(value: object) -> object:
+    if isinstance(value, tuple):
+        value = ",".join(map(str, value))
+    return "true" if value is True else value or "none"

@@ -1,103 +1,87 @@
-"""Listening on TCP and UDP: on this host's loopback addresses, unless the operator says otherwise.
-
-As for a path: a listener is either taken out of the manager's descriptor store or bound anew.
-"""
+"""Listening on TCP and UDP: on this host's loopback addresses, unless the operator says otherwise."""
 
 from __future__ import annotations
 
 import errno
 import socket
 import struct
+from array import array
 
-from upperd.service import store
-from upperd.service.listeners import BACKLOG, Listener, ListenerError, prepare_for_datagrams
+from upperd.base import loopback
+from upperd.service.binding import bind_socket
+from upperd.service.listeners import Listener, ListenerError, take_stored
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from typing import Any
+
+    from upperd.service.listeners import Stored
 
 _NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 """A host need not have both families."""
 
 
 def bind_tcp(
-    host_port: str, stored: MutableMapping[str, Listener] | None = None, *, allow_remote: bool = False,
+    host_port: str,
+    stored: Stored | None = None,
+    *,
+    allow_remote: bool = False,
     kind: socket.SocketKind = socket.SOCK_STREAM,
 ) -> list[Listener]:
     """Listen on every address that HOST:PORT names: by one of `stored`, else anew. Raises ListenerError.
 
-    `allow_remote`: they need not be loopback ones. `kind`: SOCK_DGRAM has it be UDP.
+    `allow_remote`: they need not be loopback ones. `kind`: SOCK_DGRAM for UDP.
     """
-    is_datagram = kind == socket.SOCK_DGRAM
-    protocol = "udp" if is_datagram else "tcp"
-    host, _, port = host_port.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    try:
-        found = socket.getaddrinfo(host or None, port, type=kind, flags=socket.AI_PASSIVE)
-    except (OSError, UnicodeError) as error:
-        raise ListenerError(f"{host_port}: {error}", errno.EADDRNOTAVAIL) from None
+    protocol = "udp" if kind == socket.SOCK_DGRAM else "tcp"
+    found = _resolve(host_port, kind)
+    remote = [address[0] for _, address in found if is_remote(address[0])]
+    if remote and not allow_remote:
+        unit = "ListenDatagram=" if kind == socket.SOCK_DGRAM else "ListenStream="
+        raise ListenerError(
+            f"{protocol}:{host_port} is {remote[0]}, not a loopback address, so other hosts could connect: if they are "
+            f"to, say so with --tcp-allow-remote, or have systemd pass a socket ({unit})"
+        )
     listeners: list[Listener] = []
-    failure: OSError | None = None
-    if not allow_remote:
-        for *_, address in found:
-            _refuse_remote(protocol, host_port, str(address[0]))
-    for family, _, _, _, address in dict.fromkeys(found):
-        if listeners and int(port) == 0:
-            # The port that the kernel chose for the first is meant for all.
+    failure = OSError(errno.EADDRNOTAVAIL, "no address")
+    for family, address in found:
+        if listeners and address[1] == 0:  # all get the port that the kernel chose for the first
             address = (address[0], listeners[0].socket.getsockname()[1], *address[2:])
         try:
-            name = store.address_name(*address[:2], is_datagram=is_datagram)
-            listener = stored.pop(name, None) if stored else None
-            listeners.append(listener or _bind_address(family, kind, address))
+            listener = take_stored(stored, address, kind) or Listener(bind_socket(family, kind, address))
+            listeners.append(listener)
+            listener.listen()
         except OSError as error:
             failure = error
             if error.errno not in _NOT_HERE:
+                for listener in listeners:
+                    listener.close()
+                listeners = []
                 break
-    if not listeners or (failure and failure.errno not in _NOT_HERE):
-        for listener in listeners:
-            listener.close()
-        reason = failure.strerror if failure else "no address"
-        number = failure.errno if failure else errno.EADDRNOTAVAIL
-        text = f"cannot listen on {protocol}:{host_port}: {reason}: choose another with --{protocol}"
-        raise ListenerError(text, number)
+    if not listeners:
+        text = f"cannot listen on {protocol}:{host_port}: {failure.strerror}: choose another with --{protocol}"
+        raise ListenerError(text, failure.errno)
     return listeners
 
 
-def _bind_address(family: int, kind: socket.SocketKind, address: tuple[object, ...]) -> Listener:
-    sock = socket.socket(family, kind)
-    is_datagram = kind == socket.SOCK_DGRAM
+def _resolve(host_port: str, kind: socket.SocketKind) -> list[tuple[int, Any]]:
+    """The family and the address of each, as socket.bind() takes it. Raises ListenerError."""
+    host, _, port = host_port.rpartition(":")
+    if loopback.is_localhost(host):
+        return [(socket.AF_INET6 if ":" in name else socket.AF_INET, (name, int(port))) for name in loopback.ADDRESSES]
+    host = host.removeprefix("[").removesuffix("]")
     try:
-        if is_datagram:
-            prepare_for_datagrams(sock)
-        else:  # with UDP two could have the port by it (socket(7))
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind(address)
-        if not is_datagram:
-            sock.listen(BACKLOG)
-    except OSError:
-        sock.close()
-        raise
-    return Listener(sock)
+        found = socket.getaddrinfo(host, port, type=kind, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        raise ListenerError(f"{host_port}: {error}", errno.EADDRNOTAVAIL) from None
+    return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
 
 
 def is_remote(host: str) -> bool:
-    """Whether others than this host can reach this address."""
+    """Whether other hosts can reach this address."""
     return not (host.startswith("127.") or host == "::1")
 
 
-def _refuse_remote(protocol: str, host_port: str, host: str) -> None:
-    if is_remote(host):
-        unit = "ListenDatagram=" if protocol == "udp" else "ListenStream="
-        raise ListenerError(
-            f"{protocol}:{host_port} is {host}, not a loopback address, so other hosts could connect: if they are to, "
-            f"say so with --tcp-allow-remote, or have systemd pass a socket ({unit})"
-        )
-
-
-_SO_ATTACH_FILTER = 26
-"""Of socket(7); not in Python."""
+_SO_ATTACH_FILTER = 26  # of socket(7); not in Python
 _DROP_NEWCOMERS = b"".join(
     struct.pack("=HBBI", *instruction)
     for instruction in (
@@ -110,20 +94,20 @@ _DROP_NEWCOMERS = b"".join(
 """A filter of the kernel (struct sock_filter, linux/filter.h)."""
 
 
-def turn_away(listener: Listener) -> None:
-    """Let nobody new into the queue of a TCP listener that ends with us, so that the queue can be served to its end.
+def turn_away(listener: Listener) -> OSError | None:
+    """Keep newcomers out of the queue of a TCP listener that ends with us, so that it can be served to its end.
 
-    Closing it resets who is queued, and there is always somebody, where many come. So the kernel drops the first packet
-    of who comes now; it is sent again a second later (tcp(7), tcp_syn_retries), and finds nobody, or the next daemon.
+    Closing it would reset the connections in the queue. So the kernel drops the first packet of each newcomer; it is
+    sent again a second later (tcp(7), tcp_syn_retries), and finds the next daemon, or is refused. Returns the error
+    where the kernel takes no filter: then newcomers still get in.
     """
-    from array import array
-
     if listener.is_unix or listener.is_datagram or listener.activated or listener.is_stored:
-        return
+        return None
     code = array("B", _DROP_NEWCOMERS)
     address, size = code.buffer_info()
     try:
         listener.socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", size // 8, address))
-    except OSError:
-        return  # then its queue is served for a moment (see daemon.py)
+    except OSError as error:
+        return error
     listener.turns_away = True
+    return None

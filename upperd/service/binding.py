@@ -1,0 +1,196 @@
+"""Listeners that we bind, at a path or an abstract name (unix(7)).
+
+Two daemons that start at the same moment end as one, and no client ever sees a path with permissions that are not its
+own: lock, probe, bind under a narrow umask, mode, and only then listen (before that a connect() is refused). An
+abstract name has neither permissions nor anything to unlink: the kernel gives it to one process, so it is its own lock.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+import struct
+
+from upperd.base import locks, paths
+from upperd.service.listeners import AlreadyRunningError, Listener, ListenerError, take_stored
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from upperd.service.listeners import Stored
+
+_MODE = 0o660
+"""Of a socket that we bind, less the umask."""
+_LARGEST_BUFFER = 2**30
+
+
+class Permissions:
+    """Who may connect to a path that we bind. `mode` 0: 0660 less the umask; `owner` and `group` -1: ours."""
+
+    def __init__(self, mode: int = 0, owner: int = -1, group: int = -1) -> None:
+        self._mode, self._owner, self._group = mode, owner, group
+
+    def set(self, path: str) -> None:
+        """Give them to the socket at `path`, and never to anything that was put in its place. Raises ListenerError."""
+        mask = os.umask(0o077)
+        os.umask(mask)
+        try:
+            descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                    raise FileExistsError(errno.EEXIST, "something else was put in its place")
+                inode = f"/proc/self/fd/{descriptor}"  # a socket cannot be opened, so there is no fchmod(2) for it
+                if (self._owner, self._group) != (-1, -1):
+                    os.chown(inode, self._owner, self._group)
+                os.chmod(inode, self._mode or _MODE & ~mask)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            who = f"owner {self._owner} and group {self._group}".replace(" -1", " as it is")
+            cure = ": only root may choose an owner, and others a group that they are in" * (error.errno == errno.EPERM)
+            text = f"cannot give {path} its permissions ({who}): {error.strerror}{cure}"
+            raise ListenerError(text, error.errno) from None
+
+
+def bind_socket(family: int, kind: socket.SocketKind, address: Any) -> socket.socket:
+    """A new socket that is bound to `address`, and does not listen yet. Raises OSError."""
+    sock = socket.socket(family, kind)
+    try:
+        if kind == socket.SOCK_DGRAM:
+            for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):  # as large as the kernel allows (socket(7))
+                sock.setsockopt(socket.SOL_SOCKET, option, _LARGEST_BUFFER)
+            if family == socket.AF_UNIX:  # before the first datagram comes: who sends it
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        elif family != socket.AF_UNIX:  # with UDP two daemons could share a port by it (socket(7))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def bind_unix(
+    socket_name: str,
+    *,
+    kind: socket.SocketKind = socket.SOCK_STREAM,
+    permissions: Permissions | None = None,
+    default_folder_of: int | None = None,
+    stored: Stored | None = None,
+) -> Listener:
+    """Listen at a path, or at the abstract name @NAME: by the one of `stored` that is bound to it, else anew.
+
+    `kind`: SOCK_STREAM or SOCK_DGRAM. `default_folder_of`: make the folder of the path, for this uid. Raises
+    ListenerError.
+    """
+    if paths.is_abstract(socket_name):
+        return _bind_abstract(socket_name, kind, stored)
+    path, option = socket_name, _option(kind)
+    length = len(os.fsencode(path))
+    if length > paths.MAX_PATH:
+        text = f"{path} has {length} bytes, a socket's path may have {paths.MAX_PATH}: choose a shorter one with"
+        raise ListenerError(f"{text} {option}", errno.ENAMETOOLONG, may_fall_back=True)
+    try:
+        if default_folder_of is not None:
+            paths.make_default_folder(path, default_folder_of)
+        _is_socket(path, kind)  # any other file is refused before a lock is made beside it
+        return _bind_under_lock(path, kind, permissions or Permissions(), stored)
+    except paths.FolderError as error:
+        raise ListenerError(str(error), errno.EACCES, may_fall_back=True) from None
+    except locks.LockedError as error:
+        raise AlreadyRunningError(path, error.pid) from None
+    except OSError as error:
+        cure = {
+            errno.ENOENT: f": make the folder {os.path.dirname(path) or '.'} first",
+            errno.EACCES: f": start upperd as a user who may write there, or choose another path with {option}",
+            errno.EROFS: f": mount a folder that can be written to there, or choose another path with {option}",
+        }.get(error.errno or 0, "")
+        text = f"cannot listen on {path}: {error.strerror}{cure}"
+        raise ListenerError(text, error.errno, may_fall_back=True) from None
+
+
+def _bind_under_lock(path: str, kind: socket.SocketKind, permissions: Permissions, stored: Stored | None) -> Listener:
+    lock = locks.take(paths.lock_of(path))
+    try:
+        listener = take_stored(stored, path, kind) or _bind(path, kind)
+    except BaseException:
+        os.close(lock)
+        raise
+    try:
+        listener.own(lock)
+        permissions.set(path)
+        listener.listen()
+    except BaseException:
+        listener.unlink()
+        listener.close()
+        raise
+    return listener
+
+
+def _bind(path: str, kind: socket.SocketKind) -> Listener:
+    if _is_socket(path, kind):
+        _remove_stale(path, kind)
+    mask = os.umask(0o177)
+    try:
+        return Listener(bind_socket(socket.AF_UNIX, kind, path))
+    finally:
+        os.umask(mask)
+
+
+def _is_socket(path: str, kind: socket.SocketKind) -> bool:
+    """Whether a socket is at the path; False: nothing is. Raises ListenerError: something else is; or OSError."""
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISSOCK(status.st_mode):
+        what = f"{path} is there and is not a socket"
+        raise ListenerError(f"{what}: choose another path with {_option(kind)}", errno.EEXIST)
+    return True
+
+
+def _remove_stale(path: str, kind: socket.SocketKind) -> None:
+    """Remove a socket that no process listens on; refuse any other. Raises ListenerError or OSError."""
+    failure, pid, _ = _probe(path, kind)
+    if failure in (0, errno.EAGAIN):  # a full backlog is one of a live daemon
+        raise AlreadyRunningError(path, pid)
+    if failure != errno.ECONNREFUSED:
+        reason = "is a socket of another type" if failure == errno.EPROTOTYPE else os.strerror(failure)
+        raise ListenerError(f"{path}: {reason}: remove it, or choose another path with {_option(kind)}", failure)
+    os.unlink(path)
+
+
+def _probe(address: str, kind: socket.SocketKind) -> tuple[int, int, int]:
+    """Connect: the error (0: none), and the pid and uid of the process that listens there (unix(7), SO_PEERCRED).
+
+    After an error, and for datagrams, the pid is 0 and the uid means nothing.
+    """
+    with socket.socket(socket.AF_UNIX, kind) as probe:
+        probe.setblocking(False)
+        failure = probe.connect_ex(address)
+        pid, uid, _ = struct.unpack("=iII", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        return failure, pid, uid
+
+
+def _option(kind: socket.SocketKind) -> str:
+    return "--datagram" if kind == socket.SOCK_DGRAM else "--socket"
+
+
+def _bind_abstract(name: str, kind: socket.SocketKind, stored: Stored | None) -> Listener:
+    """Listen at the abstract name @NAME. Any local user can connect to it: the access rules alone say who may."""
+    address = paths.address_of(name)
+    try:
+        listener = take_stored(stored, address, kind) or Listener(bind_socket(socket.AF_UNIX, kind, address))
+        listener.listen()
+        return listener
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:  # any process may have taken the name
+            failure, pid, uid = _probe(address, kind)
+            is_known = failure == 0 and kind == socket.SOCK_STREAM
+            raise AlreadyRunningError(name, pid, f" of uid {uid}" if is_known else "") from None
+        raise ListenerError(f"cannot listen on {name}: {error.strerror}", error.errno) from None

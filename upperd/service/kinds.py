@@ -1,0 +1,121 @@
+"""The kinds of values that options take: what is right, and what the daemon then goes by. For options.py."""
+
+from __future__ import annotations
+
+from upperd.base import paths
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+HIGHEST_ID = 2**32 - 2
+"""The highest uid and gid: the next one means "none" (chown(2))."""
+LONGEST_LIST = 1024
+"""Users or groups that an option names at most: all of them have to fit on the parent's command line."""
+
+
+class Kind:
+    """One kind of value."""
+
+    def __init__(
+        self,
+        metavar: str,
+        must: str,
+        is_right: Callable[[Any], bool],
+        meaning: Callable[[Any], Any] = lambda value: value,
+        read: Callable[[str], Any] = str,
+        *,
+        is_list: bool = False,
+    ) -> None:
+        """`metavar`: what stands for a value in the help; empty: on the command line the option alone means true.
+
+        `must`: what a value must be, for people, and `is_right`: whether it is. `meaning`: what the daemon then goes
+        by, or ValueError, with a text. `read`: a word of the command line as a value, or ValueError. `is_list`: the
+        option may be repeated.
+        """
+        self.metavar, self.must, self.is_list = metavar, must, is_list
+        self.is_right, self.meaning, self.read = is_right, meaning, read
+
+
+def whole(low: int, high: int, metavar: str = "N") -> Kind:
+    """A whole number within these."""
+    must = f"a whole number from {low} to {high}"
+    return Kind(metavar, must, lambda value: type(value) is int and low <= value <= high, read=int)
+
+
+def number(high: float, metavar: str = "N") -> Kind:
+    """A number from 0 to this."""
+    must = f"a number from 0 to {high:.10g}"
+    return Kind(metavar, must, lambda value: type(value) in (int, float) and 0 <= value <= high, float, float)
+
+
+def choice(metavar: str, *words: str) -> Kind:
+    """One of these words."""
+    return Kind(metavar, f"one of {', '.join(words)}", lambda value: value in words)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and "\0" not in value and "\n" not in value
+
+
+def _is_address(value: Any) -> bool:
+    host, colon, port = value.rpartition(":") if _is_text(value) else ("", "", "")
+    return bool(colon and host and port.isascii() and port.isdigit() and len(port) <= 5 and int(port) < 65536)
+
+
+def _is_mode(value: Any) -> bool:
+    """Permissions that let at least one user in: three octal digits, or these after a zero."""
+    text = value if isinstance(value, str) else ""
+    digits = text[1:] if len(text) == 4 and text[0] == "0" else text
+    return len(digits) == 3 and not digits.strip("01234567") and digits != "000"
+
+
+def _is_account(value: Any) -> bool:
+    return isinstance(value, str) or (type(value) is int and 0 <= value <= HIGHEST_ID)
+
+
+def _is_accounts(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(map(_is_account, value))
+
+
+def _socket(value: str) -> str:
+    if complaint := paths.complaint_about(value):
+        raise ValueError(f"{complaint}; a path that begins with @ is ./@...")
+    return value
+
+
+def _account(word: str | int, what: str) -> int:
+    """The number of a user or group."""
+    import grp  # most operators name none
+    import pwd
+
+    word = str(word)
+    if word.isascii() and word.isdigit():
+        if len(word) > 10 or int(word) > HIGHEST_ID:
+            raise ValueError(f"{word!r} is no {what}: the highest number is {HIGHEST_ID}")
+        return int(word)
+    try:
+        return pwd.getpwnam(word).pw_uid if what == "user" else grp.getgrnam(word).gr_gid
+    except (KeyError, ValueError):
+        raise ValueError(f"no {what} {word!r} on this host") from None
+
+
+def _accounts(words: list[str | int], what: str) -> tuple[int, ...]:
+    if len(words) > LONGEST_LIST:
+        raise ValueError(f"{len(words)} names are too many: at most {LONGEST_LIST}")
+    return tuple(sorted({_account(word, what) for word in words}))
+
+
+_NAME = f"a name, or a number from 0 to {HIGHEST_ID}"
+_NAMES = f"a list of names, or of numbers from 0 to {HIGHEST_ID}"
+
+SWITCH = Kind("", "true or false", lambda value: isinstance(value, bool))
+FILE = Kind("FILE", "text of one line", _is_text)
+SOCKET = Kind("PATH", "text of one line", _is_text, _socket)
+ADDRESS = Kind("HOST:PORT", f"HOST:PORT, such as {paths.FALLBACK_TCP} or [::1]:9999", _is_address)
+MODE = Kind("MODE", "octal, such as 0660", _is_mode, lambda value: int(value, 8))
+USER = Kind("USER", _NAME, _is_account, lambda word: _account(word, "user"))
+GROUP = Kind("GROUP", _NAME, _is_account, lambda word: _account(word, "group"))
+USERS = Kind("USER", _NAMES, _is_accounts, lambda words: _accounts(words, "user"), is_list=True)
+GROUPS = Kind("GROUP", _NAMES, _is_accounts, lambda words: _accounts(words, "group"), is_list=True)

@@ -1,0 +1,106 @@
+"""What is said of children and figures: the status line, and the record of a child that has ended.
+
+The law: words only, made of rows of the scoreboard. When they are said is in reporter.py.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Sequence
+
+from upperd.base.text import size
+from upperd.server import layout
+from upperd.server.exits import ExitRecord
+from upperd.server.scoreboard import Scoreboard
+
+_TROUBLE = ("crashed", "cut", "killed", "overdue", "stopped", "lost", "fork_failures")
+_RECORDED = ("listener", "peer_uid", "peer_gid", "peer_pid")
+COUNTED = ("connections", "messages", "bytes_in", "bytes_out", "unanswered")
+
+
+def status_line(board: Scoreboard, phase: str) -> str:
+    """The STATUS of sd_notify(3): one line for `systemctl status`."""
+    rows = list(board.living())
+    busy = [row for row in rows if row[layout.HANDED] != row[layout.FINISHED]]
+    parts = [f"{len(busy)} busy, {len(rows) - len(busy)} spare of {board['max_children']} children"]
+    if board["queued"]:
+        parts.append(f"{board['queued']} waiting of {board['queued_users']} users")
+    moved = f"{size(board.total('bytes_in'))} in, {size(board.total('bytes_out'))} out"
+    parts.append(f"{board.total('connections')} connections, {moved}")
+    trouble = {"refused": board["refused"], "unanswered": board.total("unanswered")}
+    trouble |= {name.replace("_", " "): board[name] for name in _TROUBLE}
+    if any(trouble.values()):
+        parts.append(", ".join(f"{count} {name}" for name, count in trouble.items() if count))
+    if busy:
+        busiest = max(busy, key=lambda row: int(row[layout.BYTES_IN]))
+        who = f"{busiest[layout.PID]} ({user(busiest[layout.PEER_UID])})"
+        parts.append(f"busiest {who} {size(busiest[layout.BYTES_IN])} in")
+    return (f"{phase}: " if phase else "") + "; ".join(parts)
+
+
+def user(uid: int) -> str:
+    """A peer's user, for people."""
+    return "unknown peer" if uid == layout.UNKNOWN else f"uid {uid}"
+
+
+def ending(status: int | None) -> str:
+    """How a process ended, from its wait(2) status: an exit code, or the name of a signal."""
+    if status is None:
+        return "unknown"
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        try:
+            return signal.Signals(number).name
+        except ValueError:
+            return f"signal {number}"
+    return str(os.WEXITSTATUS(status))
+
+
+def sentence(record: ExitRecord) -> str:
+    """What a child did, and how it ended."""
+    words = record.words
+    served = f"served {words[layout.CONNECTIONS]} of {user(words[layout.PEER_UID])}, {size(words[layout.BYTES_IN])}"
+    cause = ""
+    if record.was_killed:
+        cause = ", was killed at the drain deadline"
+    elif record.was_overdue:
+        cause = ", was killed: it had not ended at its limit"
+    elif record.was_stopped:
+        cause = ", was killed: it did not begin to serve a connection (stopped?)"
+    elif record.was_cut:
+        cause = ", was cut at the drain deadline"
+    elif record.is_abnormal:
+        hint = " (out of memory?)" if record.status == signal.SIGKILL else ""
+        how = "by" if record.status is not None and os.WIFSIGNALED(record.status) else "with exit code"
+        cause = f", ended {how} {ending(record.status)}{hint}"
+    return f"child {record.pid} {served}{cause}"
+
+
+def counts(record: ExitRecord, counters: Sequence[str]) -> dict[str, int]:
+    """What a child has counted; `counters`: the names of the handler's own."""
+    names = {name: name for name in COUNTED} | {name: f"counter_{place}" for place, name in enumerate(counters)}
+    return {name: record.words[layout.ROW_FIELDS.index(field)] for name, field in names.items()}
+
+
+def fields(record: ExitRecord, counters: Sequence[str]) -> dict[str, object]:
+    """The same as `sentence` says, and more, as fields of the log."""
+    words, rusage = record.words, record.rusage
+    known = {name: words[layout.ROW_FIELDS.index(name)] for name in _RECORDED}
+    found: dict[str, object] = {"child_pid": record.pid}
+    found |= {name: value for name, value in known.items() if value != layout.UNKNOWN}
+    found |= without_datagrams(counts(record, counters))
+    found["duration_usec"] = max(0, layout.now_usec() - (words[layout.CONNECTED] or words[layout.STARTED]))
+    found["exit"] = ending(record.status)
+    outcome = words[layout.ENDING] or words[layout.OUTCOME]
+    found["outcome"] = layout.OUTCOMES[outcome] if outcome < len(layout.OUTCOMES) else "unknown"
+    if rusage is not None:
+        found["maxrss_kb"] = rusage.ru_maxrss
+        found["user_usec"] = int(rusage.ru_utime * 1e6)
+        found["system_usec"] = int(rusage.ru_stime * 1e6)
+    return found
+
+
+def without_datagrams(counted: dict[str, int]) -> dict[str, int]:
+    """The same, but what only datagrams can be, where there was none."""
+    return {name: count for name, count in counted.items() if count or name != "unanswered"}

@@ -1,0 +1,67 @@
+"""The daemon's servers: PreforkingMixIn around a listener that is there already, with the daemon's policy."""
+
+from __future__ import annotations
+
+import socket
+import socketserver
+import sys
+
+from upperd.server.child import report_exception
+from upperd.server.layout import UNKNOWN
+from upperd.server.mixin import PreforkingMixIn
+from upperd.server.peer import PeerLookup
+from upperd.server.session import is_gone
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from upperd.server.peer import Peer
+    from upperd.service.policy import Policy
+
+
+class DaemonServer(PreforkingMixIn):
+    """What the daemon's servers share."""
+
+    def __init__(self, listener: socket.socket, handler: Any, policy: Policy) -> None:
+        """Serve the listening socket `listener`, and let in the peers that `policy` admits."""
+        # Not TCPServer's constructor, which makes a socket of its own and binds it.
+        socketserver.BaseServer.__init__(self, listener.getsockname(), handler)
+        self.socket = listener
+        self.address_family = int(listener.family)
+        self.prepare()
+        self._policy = policy
+        self._is_private = isinstance(self.server_address, bytes)  # the name of an abstract socket
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Whether rules and rates let the peer in."""
+        asked = self.socket if self.is_datagram else request  # of a datagram no groups are known
+        self.refusal = self._policy.refusal(asked, self.peer_of(request), is_private=self._is_private)
+        return not self.refusal
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Report the exception in one line on standard error; that a peer went away is none."""
+        if not is_gone(sys.exc_info()[1]):
+            report_exception()
+
+
+class UnixServer(DaemonServer, socketserver.UnixStreamServer):
+    """Serves a listening Unix-domain stream socket."""
+
+
+class TCPServer(DaemonServer, socketserver.TCPServer):
+    """Serves a listening TCP socket."""
+
+    def prepare(self) -> None:
+        super().prepare()
+        self._lookup = PeerLookup()
+        # Linux hands both down to what is accepted (tcp(7), socket(7)).
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+    def peer_credentials(self, request: Any) -> Peer:
+        """The uid that made a loopback peer's socket, where it is certain (peer.py of the server)."""
+        return self._lookup.uid(request), UNKNOWN, UNKNOWN
+
+    def descriptors(self) -> tuple[int, ...]:
+        return *super().descriptors(), *self._lookup.descriptors()

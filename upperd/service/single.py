@@ -1,0 +1,83 @@
+"""One connection that something else has accepted, served by a parent of one child: the lean part of `upperd --inetd`.
+
+The parent is the daemon's, without a listener; so the connection has the same rules and limits, and ends in the same
+way, as one of the daemon's.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+
+from upperd.server.exits import ExitRecord
+from upperd.server.parent import Parent
+from upperd.server.scoreboard import Scoreboard
+from upperd.server.signals import Notes
+from upperd.service import log
+from upperd.service.activation import peer_address
+from upperd.service.log import Log
+from upperd.service.notify import Notifier
+from upperd.service.policy import Policy
+from upperd.service.reporter import Reporter
+from upperd.service.servers import TCPServer, UnixServer
+from upperd.service.settings import Settings
+from upperd.upper.handler import UpperHandler
+
+EX_OK = 0
+EX_SOFTWARE = 70
+
+
+class Single(Reporter):
+    """Observes the one child, and keeps its record."""
+
+    exit_status = EX_OK
+
+    def child_ended(self, record: ExitRecord) -> None:
+        super().child_ended(record)
+        if record.is_abnormal and not (record.was_cut or record.was_killed or record.was_overdue):
+            self.exit_status = EX_SOFTWARE
+
+
+def serve(settings: Settings) -> int:
+    """Serve the connection to its end; returns the exit status."""
+    said = Log(settings.log_level, journal=settings.journal)
+    if settings.warning:
+        said.write(log.WARNING, "starting", settings.warning)
+    connection = socket.socket(fileno=settings.connection)
+    os.set_inheritable(settings.connection, False)
+    connection.setblocking(True)
+    settings.max_children = settings.max_children_per_user = settings.connections_per_child = 1
+    board, policy = Scoreboard(slots=1), Policy(settings)
+    reporter = Single(board, said, Notifier(""), counters=UpperHandler.counters)
+    parent = Parent(board, policy.limits, reporter)
+    parent.forker.closes_everything = True
+    server_class = UnixServer if connection.family == socket.AF_UNIX else TCPServer
+    server = server_class(connection, UpperHandler, policy)
+    server.connections_per_child = 1
+    server.parent = parent
+    parent.add(server)
+    parent.population.is_forking = False  # no spare children
+    _drain_at_signals(parent, settings.drain_timeout)
+    Notifier(settings.notify_socket).send("READY=1")
+    server.take(connection, peer_address(connection))
+    while len(parent.population) or parent.queue:
+        parent.turn()
+    reporter.flush()
+    said.close()
+    return reporter.exit_status
+
+
+def _drain_at_signals(parent: Parent, timeout: float) -> None:
+    """The first SIGTERM or SIGINT drains, the next one cuts."""
+    notes = Notes(signal.SIGTERM, signal.SIGINT)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # nothing to read anew
+
+    def act() -> None:
+        for _ in notes.take():
+            if parent.patrol.deadline is None:
+                parent.begin_drain(timeout)
+            else:
+                parent.hasten()
+
+    notes.wake(parent.loop.watch, act)
