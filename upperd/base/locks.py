@@ -1,7 +1,7 @@
 """The lock by which a daemon is known to live.
 
 It is a record lock (fcntl(2), F_SETLK) on a file of its own, mode 0600: a child does not inherit it, so it ends with
-the parent, and nobody but the owner can take it to pretend. The kernel tells who holds it (F_GETLK).
+the parent, and no user but the owner can take it to pretend. The kernel tells who holds it (F_GETLK).
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ class LockedError(Exception):
 
     def __init__(self, path: str, pid: int) -> None:
         super().__init__(f"{path} is locked by process {pid}")
-        self.path = path
-        self.pid = pid
+        self.path, self.pid = path, pid
 
 
 def take(path: str) -> int:
@@ -69,7 +68,7 @@ def _refuse_planted(path: str, status: os.stat_result) -> None:
 
 
 def holder(path: str) -> int:
-    """The pid of the process that holds the lock of `path`; 0: nobody, -1: one that we cannot see (pid_namespaces(7)).
+    """The pid of the process that holds the lock of `path`; 0: none, -1: one that we cannot see (pid_namespaces(7)).
 
     Raises OSError (EACCES: not for us to see).
     """
@@ -83,6 +82,4 @@ def holder(path: str) -> int:
 def _holder(descriptor: int) -> int:
     asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
     kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))
-    if kind == fcntl.F_UNLCK:
-        return 0
-    return int(pid) or -1
+    return 0 if kind == fcntl.F_UNLCK else int(pid) or -1

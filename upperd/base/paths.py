@@ -1,4 +1,4 @@
-"""Where things lie when nobody says where: the socket, and beside it the scoreboard and the locks.
+"""Where things lie unless an option says otherwise: the socket, and beside it the scoreboard and the locks.
 
 The daemon and its clients look in the same places, so they ask the same file. Nothing here opens anything but folders.
 """
@@ -25,35 +25,31 @@ class FolderError(Exception):
 
 def daemon_socket(environ: dict[str, str], uid: int) -> str:
     """The path at which a daemon of this user binds its socket."""
-    runtime = environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
-    if runtime:
+    if runtime := environ.get("RUNTIME_DIRECTORY", "").split(":")[0]:
         return f"{runtime}/{SOCKET_NAME}"
-    if uid == 0:
-        return SYSTEM_SOCKET
-    return _user_sockets(environ, uid)[0]
+    return client_sockets(environ, uid)[0]
 
 
 def client_sockets(environ: dict[str, str], uid: int) -> list[str]:
     """The paths at which a client of this user looks for a daemon: its own first, then the system's."""
-    own = [] if uid == 0 else _user_sockets(environ, uid)
-    return [*own, SYSTEM_SOCKET]
+    if uid == 0:
+        return [SYSTEM_SOCKET]
+    runtime = environ.get("XDG_RUNTIME_DIR", "")
+    session = [f"{runtime}/upperd/{SOCKET_NAME}"] if runtime.startswith("/") else []
+    return [*session, f"/tmp/upperd-{uid}/{SOCKET_NAME}", SYSTEM_SOCKET]
 
 
 def trusted_sockets(environ: dict[str, str], uid: int) -> list[str]:
-    """Those of them that nobody else can have prepared: in a folder of the user alone, or the system's, root's."""
+    """Those of them that no other user can have prepared: in a folder of the user alone, or the system's, root's."""
     return [
         path
         for path in client_sockets(environ, uid)
-        if path == SYSTEM_SOCKET or is_own_folder(folder := os.path.dirname(path), uid, private=_is_in_tmp(folder))
+        if path == SYSTEM_SOCKET or is_own_folder(os.path.dirname(path), uid)
     ]
 
 
-def _is_in_tmp(folder: str) -> bool:
-    return folder.startswith("/tmp/")
-
-
 def is_abstract(socket: str) -> bool:
-    """Whether this names an abstract socket (unix(7)): @NAME, as ss(8) and systemd.socket(5) write it."""
+    """Whether this is @NAME, an abstract socket (unix(7)), as ss(8) and systemd.socket(5) write it."""
     return socket.startswith("@")
 
 
@@ -98,30 +94,24 @@ def make_default_folder(socket_path: str, uid: int) -> None:
     Raises FolderError, or OSError where it cannot be made.
     """
     folder = os.path.dirname(socket_path)
-    shared = socket_path == SYSTEM_SOCKET
     try:
-        os.mkdir(folder, 0o755 if shared else 0o700)
+        os.mkdir(folder, 0o755 if socket_path == SYSTEM_SOCKET else 0o700)
     except FileExistsError:
         pass
     except FileNotFoundError:
         raise FolderError(f"{os.path.dirname(folder)} does not exist; name another path with --socket") from None
-    # In /tmp anybody may have made it first.
-    if not is_own_folder(folder, uid, private=_is_in_tmp(folder)):
+    if not is_own_folder(folder, uid):
         raise FolderError(f"{folder} is not a folder of uid {uid} alone; name another path with --socket")
 
 
-def is_own_folder(folder: str, uid: int, *, private: bool) -> bool:
-    """Whether `folder` is a true folder of `uid`, into which nobody else can write (or even look, if `private`)."""
+def is_own_folder(folder: str, uid: int) -> bool:
+    """Whether it is a true folder of `uid`, into which no other user can write.
+
+    In /tmp, where another user may have made it first, no other may look into it either.
+    """
     try:
         status = os.lstat(folder)
     except OSError:
         return False
-    closed = 0o077 if private else 0o022
+    closed = 0o077 if folder.startswith("/tmp/") else 0o022
     return stat.S_ISDIR(status.st_mode) and status.st_uid == uid and not status.st_mode & closed
-
-
-def _user_sockets(environ: dict[str, str], uid: int) -> list[str]:
-    """Of a user's own daemon: in the runtime folder of the session, else in a folder of the user's in /tmp."""
-    runtime = environ.get("XDG_RUNTIME_DIR", "")
-    session = [f"{runtime}/upperd/{SOCKET_NAME}"] if runtime.startswith("/") else []
-    return [*session, f"/tmp/upperd-{uid}/{SOCKET_NAME}"]

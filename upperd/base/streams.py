@@ -1,4 +1,4 @@
-"""Standard input, output and error, where whoever started us has closed them.
+"""Standard input, output and error, where the program that started us has closed them.
 
 The next thing that is opened would get such a number, and be taken for standard output: a lock, a client's connection.
 """

@@ -27,12 +27,10 @@ def plural(count: int, noun: str, many: str = "") -> str:
 
 def duration(seconds: float) -> str:
     """A time in its two largest units: 5s, 3min 7s, 2h 5min, 3d 4h."""
-    left = max(0, int(seconds))
-    parts: list[str] = []
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
-        count, left = divmod(left, length)
-        if count or (unit == "s" and not parts):
-            parts.append(f"{count}{unit}")
-        elif parts:
-            break
-    return " ".join(parts[:2])
+    minutes, second = divmod(max(0, int(seconds)), 60)
+    hours, minute = divmod(minutes, 60)
+    day, hour = divmod(hours, 24)
+    figures = [(day, "d"), (hour, "h"), (minute, "min"), (second, "s")]
+    while len(figures) > 1 and not figures[0][0]:
+        del figures[0]
+    return " ".join(f"{count}{unit}" for count, unit in figures[:2] if count or len(figures) == 1)

@@ -1,6 +1,6 @@
 """The client library: find the daemon, connect, ask.
 
-    from upperd.client import Client, upper
+from upperd.client import Client, upper
 """
 
 from upperd.client.client import Client, upper

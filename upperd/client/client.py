@@ -1,14 +1,14 @@
 """The client library: find the daemon, and have text upper-cased by it.
 
-    from upperd.client.client import Client, upper
+    from upperd.client import Client, upper
 
     upper("straße")                  # one call: 'STRASSE'
     with Client() as client:         # many on one connection
         client.upper("one"); client.upper("two")
 
-The protocol has no frames. So whoever must know that the answer is whole ends with a newline and counts newlines, as is
-done here: a newline maps to a newline, and nothing else maps to one. An answer that ends short is never returned: the
-call is made again, once, on a new connection (the daemon was restarted, and asking twice does no harm), and then
+The protocol has no frames. So a client that must know that the answer is whole ends with a newline and counts newlines,
+as is done here: a newline maps to a newline, and nothing else maps to one. An answer that ends short is never returned:
+the call is made again, once, on a new connection (the daemon was restarted, and asking twice does no harm), and then
 raised. What a call can raise is a ClientError.
 """
 
@@ -16,29 +16,7 @@ from __future__ import annotations
 
 from _socket import MSG_NOSIGNAL
 
-from upperd.client.finding import (
-    AccessError,
-    ClientError,
-    Connection,
-    NoDaemonError,
-    ReplyTimeoutError,
-    ShortReplyError,
-    connect,
-)
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from types import TracebackType
-
-__all__ = [
-    "AccessError",
-    "Client",
-    "ClientError",
-    "NoDaemonError",
-    "ReplyTimeoutError",
-    "ShortReplyError",
-    "upper",
-]
+from upperd.client.finding import Connection, ReplyTimeoutError, ShortReplyError, connect
 
 CHUNK = 65536
 """Bytes read or sent at once."""
@@ -59,9 +37,7 @@ class Client:
     def __enter__(self) -> Client:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -69,7 +45,6 @@ class Client:
         self._is_closed = True
         if self._connection is not None:
             self._connection.close()
-            self._connection = None
 
     def upper(self, text: str) -> str:
         """Return `text` in upper case. Raises ClientError; a later call connects anew.
@@ -108,23 +83,25 @@ def upper(text: str, path: str | None = None, *, tcp: str | None = None, timeout
 
 
 def exchange(connection: Connection, data: bytes, timeout: float | None) -> bytes:
-    """Send `data`, which ends with a newline, and return the whole answer. Raises ClientError.
-
-    `timeout`: seconds without progress; None: for ever.
-    """
+    """Send `data`, which ends with a newline; return the whole answer. `timeout`: as of Client. Raises ClientError."""
     missing = data.count(b"\n")
     connection.setblocking(False)
     unsent = send_some(connection, memoryview(data))
     blocks: list[bytes] = []
     while missing > 0:
         if unsent:
-            _wait(connection, timeout)
+            import select  # a text that the kernel takes at once, as nearly all, needs none
+
+            poll = select.poll()
+            poll.register(connection, select.POLLIN | select.POLLOUT)
+            if not poll.poll(None if timeout is None else timeout * 1000):
+                raise _no_answer()
             unsent = send_some(connection, unsent)
         else:
             connection.settimeout(timeout)
         block = receive_some(connection)
         if block == b"":
-            raise short_reply(missing, bool(blocks))
+            raise short_reply(missing, has_answer=bool(blocks))
         if block is not None:
             missing -= block.count(b"\n")
             blocks.append(block)
@@ -133,23 +110,13 @@ def exchange(connection: Connection, data: bytes, timeout: float | None) -> byte
     return b"".join(blocks)
 
 
-def _wait(connection: Connection, timeout: float | None) -> None:
-    """Wait until something can be sent or received."""
-    import select  # a text that the kernel takes at once, as nearly all, needs none
-
-    poll = select.poll()
-    poll.register(connection, select.POLLIN | select.POLLOUT)
-    if not poll.poll(None if timeout is None else timeout * 1000):
-        raise _no_answer()
-
-
 def send_some(connection: Connection, unsent: memoryview) -> memoryview:
     """Send what the kernel takes; returns the rest. A peer that takes no more is seen when its answer ends."""
     try:
         while unsent:
             unsent = unsent[connection.send(unsent[:CHUNK], MSG_NOSIGNAL) :]
     except BlockingIOError:
-        return unsent
+        pass
     except OSError:
         return unsent[:0]
     return unsent
@@ -173,12 +140,8 @@ def _no_answer() -> ReplyTimeoutError:
 
 def short_reply(missing: int, has_answer: bool) -> ShortReplyError:
     """The error for an answer with so many lines missing."""
-    if not has_answer:
-        return ShortReplyError(
-            "the connection was closed without an answer: the daemon refuses us (its log says why: deny), or was "
-            "restarted and can be asked again"
-        )
-    return ShortReplyError(
-        f"the connection was closed early, {missing} lines of the answer are missing: the daemon was restarted or "
-        "ended the connection; send it again"
-    )
+    if has_answer:
+        what = f"early, {missing} lines of the answer are missing: the daemon was restarted or ended the connection"
+    else:
+        what = "without an answer: the daemon refuses us (its log says why: deny), or was restarted"
+    return ShortReplyError(f"the connection was closed {what}; send it again")

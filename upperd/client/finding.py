@@ -1,7 +1,7 @@
-"""Find the daemon and connect to it; explain what is in the way; hand no text to who only stands in its place.
+"""Find the daemon and connect to it; explain what is in the way; hand no text to an impostor in its place.
 
-Every start of `upperctl` imports this, so what is large or seldom needed is imported where it is: `_socket` is the part
-of `socket` that is not written in Python, and `socket` would take longer than all the rest.
+Every start of `upperctl` imports this, so what is large or seldom needed is imported where it is used: `_socket` is the
+part of `socket` that is written in C, and `socket` would take longer than all the rest.
 """
 
 from __future__ import annotations
@@ -13,6 +13,10 @@ import stat
 
 from upperd.base import paths
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
 Connection = _socket.socket
 
 
@@ -23,7 +27,7 @@ class ClientError(Exception):
 
 
 class NoDaemonError(ClientError):
-    """Nobody serves at the address."""
+    """No daemon serves at the address."""
 
 
 class AccessError(ClientError):
@@ -45,7 +49,7 @@ class ReplyTimeoutError(ClientError):
 
 
 def connect(path: str | None = None, tcp: str | None = None, timeout: float | None = None) -> Connection:
-    """Connect to the daemon at `path` or `tcp` (HOST:PORT); with neither, where one is to be expected.
+    """Connect to the daemon at `path` or `tcp` (HOST:PORT); with neither, at the default places.
 
     It blocks. `timeout`: seconds to wait for room in the daemon's queue; None: for ever. Raises ClientError.
     """
@@ -53,59 +57,56 @@ def connect(path: str | None = None, tcp: str | None = None, timeout: float | No
         return _connect_tcp(tcp, timeout)
     if path is not None:
         return _connect_unix(path, timeout)
-    return _connect_default(timeout)
-
-
-def _connect_default(timeout: float | None) -> Connection:
-    """Our own daemon, else the system's, else TCP, there only if its owner can be trusted with our text."""
-    uid = os.geteuid()
+    # Our own daemon, else the system's, else TCP, each only if its owner can be trusted with our text.
     failures: list[ClientError] = []
-    for path in paths.trusted_sockets(dict(os.environ), uid):
+    for path in paths.trusted_sockets(dict(os.environ), os.geteuid()):
         try:
             connection = _connect_unix(path, timeout)
             if path != paths.SYSTEM_SOCKET:  # which only root can have put there
-                _refuse_impostor(connection, path, f"--socket {path}", {_listener_uid(connection)})
+                _refuse_impostor(connection, path, {_listener_uid(connection)}, f"--socket {path}")
             return connection
         except ClientError as error:
             failures.append(error)
+    address = paths.FALLBACK_TCP
     try:
-        if tcp_listener_owners(paths.FALLBACK_TCP):
-            return _connect_fallback(timeout)
+        if owners := tcp_listener_owners(address):
+            _refuse_impostor(None, address, owners, f"--tcp {address}")
+            connection = _connect_tcp(address, timeout)
+            # Asked again: another may have come in between.
+            _refuse_impostor(connection, address, tcp_listener_owners(address) or {-1}, f"--tcp {address}")
+            return connection
     except ClientError as error:
         failures.append(error)
     raise max(failures, key=lambda error: error.status)
 
 
-def _connect_fallback(timeout: float | None) -> Connection:
-    """Connect to TCP, where the owner is asked for before and after: another may have come in between."""
-    address, word = paths.FALLBACK_TCP, f"--tcp {paths.FALLBACK_TCP}"
-    _refuse_impostor(None, address, word, tcp_listener_owners(address))
-    connection = _connect_tcp(address, timeout)
-    _refuse_impostor(connection, address, word, tcp_listener_owners(address) or {-1})
-    return connection
+_CURE_OF_ABSTRACT = (
+    ", and anybody may take such a name: nothing was sent; "
+    "to be trusted, a daemon of that user needs a path (--socket PATH)"
+)
 
 
-def _refuse_impostor(connection: Connection | None, where: str, word: str, owners: set[int]) -> None:
-    """Close the connection where one who listens there is not to be trusted with our text. Raises AccessError."""
-    strangers = owners - trusted_uids()
-    if not strangers:
-        return
-    if connection is not None:
-        connection.close()
-    who = "an unknown user" if min(strangers) < 0 else f"uid {min(strangers)}"
-    raise AccessError(
-        f"{where} belongs to {who}, who is not upperd: nothing was sent; if you trust it, say so with {word}"
-    )
+def _refuse_impostor(connection: Connection | None, where: str, owners: set[int], option: str = "") -> None:
+    """Close the connection where a user that listens there is not trusted with our text. Raises AccessError.
+
+    `option`: what names the place; empty: nothing makes it trusted, since any user may take such a name.
+    """
+    if strangers := owners - trusted_uids():
+        if connection is not None:
+            connection.close()
+        who = "an unknown user" if min(strangers) < 0 else f"uid {min(strangers)}"
+        cure = f": nothing was sent; if you trust it, say so with {option}" if option else _CURE_OF_ABSTRACT
+        raise AccessError(f"{where} belongs to {who}, who is not upperd{cure}")
 
 
 def _listener_uid(connection: Connection) -> int:
-    """The uid of who listens at the other end of a Unix connection (unix(7), SO_PEERCRED)."""
+    """The uid that listens at the other end of a Unix connection (unix(7), SO_PEERCRED)."""
     credentials = connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)
     return int(memoryview(credentials).cast("I")[1])
 
 
 def trusted_uids() -> set[int]:
-    """Whose TCP listener may get our text unasked: root's, the daemon's user's, our own."""
+    """The users whose listener may get our text unasked: root, the daemon's user, our own."""
     import pwd
 
     trusted = {0, os.geteuid()}
@@ -117,7 +118,7 @@ def trusted_uids() -> set[int]:
 
 
 def tcp_listener_owners(host_port: str) -> set[int]:
-    """The uids of all who listen on this port of this host (proc(5), /proc/net/tcp, state 0A); -1: unknown.
+    """The uids of all that listen on this port of this host (proc(5), /proc/net/tcp, state 0A); -1: unknown.
 
     A socket without inode is being closed, and would read as root's.
     """
@@ -135,49 +136,25 @@ def tcp_listener_owners(host_port: str) -> set[int]:
 
 
 def _connect_unix(path: str, timeout: float | None) -> Connection:
-    if paths.is_abstract(path):
-        return _connect_abstract(path, timeout)
-    if len(os.fsencode(path)) > paths.MAX_PATH:
+    if complaint := paths.complaint_about(path):
+        raise ClientError(f"{path}: {complaint}; a path that begins with @ is ./@...")
+    if not paths.is_abstract(path) and len(os.fsencode(path)) > paths.MAX_PATH:
         raise ClientError(f"{path}: a socket's path may have {paths.MAX_PATH} bytes")
-    return _connect_to(path, timeout)
-
-
-def _connect_abstract(name: str, timeout: float | None) -> Connection:
-    """Connect to @NAME, which anybody may have taken: so its owner is asked for, though it was named."""
-    if complaint := paths.complaint_about(name):
-        raise ClientError(f"{name}: {complaint}; a path that begins with @ is ./@...")
-    connection = _connect_to(name, timeout)
-    uid = _listener_uid(connection)
-    if uid not in trusted_uids():
-        connection.close()
-        raise AccessError(
-            f"{name} belongs to uid {uid}, who is not upperd, and anybody may take such a name: nothing was sent; "
-            "to be trusted, a daemon of that user needs a path (--socket PATH)"
-        )
-    return connection
-
-
-def _connect_to(socket: str, timeout: float | None) -> Connection:
     connection = Connection(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
         if timeout is not None:
-            _limit_connect(connection, timeout)
-        connection.connect(paths.address_of(socket))
+            import struct
+
+            # One that does not block would fail at once where the queue is full (unix(7), SO_SNDTIMEO); 0 is no limit.
+            limit = struct.pack("@ll", *divmod(max(1, int(timeout * 1e6)), 1_000_000))
+            connection.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, limit)
+        connection.connect(paths.address_of(path))
     except OSError as error:
         connection.close()
-        raise _explain(socket, error) from None
+        raise _explain(path, error) from None
+    if paths.is_abstract(path):  # which any user may have taken, so its owner is asked for, though it was named
+        _refuse_impostor(connection, path, {_listener_uid(connection)})
     return connection
-
-
-def _limit_connect(connection: Connection, seconds: float) -> None:
-    """A connect waits that long for room in the queue.
-
-    By the kernel's own limit (unix(7), SO_SNDTIMEO): one that does not block fails at once where the queue is full.
-    """
-    import struct
-
-    limit = struct.pack("@ll", *divmod(max(1, int(seconds * 1e6)), 1_000_000))  # 0 would be: no limit
-    connection.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, limit)
 
 
 def _explain(path: str, error: OSError) -> ClientError:
@@ -189,10 +166,8 @@ def _explain(path: str, error: OSError) -> ClientError:
         return NoDaemonError(f"nobody listens on {path} in this network namespace: start upperd, or name its socket")
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return NoDaemonError(f"no socket at {path}: start upperd (systemctl start upperd), or name it with --socket")
-    if error.errno == errno.ECONNREFUSED and not _is_socket(path):
-        return NoDaemonError(f"{path} is not a socket: name upperd's with --socket")
     if error.errno == errno.ECONNREFUSED:
-        return NoDaemonError(f"nobody listens on {path}: it is left of a daemon that ended; start it again")
+        return NoDaemonError(f"nobody listens on {path}: a daemon that ended left it, or it is no socket; start upperd")
     if error.errno in (errno.EACCES, errno.EPERM):
         return AccessError(f"permission denied: {_obstacle(path)}")
     if error.errno == errno.EPROTOTYPE:
@@ -200,15 +175,11 @@ def _explain(path: str, error: OSError) -> ClientError:
     return ClientError(f"{path}: {error.strerror}")
 
 
-def _is_socket(path: str) -> bool:
-    try:
-        return stat.S_ISSOCK(os.stat(path).st_mode)
-    except OSError:
-        return True  # it was one a moment ago
-
-
 def _obstacle(path: str) -> str:
     """Which file keeps us out, whose it is, and what would let us in."""
+    import grp
+    import pwd
+
     obstacle = path
     while not os.access(os.path.dirname(obstacle) or "/", os.X_OK):
         obstacle = os.path.dirname(obstacle)
@@ -216,29 +187,19 @@ def _obstacle(path: str) -> str:
         status = os.stat(obstacle)
     except OSError:
         return obstacle
-    owner, group = _user_name(status.st_uid), _group_name(status.st_gid)
+    owner, group = _name(pwd.getpwuid, status.st_uid), _name(grp.getgrgid, status.st_gid)
     seen = f"{obstacle} belongs to {owner}:{group}, mode {stat.S_IMODE(status.st_mode):04o}"
     if status.st_mode & stat.S_IWGRP and status.st_gid not in os.getgroups():
-        return f"{seen}; join the group (usermod -aG {group} {_user_name(os.geteuid())}) and log in again"
+        return f"{seen}; join the group (usermod -aG {group} {_name(pwd.getpwuid, os.geteuid())}) and log in again"
     return f"{seen}; ask {owner}, or run as that user"
 
 
-def _user_name(uid: int) -> str:
-    import pwd
-
+def _name(lookup: Callable[[int], Sequence[object]], number: int) -> str:
+    """The name that the user or group has; its number where it has none."""
     try:
-        return pwd.getpwuid(uid).pw_name
+        return str(lookup(number)[0])
     except KeyError:
-        return str(uid)
-
-
-def _group_name(gid: int) -> str:
-    import grp
-
-    try:
-        return grp.getgrgid(gid).gr_name
-    except KeyError:
-        return str(gid)
+        return str(number)
 
 
 def _connect_tcp(host_port: str, timeout: float | None) -> Connection:

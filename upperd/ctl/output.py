@@ -1,12 +1,56 @@
-"""Standard output, which may be full, slow, or gone."""
+"""What a command says and how it ends: standard output, which may be full, slow or gone; colours; errors; statuses.
+
+`upperctl send TEXT` imports this, so it imports no more than `os` and `sys`.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
+
+EX_INTERRUPTED = 130
+EX_NOREADER = 141
+"""As a shell reports the end by SIGPIPE."""
+
+_STYLES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33}
+"""Those of ECMA-48 (SGR) that every terminal has."""
+
+
+def is_capable(descriptor: int) -> bool:
+    """Whether there is a terminal that can do more than print."""
+    return os.isatty(descriptor) and os.environ.get("TERM", "dumb") not in ("", "dumb")
+
+
+def has_colour(descriptor: int) -> bool:
+    """Whether colours are wanted there: on a terminal, unless NO_COLOR says otherwise (no-color.org)."""
+    return is_capable(descriptor) and not os.environ.get("NO_COLOR")
+
+
+class Paint:
+    """Gives a text a colour, or leaves it as it is where none is wanted."""
+
+    def __init__(self, is_on: bool = False) -> None:
+        self.is_on = is_on
+
+    def __call__(self, text: str, *styles: str) -> str:
+        """The text in these styles: bold, red."""
+        codes = ";".join(str(_STYLES[style]) for style in styles)
+        return f"\x1b[{codes}m{text}\x1b[0m" if self.is_on and text and styles else text
+
+
+PLAIN = Paint()
+"""Colours nothing."""
+
+
+def pause(seconds: float) -> None:
+    """Wait so long. Ctrl-C ends it, as KeyboardInterrupt."""
+    import select
+
+    select.select([], [], [], max(0.0, seconds))
 
 
 def show(text: str) -> None:
@@ -15,29 +59,34 @@ def show(text: str) -> None:
 
 
 def write_out(block: bytes) -> None:
-    """Write all of it, at once. Raises SystemExit(74), and says why; (141) where nobody reads any more."""
+    """Write all of it, at once. Raises SystemExit(74), and says why; (141) where the reader has gone."""
     rest = memoryview(block)
     while rest:
         try:
             rest = rest[os.write(1, rest) :]
-        except BlockingIOError:
-            _wait()
+        except BlockingIOError:  # another program may have made it one that does not wait
+            import select
+
+            select.select([], [1], [])
+        except BrokenPipeError:
+            raise SystemExit(EX_NOREADER) from None
         except OSError as error:
-            _fail(error)
+            raise SystemExit(fail(os.EX_IOERR, f"cannot write the answer: {error.strerror}")) from None
 
 
-def _wait() -> None:
-    """Wait until standard output takes something: another program may have made it one that does not wait."""
-    import select
+def fail(status: int, text: str) -> int:
+    """Say what is wrong, and what to do, on standard error; returns the exit status."""
+    try:
+        print(Paint(has_colour(2))("upperctl:", "bold", "red"), text, file=sys.stderr, flush=True)
+    except OSError:
+        pass  # the status says it, too
+    return status
 
-    poll = select.poll()
-    poll.register(1, select.POLLOUT)
-    poll.poll()
 
+def end_interrupted() -> NoReturn:
+    """End as Ctrl-C ends a program that knows nothing of it: a shell sees status 130, and its loop ends, too."""
+    import signal
 
-def _fail(error: OSError) -> NoReturn:
-    from upperd.ctl.exits import EX_IOERR, EX_NOREADER, fail
-
-    if isinstance(error, BrokenPipeError):
-        raise SystemExit(EX_NOREADER)
-    raise SystemExit(fail(EX_IOERR, f"cannot write the answer: {error.strerror}"))
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGINT)
+    os._exit(EX_INTERRUPTED)  # where the signal is blocked

@@ -1,142 +1,107 @@
-"""The command line of `upperctl`, but for `send TEXT...`, which ctl.py reads itself."""
+"""The command line of `upperctl`, except `send TEXT...`, which main.py reads itself."""
 
 from __future__ import annotations
 
 import argparse
+import difflib
+import os
 import re
 import sys
 from collections.abc import Iterable
-from importlib import import_module
-from typing import NoReturn
+from functools import partial
+from itertools import takewhile
+from typing import Any, NoReturn
 
 from upperd import __version__
-from upperd.ctl.exits import EX_IOERR, EX_USAGE, fail
+from upperd.ctl.output import fail
+from upperd.ctl.rows import TOP
 
-EXAMPLES = """\
+COMMANDS = {
+    "send": "send text, print it in upper case",
+    "status": "is it running? (exit status 0: yes, 3: no)",
+    "stats": "what every child does, and the totals",
+    "top": "the children, live: what they do, and what they take",
+    "ping": "does it answer, and how fast? (exit status 0: yes, 1: no)",
+    "version": "the versions of upperctl and of the daemon that runs",
+}
+"""Each is a module beside this one: its name, and the line of `--help` about it."""
+EXAMPLES = {
+    "": """\
 examples:
   upperctl send hello, world          upperctl status && echo it runs
   upperctl send < README.md           upperctl --tcp localhost:9999 send hi
-upperctl COMMAND --help tells more; the manual is: man 1 upperctl"""
+upperctl COMMAND --help tells more; the manual is: man 1 upperctl""",
+    "send": """\
+examples:
+  upperctl send hello, world          the words, as one line
+  upperctl send                       on a terminal: a prompt, until Ctrl-D
+  upperctl send --file README.md > README.upper
+  tail -f log | upperctl send         each line at once, as it comes
+  upperctl send -- --help             what begins with a dash goes after --""",
+    "status": "examples:\n  upperctl status && echo it runs\n  upperctl --socket /run/other/upperd.sock status",
+    "stats": """\
+examples:
+  upperctl stats --watch                   again every 2 seconds, until Ctrl-C
+  upperctl stats --json | jq .connections
+  upperctl stats --prometheus --output /var/lib/node_exporter/upperd.prom""",
+    "top": """\
+keys:
+  q  quit                 left, right (or <, >)  sort by another column
+  r  reverse the order    up, down (or k, j), page up, page down  scroll
+  space  pause            + -  look less often, more often
+
+examples:
+  upperctl top --sort mem
+  upperctl top --once | head""",
+    "ping": """\
+examples:
+  upperctl ping                 until Ctrl-C
+  upperctl ping -c 1 -q -W 2    for health checks: 0 it answers, 1 not""",
+    "version": "example:\n  upperctl version     after an upgrade: does the new one run already?",
+}
+"""What stands below the help: of upperctl, and of each command."""
 
 
 class Parser(argparse.ArgumentParser):
     """argparse exits with 2 for a wrong line; a caller knows sysexits(3)."""
 
-    commands: tuple[str, ...] = ()
-    """All that there are."""
-    options: tuple[str, ...] = ()
-    """Those of upperctl, and of the command of the line."""
-    hint = ""
-    """What to say where a word is not understood."""
+    def __init__(self, **more: Any) -> None:
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **more)
+        address = self.add_mutually_exclusive_group()
+        # Suppressed: what stands before the command is not overwritten by what does not stand after it.
+        for name, metavar, text in (("socket", "PATH", "socket"), ("tcp", "HOST:PORT", "TCP address")):
+            address.add_argument(f"--{name}", metavar=metavar, default=argparse.SUPPRESS, help=f"the daemon's {text}")
+
+    def options(self) -> list[str]:
+        """Every option: -h, --socket."""
+        return [option for action in self._actions for option in action.option_strings]
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong with the line, and what may have been meant."""
-        fail(EX_USAGE, f"{self._explain(message)}\nTry '{self.prog} --help' or man 1 upperctl.")
-        self.exit(EX_USAGE)
-
-    def _explain(self, message: str) -> str:
-        if message.startswith("unrecognized arguments: "):
-            word = message.split()[2]
-            return f"{message}{_near(word, self.options) or self.hint}"
-        if message.endswith("required: COMMAND"):
-            return f"give a command: {', '.join(self.commands)}"
-        found = re.match(r"argument COMMAND: invalid choice: '(.*?)'", message)
-        if found is None:
-            return message
-        cure = _near(found[1].lower(), [*self.commands, "--help"])
-        return f"no command {found[1]!r}{cure or f'; to have text upper-cased: upperctl send {found[1]}'}"
-
-    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
-        """Exit, having written what was printed."""
-        try:
-            sys.stdout.flush()
-        except OSError as error:
-            sys.stdout = None  # or Python complains again when it ends
-            status = fail(EX_IOERR, f"cannot write: {error.strerror}")
-        super().exit(status, message)
+        if found := re.match(r"argument COMMAND: invalid choice: '(.*?)'", message):
+            cure = _near(found[1].lower(), [*COMMANDS, "--help"])
+            message = f"no command {found[1]!r}{cure or f'; to have text upper-cased: upperctl send {found[1]}'}"
+        elif message.endswith("required: COMMAND"):
+            message = f"give a command: {', '.join(COMMANDS)}"
+        self.exit(fail(os.EX_USAGE, f"{message}\nTry '{self.prog} --help' or man 1 upperctl."))
 
 
-def _near(word: str, known: Iterable[str]) -> str:
-    """What may have been meant, as the end of a sentence; empty: nothing of these."""
-    import difflib
-
-    near = difflib.get_close_matches(word.partition("=")[0], known, 1)
-    return f"; is it {near[0]!r}?" if near else ""
-
-
-def make_parser(words: list[str], commands: dict[str, str]) -> Parser:
-    """The parser for a command line; a command that is not its own has no options there, and is not imported.
-
-    `commands`: a line of help for each module of commands/.
-    """
-    parser = Parser(
-        prog="upperctl",
-        description="Have text upper-cased by upperd, and see what upperd does.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    chosen = _command(words)
-    parser.commands = tuple(commands)
-    parser.hint = "; a text that begins with a dash goes after --: upperctl send -- -x" if chosen == "send" else ""
-    _add_address(parser, None)
-    parser.add_argument("-V", "--version", action="version", version=f"upperctl {__version__}")
-    parser.options = _options(parser)
-    adder = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for name, line in commands.items():
-        command = adder.add_parser(
-            name,
-            help=line,
-            description=f"{line[0].upper()}{line[1:]}.",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
-        # Suppressed: what stands before the command is not to be overwritten by what does not stand after it.
-        _add_address(command, argparse.SUPPRESS)
-        if name == chosen:
-            module = import_module(f"upperd.ctl.{name}")
-            module.add_arguments(command)
-            command.set_defaults(run=module.run)
-            parser.options += _options(command)
-    return parser
-
-
-def _options(parser: argparse.ArgumentParser) -> tuple[str, ...]:
-    return tuple(option for action in parser._actions for option in action.option_strings)
-
-
-def _command(words: list[str]) -> str:
-    """The word of a line that is its command; empty: there is none."""
-    rest = iter(words)
-    for word in rest:
-        if word in ("--socket", "--tcp"):
-            next(rest, "")
-        elif not word.startswith("-"):
-            return word
-    return ""
-
-
-def _check_first(parser: Parser, words: list[str]) -> None:
-    """An option before the command that there is not: argparse would take its value for the command, and say so."""
-    known = _options(parser)
-    rest = iter(words)
-    for word in rest:
-        if not word.startswith("--"):
-            return
-        if word.partition("=")[0] not in known:
-            parser.error(f"unrecognized arguments: {word}")
-        if word in ("--socket", "--tcp"):
-            next(rest, "")
-
-
-def parse(words: list[str], commands: dict[str, str]) -> argparse.Namespace:
-    """Parse a command line; `run` is the command's function. Exits where there is nothing to run."""
-    parser = make_parser(words, commands)
+def parse(words: list[str]) -> argparse.Namespace:
+    """Parse a command line; `command` is that of COMMANDS. Exits where there is nothing to run."""
+    parser, commands = make_parser()
     if not words:
         parser.print_help(sys.stderr)
-        parser.exit(EX_USAGE)
-    _check_first(parser, words)
-    arguments = parser.parse_args(words)
+        parser.exit(os.EX_USAGE)
+    # Of an option before the command that there is not, argparse would take the value for the command.
+    before = [word for word in takewhile(lambda word: word not in COMMANDS, words) if re.match(r"--\w", word)]
+    if wrong := [word for word in before if word.partition("=")[0] not in parser.options()]:
+        parser.error(f"unrecognized arguments: {wrong[0]}{_near(wrong[0], parser.options())}")
+    arguments, unknown = parser.parse_known_args(words, argparse.Namespace(socket=None, tcp=None))
+    if unknown:
+        cure = _near(unknown[0], [*parser.options(), *commands[arguments.command].options()])
+        if not cure and arguments.command == "send":
+            cure = "; a text that begins with a dash goes after --: upperctl send -- -x"
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{cure}")
     if arguments.socket is not None and arguments.tcp is not None:
         parser.error("give either --socket or --tcp, not both")
     for name in ("socket", "tcp"):
@@ -145,7 +110,60 @@ def parse(words: list[str], commands: dict[str, str]) -> argparse.Namespace:
     return arguments
 
 
-def _add_address(parser: argparse.ArgumentParser, default: str | None) -> None:
-    group = parser.add_mutually_exclusive_group()
-    group.add_argument("--socket", metavar="PATH", default=default, help="the daemon's socket")
-    group.add_argument("--tcp", metavar="HOST:PORT", default=default, help="the daemon's TCP address")
+def _near(word: str, known: Iterable[str]) -> str:
+    """What may have been meant, as the end of a sentence; empty: nothing of these."""
+    near = difflib.get_close_matches(word.partition("=")[0], known, 1)
+    return f"; is it {near[0]!r}?" if near else ""
+
+
+def make_parser() -> tuple[Parser, dict[str, Parser]]:
+    """The parser of the whole line, and that of each command."""
+    purpose = "Have text upper-cased by upperd, and see what upperd does."
+    parser = Parser(prog="upperctl", description=purpose, epilog=EXAMPLES[""])
+    parser.add_argument("-V", "--version", action="version", version=f"upperctl {__version__}")
+    adder = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
+    commands = {
+        name: adder.add_parser(name, help=line, description=f"{line[0].upper()}{line[1:]}.", epilog=EXAMPLES[name])
+        for name, line in COMMANDS.items()
+    }
+    _add_options(**commands)
+    return parser, commands
+
+
+def _add_options(send: Parser, stats: Parser, top: Parser, ping: Parser, **_: Parser) -> None:
+    send.add_argument("text", nargs="*", metavar="TEXT", help="the text; with none, standard input is sent")
+    send.add_argument("--file", metavar="FILE", help="send this file (-: standard input)")
+
+    form = stats.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="one JSON object, for programs")
+    form.add_argument("--prometheus", action="store_true", help="Prometheus's text format")
+    stats.add_argument("--output", metavar="FILE", help="with --prometheus: replace FILE, in one step")
+    text, seconds = "again and again: every 2 seconds, or so many", partial(_seconds, 0.1, 86400)
+    stats.add_argument("--watch", metavar="SECONDS", nargs="?", type=seconds, const=2.0, help=text)
+
+    top.add_argument("--sort", metavar="FIELD", choices=tuple(TOP), default="rate", help=", ".join(TOP))
+    seconds = partial(_seconds, 0.1, 3600)
+    top.add_argument("--interval", metavar="SECONDS", type=seconds, default=1.0, help="between looks, else 1")
+    top.add_argument("--once", action="store_true", help="print one picture and end")
+
+    ping.add_argument("-c", dest="count", metavar="COUNT", type=_count, help="end after so many; else at Ctrl-C")
+    for letter, name, default, text in (
+        ("-i", "interval", 1.0, "from one to the next, else 1"),
+        ("-W", "timeout", 10.0, "wait so long for an answer, else 10"),
+    ):
+        seconds = partial(_seconds, 0.01, 86400)
+        ping.add_argument(letter, dest=name, metavar="SECONDS", type=seconds, default=default, help=text)
+    ping.add_argument("-q", dest="is_quiet", action="store_true", help="the summary only")
+
+
+def _seconds(least: float, most: float, text: str) -> float:
+    value = float(text)
+    if not least <= value <= most:
+        raise argparse.ArgumentTypeError(f"SECONDS is {least:g} to {most:g}")
+    return value
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 10**9):
+        raise argparse.ArgumentTypeError("COUNT is 1 or more")
+    return int(text)

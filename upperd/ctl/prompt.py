@@ -1,24 +1,20 @@
 """`upperctl send` on a terminal: a line in, the same in upper case out, until Ctrl-D.
 
-Lines can be edited and come back (readline(3)). They are remembered in a file of the user's alone, but for those that
+Lines can be edited and come back (readline(3)). They are remembered in a file of the user's alone, except those that
 begin with a space.
 """
 
 from __future__ import annotations
 
 import os
+import readline
 import signal
 import sys
+from contextlib import suppress
 
-from upperd.client.client import Client, ClientError
-from upperd.ctl.exits import fail
-from upperd.ctl.output import write_out
-from upperd.ctl.terminal import Paint, has_colour
-
-try:
-    import readline
-except ImportError:  # Python was built without; the terminal edits a little by itself
-    readline = None  # type: ignore[assignment]
+from upperd.client.client import Client
+from upperd.client.finding import ClientError
+from upperd.ctl.output import Paint, fail, has_colour, write_out
 
 PROMPT = ">>: "
 REMEMBERED = 1000
@@ -29,16 +25,18 @@ def converse(client: Client) -> int:
     """Read lines and print their answers; returns the exit status: that of the last line."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.stdin.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
-    encoding = sys.stdin.encoding
-    history = History(history_path(dict(os.environ)))
-    prompt = _prompt()
+    history = _open_history(dict(os.environ))
+    prompt = PROMPT
+    if has_colour(1):
+        # readline counts what stands between \1 and \2 as nothing (readline(3), RL_PROMPT_START_IGNORE).
+        prompt = Paint(True)(">>:", "green", "bold").replace("\x1b[", "\1\x1b[").replace("m", "m\2") + " "
     status = interrupts = 0
     while True:
         try:
             line = input(prompt)
             interrupts = 0
-            history.add(line)
-            write_out(client.upper_bytes(line.encode(encoding, "surrogateescape")) + b"\n")
+            _remember(line, history)
+            write_out(client.upper_bytes(line.encode(sys.stdin.encoding, "surrogateescape")) + b"\n")
             status = 0
         except EOFError:
             write_out(b"\n")
@@ -50,74 +48,42 @@ def converse(client: Client) -> int:
             status = fail(error.status, str(error))
 
 
-def _prompt() -> str:
-    if not has_colour(1):
-        return PROMPT
-    painted = Paint(True)(PROMPT.rstrip(), "green", "bold")
-    if readline is None:
-        return f"{painted} "
-    # readline counts what stands between \1 and \2 as nothing (readline(3), RL_PROMPT_START_IGNORE).
-    return painted.replace("\x1b[", "\1\x1b[").replace("m", "m\2") + " "
+def _open_history(environ: dict[str, str]) -> str:
+    """Have the remembered lines at hand; returns their file (XDG Base Directory Specification).
 
-
-def history_path(environ: dict[str, str]) -> str:
-    """The file of the lines (XDG Base Directory Specification); empty: there is no place for one."""
+    Empty: there is no place for one, or it is another user's, as where sudo(8) keeps HOME; then lines are remembered
+    as long as we run.
+    """
+    readline.set_auto_history(False)
+    if not hasattr(readline, "append_history_file"):  # libedit
+        return ""
     state, home = environ.get("XDG_STATE_HOME", ""), environ.get("HOME", "")
-    if state.startswith("/"):
-        return f"{state}/upperd/history"
-    return f"{home}/.local/state/upperd/history" if home.startswith("/") and os.path.isdir(home) else ""
-
-
-class History:
-    """What was typed. Where the file cannot be read or written, lines are remembered as long as we run."""
-
-    def __init__(self, path: str) -> None:
-        """`path` empty: no file."""
-        self._path = ""
-        if readline is None:
-            return
-        readline.set_auto_history(False)
-        if not hasattr(readline, "append_history_file"):
-            return  # libedit in its place
-        try:
-            self._path = path if path and _make(path) else ""
-            if self._path:
-                readline.read_history_file(self._path)
-                self._shorten()
-        except OSError:
-            self._path = ""
-
-    def _shorten(self) -> None:
+    if not state.startswith("/"):
+        if not (home.startswith("/") and os.path.isdir(home)):
+            return ""
+        state = f"{home}/.local/state"
+    path = f"{state}/upperd/history"
+    try:
+        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+        if os.stat(os.path.dirname(path)).st_uid != os.geteuid():
+            return ""
+        with open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)) as file:
+            os.fchmod(file.fileno(), 0o600)
+        readline.read_history_file(path)
         if readline.get_current_history_length() > 2 * REMEMBERED:
             readline.set_history_length(REMEMBERED)
-            readline.write_history_file(self._path)
-
-    def add(self, line: str) -> None:
-        """Remember a line, unless it is empty, begins with a space, or repeats the last."""
-        length = 0 if readline is None else readline.get_current_history_length()
-        if readline is None or not line.strip() or line.startswith(" "):
-            return
-        if length and readline.get_history_item(length) == line:
-            return
-        readline.add_history(line)
-        if self._path:
-            try:
-                readline.append_history_file(1, self._path)
-            except OSError:
-                self._path = ""
+            readline.write_history_file(path)
+    except OSError:
+        return ""
+    return path
 
 
-def _make(path: str) -> bool:
-    """Have the file there, for its user alone. False: it is another's, as where sudo(8) keeps HOME."""
-    folder = os.path.dirname(path)
-    os.makedirs(folder, 0o700, exist_ok=True)
-    if os.stat(folder).st_uid != os.geteuid():
-        return False
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        if os.fstat(descriptor).st_uid != os.geteuid():
-            return False
-        os.fchmod(descriptor, 0o600)
-    finally:
-        os.close(descriptor)
-    return True
+def _remember(line: str, path: str) -> None:
+    """Add a line to the history, unless it is empty, begins with a space, or repeats the last."""
+    length = readline.get_current_history_length()
+    if not line.strip() or line.startswith(" ") or (length and readline.get_history_item(length) == line):
+        return
+    readline.add_history(line)
+    if path:
+        with suppress(OSError):
+            readline.append_history_file(1, path)

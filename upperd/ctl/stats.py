@@ -3,184 +3,171 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import time
+from collections.abc import Iterable
 
 from upperd.base.text import printable, size
-from upperd.ctl import view
-from upperd.ctl.exits import EX_CANTCREAT, EX_NOPERM, EX_UNAVAILABLE, EX_USAGE, fail
-from upperd.ctl.history import History
-from upperd.ctl.output import show, write_out
-from upperd.ctl.terminal import Paint, Waiter, has_colour, is_capable
+from upperd.ctl import status, view
+from upperd.ctl.output import PLAIN, Paint, fail, has_colour, is_capable, pause, show, write_out
+from upperd.ctl.rows import STATS, History, Row
+from upperd.ctl.view import Usage
+from upperd.server import layout
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from upperd.ctl.usage import Usage
-
-EXAMPLES = """examples:
-  upperctl stats --watch                   again every 2 seconds, until Ctrl-C
-  upperctl stats --json | jq .connections
-  upperctl stats --prometheus --output /var/lib/node_exporter/upperd.prom
-"""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of this command."""
-    parser.epilog = EXAMPLES
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="one JSON object, for programs")
-    form.add_argument("--prometheus", action="store_true", help="Prometheus's text format")
-    parser.add_argument("--output", metavar="FILE", help="with --prometheus: replace FILE, in one step")
-    text = "again and again: every 2 seconds, or so many"
-    parser.add_argument("--watch", metavar="SECONDS", nargs="?", type=seconds, const=2.0, help=text)
-
-
-def seconds(text: str) -> float:
-    """An interval: 0.1 seconds to a day. Raises ValueError."""
-    value = float(text)
-    if not 0.1 <= value <= 86400:
-        raise argparse.ArgumentTypeError("SECONDS is 0.1 to 86400")
-    return value
+_ALWAYS = ("forked", "ended", "connections", "messages", "bytes_in", "bytes_out")
+"""Totals that are shown though they be 0."""
+_TOTALS = [name for name in layout.HEADER_FIELDS[layout.HEADER["waited"] :] if not name.startswith("counter_")]
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Show the figures; returns the exit status."""
     if arguments.output is not None and not arguments.prometheus:
-        return fail(EX_USAGE, "--output goes with --prometheus only; else redirect: upperctl stats > FILE")
-    if arguments.watch is None:
-        return _show_once(arguments)
-    return _Watch(arguments).run()
+        return fail(os.EX_USAGE, "--output goes with --prometheus only; else redirect: upperctl stats > FILE")
+    if arguments.watch is not None:
+        return _watch(arguments)
+    return _show(view.find(arguments.socket).load_usages(), arguments)
 
 
-def _look(arguments: argparse.Namespace) -> tuple[view.Sight, dict[int, Usage]]:
-    """One look at the daemon, and at its processes where it runs."""
-    sight = view.find(arguments.socket)
-    if sight.snapshot is None or sight.state == view.NOT_RUNNING:
-        return sight, {}
-    from upperd.ctl import usage  # psutil, which a daemon that does not run need not wait for
-
-    return sight, usage.of_daemon(sight.snapshot)
-
-
-def _show_once(arguments: argparse.Namespace) -> int:
-    sight, usages = _look(arguments)
+def _show(daemon: view.DaemonView, arguments: argparse.Namespace) -> int:
+    """Print one look, in the form that was asked for; returns the exit status."""
     if arguments.prometheus:
-        return _show_prometheus(sight, usages, arguments.output)
-    if sight.snapshot is None:
-        return _missing(sight)
-    show(_text(arguments, sight, usages, has_colour(1)))
+        return _show_prometheus(daemon, arguments.output)
+    if daemon.snapshot is None:
+        return _missing(daemon)
+    if arguments.json:  # one object a line where it is watched: JSON Lines
+        show(json.dumps(data(daemon), indent=2 if arguments.watch is None else None))
+    else:
+        show(_text(daemon, Paint(has_colour(1))))
     return 0
 
 
-def _missing(sight: view.Sight) -> int:
-    return fail(EX_NOPERM if sight.is_denied else EX_UNAVAILABLE, view.explain(sight))
+def _missing(daemon: view.DaemonView) -> int:
+    return fail(os.EX_NOPERM if daemon.is_denied else os.EX_UNAVAILABLE, view.explain(daemon))
 
 
-def _show_prometheus(sight: view.Sight, usages: dict[int, Usage], output: str | None) -> int:
+def _show_prometheus(daemon: view.DaemonView, path: str | None) -> int:
     """A daemon that does not run is a figure, too: `upperd_up` 0, and no error."""
+    from upperd.base import atomic
     from upperd.ctl.prometheus import exposition
 
-    text = exposition(sight, usages).encode()
-    if output is None:
+    text = exposition(daemon).encode()
+    if path is None:
         write_out(text)
     else:
-        from upperd.base import atomic
-
         try:
-            atomic.replace(output, text)
+            atomic.replace(path, text)
         except OSError as error:
-            return fail(EX_CANTCREAT, f"cannot write {printable(output)}: {error.strerror}; {_cure(output)}")
-    return _missing(sight) if sight.is_denied else 0
+            cure = "it takes a folder that is there (mkdir -p) and that this user may write to"
+            return fail(os.EX_CANTCREAT, f"cannot write {printable(path)}: {error.strerror}; {cure}")
+    return _missing(daemon) if daemon.is_denied else 0
 
 
-def _cure(output: str) -> str:
-    folder = os.path.dirname(output) or "."
-    if not os.path.isdir(folder):
-        return f"make the folder first: mkdir -p {printable(folder)}"
-    return f"it takes a file, in a folder that {os.environ.get('USER', 'this user')} may write to"
+def _text(daemon: view.DaemonView, paint: Paint) -> str:
+    if daemon.snapshot is None:
+        return status.text(daemon, paint)
+    figures = table(daemon, paint)
+    return figures if daemon.state == view.RUNNING else f"{view.title(daemon, paint)}\n{figures}"
 
 
-def _text(arguments: argparse.Namespace, sight: view.Sight, usages: dict[int, Usage], colour: bool) -> str:
-    """What is shown of a daemon with a scoreboard, as a table or as JSON."""
-    assert sight.snapshot is not None
-    if arguments.json:
-        import json
+def _watch(arguments: argparse.Namespace) -> int:
+    """Look again and again, until Ctrl-C or an error that another look does not cure; returns the exit status."""
+    redraws = is_capable(1) and not (arguments.json or arguments.output)
+    history, due, is_first = History(), time.monotonic(), True
+    # The terminal cuts what is too wide for it, instead of breaking it into two lines.
+    write_out(b"\x1b[?7l\x1b[?25l" if redraws else b"")
+    try:
+        while True:
+            daemon = view.find(arguments.socket).load_usages()
+            if arguments.prometheus or (daemon.snapshot is None and is_first):
+                if exit_status := _show(daemon, arguments):
+                    return exit_status
+            elif not arguments.json:
+                history.add(daemon, time.monotonic())
+                text = _text(daemon, Paint(redraws and has_colour(1)))
+                _draw(text if is_first else f"{text}\n{_rates(history)}", redraws)
+            elif daemon.snapshot is not None:
+                _show(daemon, arguments)
+            is_first = False
+            # From beginning to beginning; what was missed, as while the machine slept, is left out.
+            due = max(due + arguments.watch, time.monotonic())
+            pause(due - time.monotonic())
+    finally:
+        write_out(b"\x1b[?7h\x1b[?25h" if redraws else b"")
 
-        # One object a line where there are many: JSON Lines.
-        return json.dumps(view.stats_data(sight, sight.snapshot, usages), indent=2 if arguments.watch is None else None)
-    paint = Paint(colour)
-    table = view.stats_text(sight.snapshot, usages, paint)
-    return table if sight.state == view.RUNNING else f"{view.title(sight, paint)}\n{table}"
+
+def _rates(history: History) -> str:
+    connections, received, sent = history.rates.values()
+    return f"a second: {connections:.1f} connections, {size(int(received))} in, {size(int(sent))} out"
 
 
-class _Watch:
-    """Looks again and again. On a terminal what was shown is drawn over, elsewhere the next stands below."""
+def _draw(text: str, redraws: bool) -> None:
+    """Print it below the last, or in its place."""
+    lines = [time.strftime("%H:%M:%S"), *text.split("\n")]
+    if not redraws:
+        show("\n".join([*lines, ""]))
+        return
+    height = os.get_terminal_size(1).lines
+    if len(lines) >= height:
+        # The head and the totals stay in sight; upperctl top has all of it.
+        lines = [*lines[: max(1, height - 6)], f"... and {len(lines) - height + 2} more", *lines[-4:]]
+    write_out(("\x1b[H" + "".join(f"\x1b[2K{line}\r\n" for line in lines) + "\x1b[J").encode("utf-8", "replace"))
 
-    def __init__(self, arguments: argparse.Namespace) -> None:
-        self._arguments = arguments
-        self._redraws = is_capable(1) and not (arguments.json or arguments.output)
-        self._drawn = 0
-        self._history = History()
 
-    def run(self) -> int:
-        """Until Ctrl-C; or an error that another look does not cure."""
-        due = time.monotonic()
-        is_first = True
-        with Waiter() as waiter:
-            # The terminal is to cut what is too wide for it, instead of breaking it into two lines.
-            write_out(b"\x1b[?7l\x1b[?25l" if self._redraws else b"")
-            try:
-                while True:
-                    if (status := self._turn(is_first)) is not None:
-                        return status
-                    is_first = False
-                    # From beginning to beginning; what was missed, as while the machine slept, is left out.
-                    due = max(due + self._arguments.watch, time.monotonic())
-                    self._wait(waiter, due)
-            finally:
-                write_out(b"\x1b[?7h\x1b[?25h" if self._redraws else b"")
+def table(daemon: view.DaemonView, paint: Paint = PLAIN) -> str:
+    """A row for each child, the queue, and the totals, of a daemon with a snapshot."""
+    assert daemon.snapshot is not None
+    snapshot, header, usages = daemon.snapshot, daemon.header, daemon.usages
+    # One listener needs no column, and where no process was asked there are no such figures.
+    left_out = {*([] if len(snapshot.listeners) > 1 else ["LISTENER"]), *([] if usages else ["PSS", "CPU"])}
+    columns = [column for column in STATS if column.title not in left_out]
+    memory = "PSS" if view.is_exact(usages.values()) else "RSS"
+    rows = [[column.title.replace("PSS", memory) for column in columns]]
+    for child in snapshot.children:
+        rows.append([column.text(Row(child, usages.get(child["pid"]))) for column in columns])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    shown = [name for name in (*_TOTALS, *snapshot.counters) if header[name] or name in _ALWAYS]
+    sums = ["", f"queue: {view.queue_text(header)}", f"total: {view.counts_text(header, shown)}"]
+    return "\n".join([paint(lines[0], "bold"), *lines[1:], *sums])
 
-    def _wait(self, waiter: Waiter, due: float) -> None:
-        while (left := due - time.monotonic()) > 0:
-            before = os.get_terminal_size(1) if self._redraws else None
-            waiter.wait(left)
-            if before is not None and os.get_terminal_size(1) != before:
-                # What stands there has been moved, nobody knows where to.
-                write_out(b"\x1b[H\x1b[J")
-                self._drawn = 0
-                return
 
-    def _turn(self, is_first: bool) -> int | None:
-        sight, usages = _look(self._arguments)
-        if self._arguments.prometheus:
-            return _show_prometheus(sight, usages, self._arguments.output) or None
-        if sight.snapshot is None:
-            if is_first:
-                return _missing(sight)
-            self._draw(view.status_text(sight, None, Paint(self._redraws and has_colour(1))))
-            return None
-        self._history.add(sight, usages, time.monotonic())
-        text = _text(self._arguments, sight, usages, self._redraws and has_colour(1))
-        if not (self._arguments.json or is_first):
-            rates = self._history.rates
-            moved = (f"{size(int(rates[name]))} {name.replace('bytes_', '')}" for name in ("bytes_in", "bytes_out"))
-            text += f"\na second: {rates['connections']:.1f} connections, {', '.join(moved)}"
-        self._draw(text)
-        return None
+def data(daemon: view.DaemonView) -> dict[str, object]:
+    """All of the snapshot, for JSON. What is unknown is null; times are microseconds of CLOCK_MONOTONIC.
 
-    def _draw(self, text: str) -> None:
-        if self._arguments.json:
-            show(text)
-            return
-        block = [view.clock(), *text.split("\n")]
-        if not self._redraws:
-            show("\n".join([*block, ""]))
-            return
-        height = os.get_terminal_size(1).lines
-        if len(block) >= height:
-            # The head and the totals are to be seen; upperctl top has all of it.
-            block = [*block[: height - 5], f"... and {len(block) - height + 2} more", *block[-3:]]
-        over = f"\x1b[{self._drawn}A\r" if self._drawn else "\r"
-        lines = "".join(f"\x1b[2K{line}\r\n" for line in block)
-        write_out(f"{over}{lines}\x1b[J".encode("utf-8", "replace"))
-        self._drawn = len(block)
+    Names are an interface: those of the scoreboard's fields, of the handler's counters, of Usage, and what stands here.
+    """
+    assert daemon.snapshot is not None
+    snapshot, header = daemon.snapshot, daemon.header
+    return {
+        **_words({name: value for name, value in header.items() if name != "magic"}),
+        "version": snapshot.version,
+        "running": {view.RUNNING: True, view.NOT_RUNNING: False}.get(daemon.state),
+        "scoreboard": daemon.path,
+        "now_usec": layout.now_usec(),
+        "phase": layout.PHASES[header["phase"]],
+        "listeners": snapshot.listeners,
+        "counters": snapshot.counters,
+        "busy": snapshot.busy,
+        "spare": snapshot.spare,
+        **_usage(daemon, header["pid"], Usage._fields),
+        "children": [_child(daemon, child) for child in snapshot.children],
+    }
+
+
+def _child(daemon: view.DaemonView, child: dict[str, int]) -> dict[str, object]:
+    return {
+        **_words(child),
+        "waiting": bool(child["waiting"]),
+        "outcome": layout.OUTCOMES[child["outcome"]] or None,
+        # A child has no children, so what it has reaped is always 0.
+        **_usage(daemon, child["pid"], [name for name in Usage._fields if not name.startswith("reaped")]),
+    }
+
+
+def _words(figures: dict[str, int]) -> dict[str, int | None]:
+    return {name: None if value == layout.UNKNOWN else value for name, value in figures.items()}
+
+
+def _usage(daemon: view.DaemonView, pid: int, names: Iterable[str]) -> dict[str, int | None]:
+    return {name: getattr(daemon.usages.get(pid), name, None) for name in names}

@@ -7,91 +7,56 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
+import select
 import shutil
 import signal
 import sys
 import termios
 import time
 import tty
-from types import FrameType
 
 from rich.console import Console
+from rich.live import Live
 
-from upperd.ctl import usage, view
-from upperd.ctl.columns import SORTABLE, Order
-from upperd.ctl.exits import EX_NOPERM, EX_UNAVAILABLE, fail
-from upperd.ctl.history import History
-from upperd.ctl.output import write_out
+from upperd.ctl import view
+from upperd.ctl.output import fail, is_capable, pause, write_out
 from upperd.ctl.picture import picture
-from upperd.ctl.terminal import Waiter, is_capable
+from upperd.ctl.rows import TOP, History, Order
 
-EXAMPLES = """keys:
-  q  quit                 left, right (or <, >)  sort by another column
-  r  reverse the order    up, down (or k, j), page up, page down  scroll
-  space  pause            + -  look less often, more often
-
-examples:
-  upperctl top --sort mem
-  upperctl top --once | head
-"""
 FIRST_LOOK = 0.5
 """Seconds between the first two looks, which make the first rates."""
-_ENTER, _LEAVE = b"\x1b[?1049h\x1b[?25l\x1b[?7l", b"\x1b[?7h\x1b[?25h\x1b[?1049l"
-"""The other screen, no cursor, and no second line for what is too long; and back."""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of this command."""
-    parser.epilog = EXAMPLES
-    parser.add_argument("--sort", metavar="FIELD", choices=SORTABLE, default="rate", help=", ".join(SORTABLE))
-    parser.add_argument("--interval", metavar="SECONDS", type=_interval, default=1.0, help="between looks, else 1")
-    parser.add_argument("--once", action="store_true", help="print one picture and end")
-
-
-def _interval(text: str) -> float:
-    value = float(text)
-    if not 0.1 <= value <= 3600:
-        raise argparse.ArgumentTypeError("SECONDS is 0.1 to 3600")
-    return value
+_KEYS = {
+    b"\x1b[A": "k", b"\x1b[B": "j", b"\x1b[C": ">", b"\x1b[D": "<", b"\x1b[5~": "page up", b"\x1b[6~": "page down",
+}  # fmt: skip
+"""What the arrow keys send, as the keys that do the same."""
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show the children, until somebody has seen enough; returns the exit status."""
-    sight = view.find(arguments.socket)
-    if sight.is_denied:
-        return fail(EX_NOPERM, view.explain(sight))
-    if arguments.once or not (is_capable(0) and is_capable(1)):
-        return _print_once(arguments, sight)
-    return _Top(arguments).run()
-
-
-def _look(history: History, socket: str | None) -> view.Sight:
-    sight = view.find(socket)
-    usages = {}
-    if sight.snapshot is not None and sight.state != view.NOT_RUNNING:
-        usages = usage.of_daemon(sight.snapshot)
-    history.add(sight, usages, time.monotonic())
-    return sight
-
-
-def _print_once(arguments: argparse.Namespace, sight: view.Sight) -> int:
-    if sight.snapshot is None:
-        return fail(EX_UNAVAILABLE, view.explain(sight))
+    """Show the children until a key ends it; returns the exit status."""
+    daemon = view.find(arguments.socket)
+    if daemon.is_denied:
+        return fail(os.EX_NOPERM, view.explain(daemon))
+    if not arguments.once and is_capable(0) and is_capable(1):
+        return _Top(arguments).run()
+    if daemon.snapshot is None:
+        return fail(os.EX_UNAVAILABLE, view.explain(daemon))
     history = History()
-    sight = _look(history, arguments.socket)
-    if sight.state != view.NOT_RUNNING:
-        with Waiter() as waiter:
-            waiter.wait(FIRST_LOOK)
-        sight = _look(history, arguments.socket)
+    daemon = _look(history, arguments.socket)
+    if daemon.state != view.NOT_RUNNING:
+        pause(FIRST_LOOK)
+        daemon = _look(history, arguments.socket)
     console = Console(width=shutil.get_terminal_size().columns, highlight=False, markup=False, emoji=False)
-    _draw(console, sight, history, Order(arguments.sort))
+    with console.capture() as capture:
+        console.print(picture(console, daemon, history, Order(arguments.sort)))
+    write_out(capture.get().encode(console.encoding, "replace"))
     return 0
 
 
-def _draw(console: Console, sight: view.Sight, history: History, order: Order, **more: object) -> None:
-    with console.capture() as capture:
-        console.print(picture(console, sight, history, order, **more))  # type: ignore[arg-type]
-    write_out(capture.get().encode(console.encoding, "replace"))
+def _look(history: History, socket: str | None) -> view.DaemonView:
+    daemon = view.find(socket).load_usages()
+    history.add(daemon, time.monotonic())
+    return daemon
 
 
 class _Top:
@@ -102,93 +67,80 @@ class _Top:
         self._interval: float = arguments.interval
         self._order = Order(arguments.sort)
         self._history = History()
-        self._console = Console(highlight=False, markup=False, emoji=False)
-        self._is_over = self._is_paused = self._is_to_stop = False
+        self._is_over = self._is_paused = False
         self._page = 1
+        self._before = termios.tcgetattr(0)
+        sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+        self._console = Console(highlight=False, markup=False, emoji=False)
+        self._live = Live(
+            console=self._console, screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
+        )
 
     def run(self) -> int:
         """Until q; Ctrl-C comes out as KeyboardInterrupt. However it ends, the terminal is as it was before."""
-        before = termios.tcgetattr(0)
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP)}
-        signal.signal(signal.SIGTERM, _end)
-        signal.signal(signal.SIGHUP, _end)
-        signal.signal(signal.SIGTSTP, self._note_stop)
-        with Waiter() as waiter:
-            try:
-                self._enter()
-                self._loop(waiter, before)
-            finally:
-                self._leave(before)
-                for number, handler in handlers.items():
-                    signal.signal(number, handler)
+        # Signals end a wait: select(2) alone would miss one that comes just before it.
+        signals, wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
+        for number in (signal.SIGTSTP, signal.SIGWINCH):
+            signal.signal(number, _note)
+        try:
+            self._enter()
+            self._loop(signals)
+        except OSError:
+            return os.EX_IOERR  # the terminal is gone
+        finally:
+            self._leave()
         return 0
 
     def _enter(self) -> None:
         tty.setcbreak(0)
-        write_out(_ENTER)
+        self._live.start()
 
-    def _leave(self, before: list[object]) -> None:
-        write_out(_LEAVE)
-        termios.tcsetattr(0, termios.TCSAFLUSH, before)  # type: ignore[arg-type]
+    def _leave(self) -> None:
+        self._live.stop()
+        termios.tcsetattr(0, termios.TCSAFLUSH, self._before)
 
-    def _note_stop(self, number: int, frame: FrameType | None) -> None:
-        self._is_to_stop = True
-
-    def _stop(self, before: list[object]) -> None:
+    def _stop(self) -> None:
         """Ctrl-Z: give the terminal back, stop, and begin again."""
-        self._is_to_stop = False
-        self._leave(before)
+        self._leave()
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTSTP)
-        signal.signal(signal.SIGTSTP, self._note_stop)
+        signal.signal(signal.SIGTSTP, _note)
         self._enter()
 
-    def _loop(self, waiter: Waiter, before: list[object]) -> None:
-        sight = _look(self._history, self._socket)
+    def _loop(self, signals: int) -> None:
+        daemon = _look(self._history, self._socket)
         due = time.monotonic() + min(FIRST_LOOK, self._interval)
         while not self._is_over:
-            self._show(sight)
-            if waiter.wait(due - time.monotonic(), 0):
+            lines = self._console.height
+            self._page = max(1, lines - 11)
+            note = "paused: space goes on" if self._is_paused else ""
+            self._live.update(picture(self._console, daemon, self._history, self._order, lines, note), refresh=True)
+            ready, _, _ = select.select([0, signals], [], [], max(0.0, due - time.monotonic()))
+            if signals in ready and signal.SIGTSTP in os.read(signals, 4096):
+                self._stop()
+            if 0 in ready:
                 self._take_keys(os.read(0, 1024))
-            if self._is_to_stop:
-                self._stop(before)
             if time.monotonic() >= due:
                 if not self._is_paused:
-                    sight = _look(self._history, self._socket)
+                    daemon = _look(self._history, self._socket)
                 due = time.monotonic() + self._interval
 
-    def _show(self, sight: view.Sight) -> None:
-        columns, lines = os.get_terminal_size(1)
-        self._console.size = (columns, lines)
-        self._page = max(1, lines - 10)
-        note = "paused: space goes on" if self._is_paused else ""
-        with self._console.capture() as capture:
-            self._console.print(picture(self._console, sight, self._history, self._order, height=lines, note=note))
-        frame = capture.get().rstrip("\n").split("\n")[:lines]
-        # Cleared before it is written: after a line as long as the terminal is wide, its last letter would be cleared.
-        data = "\x1b[H" + "\r\n".join(f"\x1b[2K{line}" for line in frame)
-        if len(frame) < lines:
-            data += "\r\n\x1b[J"
-        write_out(data.encode(self._console.encoding, "replace"))
-
     def _take_keys(self, data: bytes) -> None:
-        if not data:  # the terminal is gone
-            self._is_over = True
-        while data:
-            key = next((name for name in _ESCAPES if data.startswith(name)), data[:1])
-            data = data[len(key) :]
-            self._take_key(_ESCAPES.get(key, key.decode("latin-1")))
+        self._is_over = not data  # the terminal is gone
+        for key in re.findall(rb"\x1b\[\d*[A-Z~]|.", data, re.DOTALL):
+            self._take_key(_KEYS.get(key, key.decode("latin-1")))
 
     def _take_key(self, key: str) -> None:
         order = self._order
-        step = {"right": 1, ">": 1, "left": -1, "<": -1}.get(key)
-        way = {"down": 1, "j": 1, "up": -1, "k": -1, "next": self._page, "previous": -self._page}.get(key)
-        if step is not None:
-            field = SORTABLE[(SORTABLE.index(order.field) + step) % len(SORTABLE)]
-            self._order = Order(field, first=order.first)
-        elif way is not None:
+        if step := {">": 1, "<": -1}.get(key):
+            fields = list(TOP)
+            self._order = Order(fields[(fields.index(order.field) + step) % len(fields)], first=order.first)
+        elif step := {"j": 1, "k": -1, "page down": self._page, "page up": -self._page}.get(key):
             last = max(0, len(self._history.rows) - self._page)
-            self._order = order._replace(first=min(last, max(0, order.first + way)))
+            self._order = order._replace(first=min(last, max(0, order.first + step)))
         elif key in "rR":
             self._order = order._replace(is_reversed=not order.is_reversed)
         elif key == " ":
@@ -199,12 +151,5 @@ class _Top:
             self._is_over = True
 
 
-_ESCAPES = {
-    prefix + letter: name
-    for prefix in (b"\x1b[", b"\x1bO")
-    for letter, name in ((b"A", "up"), (b"B", "down"), (b"C", "right"), (b"D", "left"))
-} | {b"\x1b[5~": "previous", b"\x1b[6~": "next"}
-
-
-def _end(number: int, frame: FrameType | None) -> None:
-    sys.exit(128 + number)
+def _note(*_: object) -> None:
+    """A signal with a handler is written to the wakeup descriptor."""

@@ -10,23 +10,18 @@ from upperd.ctl import view
 from upperd.ctl.output import show
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of this command."""
-    parser.epilog = "example:\n  upperctl version     after an upgrade: does the new one run already?"
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Show both versions, and whether they differ; returns the exit status."""
     show(f"upperctl {__version__}")
-    sight = view.find(arguments.socket)
-    if sight.snapshot is None:
-        show(f"upperd: {view.WORDS[sight.state]}: {view.explain(sight)}")
-        return 0
-    version = printable(sight.snapshot.version)
-    if sight.state == view.NOT_RUNNING:
+    daemon = view.find(arguments.socket)
+    word = view.WORDS[daemon.state]
+    version = printable(daemon.snapshot.version) if daemon.snapshot is not None else ""
+    if not version:
+        show(f"upperd: {word}: {view.explain(daemon)}")
+    elif daemon.state == view.NOT_RUNNING:
         show(f"upperd: not running; the last one was {version}")
-        return 0
-    show(f"upperd {version} ({view.WORDS[sight.state]}, pid {sight.snapshot.header['pid']})")
-    if version != __version__:
-        show("they differ: the daemon was started before this version was installed; systemctl restart upperd")
+    else:
+        show(f"upperd {version} ({word}, pid {daemon.header['pid']})")
+        if version != __version__:
+            show("they differ: the daemon was started before this version was installed; systemctl restart upperd")
     return 0

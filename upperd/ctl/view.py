@@ -1,4 +1,4 @@
-"""What `upperctl` shows of a daemon: find its scoreboard, tell whether it lives, put figures into words.
+"""What `upperctl` sees of a daemon: its scoreboard, whether it runs, its processes; and the lines that say so.
 
 Read-only: the scoreboard file, the lock beside it, /proc. The daemon is never asked, so it need not answer.
 """
@@ -6,33 +6,91 @@ Read-only: the scoreboard file, the lock beside it, /proc. The daemon is never a
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterable
+from contextlib import suppress
+from typing import NamedTuple
 
 from upperd.base import locks, paths
-from upperd.base.text import duration, plural, printable, size
-from upperd.ctl.terminal import DOT, PLAIN, Paint
-from upperd.server import layout, scoreboard
-from upperd.server.slot import now_usec
-from upperd.server.snapshot import ScoreboardError, Snapshot, read
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from upperd.ctl.usage import Usage
+from upperd.base.text import plural, printable
+from upperd.ctl.output import PLAIN, Paint
+from upperd.server import layout
+from upperd.server.snapshot import ScoreboardError, Snapshot, pid_started, read
 
 RUNNING, NOT_RUNNING, UNKNOWN = 0, 3, 4
 """Exit statuses of `upperctl status`, as the LSB has them for an init script's."""
+WORDS = {RUNNING: "running", NOT_RUNNING: "not running", UNKNOWN: "unknown"}
+_COLOURS = {RUNNING: "green", NOT_RUNNING: "red", UNKNOWN: "yellow"}
+_TROUBLE = (
+    *("crashed", "cut", "killed", "overdue", "stopped", "lost", "refused", "unanswered"),
+    *("fork_failures", "records_lost"),
+)
 
 
-class Sight:
-    """One look at a daemon: the scoreboard's path, what stands in it (if it can be read), whether the daemon lives."""
+class Usage(NamedTuple):
+    """Of one process: bytes, and microseconds of processor time."""
+
+    rss_bytes: int
+    """Resident; what processes share is counted for each of them."""
+    pss_bytes: int | None
+    """The same with its share of what is shared. None: only root and the process's own user may ask."""
+    user_usec: int
+    system_usec: int
+    reaped_user_usec: int
+    """Of its children that have ended."""
+    reaped_system_usec: int
+
+    @property
+    def memory_bytes(self) -> int:
+        """The better figure of the two that are known."""
+        return self.rss_bytes if self.pss_bytes is None else self.pss_bytes
+
+    @property
+    def cpu_usec(self) -> int:
+        """Its own processor time."""
+        return self.user_usec + self.system_usec
+
+
+def of_process(pid: int, parent: int | None = None) -> Usage | None:
+    """Ask for one process; None: it is gone, hidden, or not a child of `parent`.
+
+    A pid in a scoreboard may be another process's by now, so a child is asked for its parent, too.
+    """
+    import psutil  # which takes a while, and is not needed where no daemon runs
+
+    try:
+        process = psutil.Process(pid)
+        with process.oneshot():
+            if parent is not None and process.ppid() != parent:
+                return None
+            rss, pss = process.memory_info().rss, None
+            with suppress(psutil.AccessDenied):
+                # psutil 8 has a new name for it.
+                pss = int((getattr(process, "memory_footprint", None) or process.memory_full_info)().pss)
+            # Processor time of its own and of its children: user, system, user, system.
+            return Usage(rss, pss, *(round(seconds * 1e6) for seconds in process.cpu_times()[:4]))
+    except (psutil.Error, OSError, ValueError):
+        return None
+
+
+def of_daemon(snapshot: Snapshot) -> dict[int, Usage]:
+    """By pid: of the daemon of this snapshot and of its children, as far as the kernel tells."""
+    parent = snapshot.header["pid"]
+    if (usage := of_process(parent)) is None:
+        return {}
+    children = {child["pid"]: of_process(child["pid"], parent) for child in snapshot.children}
+    return {parent: usage, **{pid: usage for pid, usage in children.items() if usage is not None}}
+
+
+class DaemonView:
+    """One look at a daemon: the scoreboard's path, what stands in it (if it can be read), whether the daemon runs."""
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.snapshot: Snapshot | None = None
-        self.problem = ""
-        """Why there is no snapshot."""
-        self.is_denied = False
+        self.problem, self.is_denied = "", False
+        """Why there is no snapshot; and whether that is since we may not read it."""
+        self.usages: dict[int, Usage] = {}
+        """Memory and processor time by pid, once `load_usages` has looked."""
         try:
             self.snapshot = read(path)
         except FileNotFoundError:
@@ -53,213 +111,88 @@ class Sight:
             pass  # the lock is for the daemon's user alone; its pid and when that one started tell as much
         if self.snapshot is None:
             return UNKNOWN
-        header = self.snapshot.header
-        if scoreboard.pid_started(header["pid"]) == header["pid_started"] != 0:
+        if pid_started(self.header["pid"]) == self.header["pid_started"] != 0:
             return RUNNING
-        return UNKNOWN if _pids_are_hidden() else NOT_RUNNING
+        # Where /proc hides the processes of others (proc(5), hidepid), init has no entry either.
+        return NOT_RUNNING if os.path.exists("/proc/1/stat") else UNKNOWN
+
+    @property
+    def header(self) -> dict[str, int]:
+        """The header of the snapshot; empty without one."""
+        return self.snapshot.header if self.snapshot is not None else {}
+
+    @property
+    def children(self) -> list[dict[str, int]]:
+        """The children that live: a daemon that was killed leaves its slots as they were."""
+        return self.snapshot.children if self.snapshot is not None and self.state != NOT_RUNNING else []
+
+    def load_usages(self) -> DaemonView:
+        """Look at the processes, too, where the daemon runs; returns itself."""
+        if self.snapshot is not None and self.state != NOT_RUNNING:
+            self.usages = of_daemon(self.snapshot)
+        return self
 
 
-def _pids_are_hidden() -> bool:
-    """Whether /proc hides the processes of others (proc(5), hidepid)."""
-    return not os.path.exists("/proc/1/stat")
-
-
-def find(path: str | None) -> Sight:
-    """Look at the daemon of the socket at `path`; with none, at the first that is to be expected and is there."""
+def find(path: str | None) -> DaemonView:
+    """Look at the daemon of the socket at `path`; with none, at the first of the default paths that has a daemon."""
     if path is not None and not paths.is_abstract(path):
-        return Sight(paths.scoreboard_of(path))
+        return DaemonView(paths.scoreboard_of(path))
     candidates = paths.trusted_sockets(dict(os.environ), os.geteuid())
     if path is not None:  # an abstract name lies in no folder, its scoreboard in one of these
         candidates = [paths.stand_in(path, candidate) for candidate in candidates]
-    sights = [Sight(paths.scoreboard_of(candidate)) for candidate in candidates]
-    for state in (RUNNING, UNKNOWN, NOT_RUNNING):
-        for sight in sights:
-            if sight.state == state and (sight.snapshot is not None or state == RUNNING):
-                return sight
-    return sights[-1]
+    views = [DaemonView(paths.scoreboard_of(candidate)) for candidate in candidates]
+    telling = [view for view in views if view.snapshot is not None or view.state == RUNNING]
+    return min(telling, key=lambda view: (RUNNING, UNKNOWN, NOT_RUNNING).index(view.state), default=views[-1])
 
 
-def explain(sight: Sight) -> str:
+def explain(view: DaemonView) -> str:
     """Why there are no figures, and what to do."""
     cure = {
         RUNNING: "; it keeps its statistics in memory that only it can see (its log says why)",
         NOT_RUNNING: ": start the daemon (systemctl start upperd), or name its socket with --socket",
-    }.get(sight.state, "")
-    return f"{printable(sight.problem)}{cure}"
+    }.get(view.state, "")
+    return f"{printable(view.problem)}{cure}"
 
 
-WORDS = {RUNNING: "running", NOT_RUNNING: "not running", UNKNOWN: "unknown"}
-_COLOURS = {RUNNING: "green", NOT_RUNNING: "red", UNKNOWN: "yellow"}
-
-
-def title(sight: Sight, paint: Paint = PLAIN) -> str:
+def title(view: DaemonView, paint: Paint = PLAIN) -> str:
     """One line: which daemon, whether it runs, and in which phase of its life it is."""
-    styles = ("bold", _COLOURS[sight.state])
-    dot = paint(f"{DOT} ", *styles) if paint.is_on else ""
-    word = paint(WORDS[sight.state], *styles)
-    if sight.snapshot is None:
+    styles = ("bold", _COLOURS[view.state])
+    dot = paint("\u25cf ", *styles) if paint.is_on else ""
+    word = paint(WORDS[view.state], *styles)
+    if view.snapshot is None:
         return f"{dot}upperd: {word}"
-    header = sight.snapshot.header
-    phase = f", {layout.PHASES[header['phase']]}" if sight.state == RUNNING else ""
-    last = "" if sight.state == RUNNING else "; these are its last figures"
-    return f"{dot}upperd {printable(sight.snapshot.version)}: {word} (pid {header['pid']}){phase}{last}"
+    phase = f", {layout.PHASES[view.header['phase']]}" if view.state == RUNNING else ""
+    last = "" if view.state == RUNNING else "; these are its last figures"
+    return f"{dot}upperd {printable(view.snapshot.version)}: {word} (pid {view.header['pid']}){phase}{last}"
 
 
-def status_text(sight: Sight, usages: dict[int, Usage] | None = None, paint: Paint = PLAIN) -> str:
-    """One screen: is it there, where does it listen, what does it do."""
-    if sight.snapshot is None:
-        return f"{title(sight, paint)}\n{explain(sight)}"
-    header, snapshot = sight.snapshot.header, sight.snapshot
-    age = (now_usec() - header["started_usec"]) / 1e6
-    ago = f"; {duration(age)} ago" if sight.state == RUNNING else ""
-    rows = [
-        ("since", f"{_when(header['started_unix_usec'])}{ago}"),
-        *(("listening", listener) for listener in snapshot.listeners),
-        ("children", f"{snapshot.busy} busy, {snapshot.spare} spare, at most {header['max_children']}; "
-                     f"{plural(header['connections_per_child'], 'connection')} each"),
-        ("served", f"{plural(header['connections'], 'connection')}, {plural(header['messages'], 'message')}, "
-                   f"{size(header['bytes_in'])} in, {size(header['bytes_out'])} out"),
-    ]  # fmt: skip
-    if usages:
-        rows.append(("memory", memory_text(usages)))
-    trouble = trouble_text(header)
-    rows += [("trouble", trouble or "none"), ("scoreboard", sight.path)]
-    # A terminal is not to obey what a path, or a broken file, has in it.
-    lines = [(name, printable(text)) for name, text in rows]
-    colours = {"trouble": "yellow"} if trouble else {}
-    shown = [f"   {name:<12} {paint(text, *filter(None, [colours.get(name)]))}" for name, text in lines]
-    return "\n".join([title(sight, paint), *shown])
+def age(view: DaemonView) -> float:
+    """Seconds since the daemon started."""
+    return (layout.now_usec() - view.header["started_usec"]) / 1e6
 
 
-TROUBLE = (
-    *("crashed", "cut", "killed", "overdue", "refused", "unanswered"),
-    *("fork_failures", "undecodable", "records_lost"),
-)
+def children_text(view: DaemonView) -> str:
+    """How many children there are of how many."""
+    waiting = [child["waiting"] for child in view.children]
+    return f"{waiting.count(0)} busy, {waiting.count(1)} spare, at most {view.header['max_children']}"
+
+
+def queue_text(header: dict[str, int]) -> str:
+    """How many connections wait for a child, of how many users."""
+    users = f" of {plural(header['queued_users'], 'user')}" if header["queued"] else ""
+    return f"{plural(header['queued'], 'connection')}{users}, at most {header['max_queue']}"
 
 
 def trouble_text(header: dict[str, int]) -> str:
     """What has gone wrong, counted; empty: nothing."""
-    return ", ".join(f"{header[name]} {name.replace('_', ' ')}" for name in TROUBLE if header[name])
+    return counts_text(header, [name for name in _TROUBLE if header[name]])
+
+
+def counts_text(header: dict[str, int], names: Iterable[str]) -> str:
+    """Fields of the header with their names."""
+    return ", ".join(f"{header[name]} {name.replace('_', ' ')}" for name in names)
 
 
 def is_exact(usages: Iterable[Usage]) -> bool:
     """Whether memory can be summed up: without the division of what is shared, the sum is many times too large."""
     return all(usage.pss_bytes is not None for usage in usages)
-
-
-def memory_text(usages: dict[int, Usage]) -> str:
-    """The memory of these processes."""
-    if not is_exact(usages.values()):
-        return "unknown: only root and the daemon's user may ask for it"
-    total = sum(usage.memory_bytes for usage in usages.values())
-    return f"{size(total)} in {plural(len(usages), 'process', 'processes')}"
-
-
-def _when(unix_usec: int) -> str:
-    try:
-        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(unix_usec / 1e6))
-    except (OverflowError, ValueError, OSError):
-        return "unknown"
-
-
-def clock() -> str:
-    """The time of day, for people."""
-    return time.strftime("%H:%M:%S")
-
-
-def stats_text(snapshot: Snapshot, usages: dict[int, Usage] | None = None, paint: Paint = PLAIN) -> str:
-    """A table of the children, and the totals."""
-    now = now_usec()
-    exact = is_exact((usages or {}).values())
-    # One listener needs no column, and without `usages` there are no such figures.
-    columns = [name for name in _COLUMNS if (name != "LISTENER" or len(snapshot.listeners) > 1)
-               and (usages is not None or name not in ("MEMORY", "CPU"))]  # fmt: skip
-    cells = [_cells(child, now, (usages or {}).get(child["pid"]), exact) for child in snapshot.children]
-    names = {"MEMORY": "PSS" if exact else "RSS"}
-    rows = [[names.get(name, name) for name in columns], *([row[name] for name in columns] for row in cells)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(columns))]
-    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    lines[0] = paint(lines[0], "bold")
-    header = snapshot.header
-    # What did not happen is not listed, but for what is asked first.
-    shown = [name for name in _TOTALS if header[name] or name in _TOTALS[:6]]
-    totals = ", ".join(f"{header[name]} {name.replace('_', ' ')}" for name in shown)
-    return "\n".join([*lines, "", f"total: {totals}"])
-
-
-_COLUMNS = (
-    "PID", "STATE", "LISTENER", "UID", "PEER", "CONNS", "MSGS", "IN", "OUT", "MEMORY", "CPU", "IDLE", "ENDED",
-)  # fmt: skip
-_TOTALS = (
-    "forked",
-    "ended",
-    *layout.TOTALS,
-    "passed",
-    "crashed",
-    "cut",
-    "killed",
-    "overdue",
-    "fork_failures",
-    "records_lost",
-)
-
-
-def _cells(child: dict[str, int], now: int, usage: Usage | None, exact: bool) -> dict[str, str]:
-    """What stands in a row, by column."""
-    memory = None if usage is None else usage.pss_bytes if exact else usage.rss_bytes
-    return {
-        "PID": str(child["pid"]),
-        "STATE": "spare" if child["waiting"] else "busy",
-        "LISTENER": str(child["listener"]),
-        "UID": known(child["peer_uid"]),
-        "PEER": known(child["peer_pid"]),
-        "CONNS": str(child["connections"]),
-        "MSGS": str(child["messages"]),
-        "IN": size(child["bytes_in"]),
-        "OUT": size(child["bytes_out"]),
-        "MEMORY": "-" if memory is None else size(memory),
-        "CPU": "-" if usage is None else f"{usage.cpu_usec / 1e6:.2f}s",
-        "IDLE": f"{max(0, now - child['active_usec']) / 1e6:.1f}s" if child["active_usec"] else "-",
-        "ENDED": layout.OUTCOMES[child["outcome"]] or "-",
-    }
-
-
-def known(number: int) -> str:
-    """The number, or a dash for what cannot be known."""
-    return "-" if number == layout.UNKNOWN else str(number)
-
-
-def stats_data(sight: Sight, snapshot: Snapshot, usages: dict[int, Usage] | None = None) -> dict[str, object]:
-    """All of the snapshot, for JSON. What is unknown is null; times are microseconds of CLOCK_MONOTONIC.
-
-    Names are an interface: those of the scoreboard's fields, of Usage, and what stands here.
-    """
-    header = {name: value for name, value in snapshot.header.items() if name != "magic"}
-    return {
-        "version": snapshot.version,
-        "running": {RUNNING: True, NOT_RUNNING: False}.get(sight.state),
-        "scoreboard": sight.path,
-        "now_usec": now_usec(),
-        **header,
-        "phase": layout.PHASES[header["phase"]],
-        "listeners": snapshot.listeners,
-        "busy": snapshot.busy,
-        "spare": snapshot.spare,
-        **_usage_data((usages or {}).get(header["pid"])),
-        "children": [_child_data(child, (usages or {}).get(child["pid"])) for child in snapshot.children],
-    }
-
-
-USAGE_FIELDS = ("rss_bytes", "pss_bytes", "user_usec", "system_usec", "reaped_user_usec", "reaped_system_usec")
-
-
-def _usage_data(usage: Usage | None) -> dict[str, int | None]:
-    return {name: None if usage is None else getattr(usage, name) for name in USAGE_FIELDS}
-
-
-def _child_data(child: dict[str, int], usage: Usage | None) -> dict[str, object]:
-    words = {name: None if value == layout.UNKNOWN else value for name, value in child.items()}
-    outcome = layout.OUTCOMES[child["outcome"]] or None
-    # Nobody's children: what a child has reaped is always 0.
-    own = {name: value for name, value in _usage_data(usage).items() if not name.startswith("reaped")}
-    return {**words, "waiting": bool(child["waiting"]), "outcome": outcome, **own}

@@ -1,0 +1,175 @@
+"""What `upperctl stats` and `top` show of the children: a row of each, its columns, their order; rates and their past.
+
+No terminal, no clock of the rates: the caller says when it looked.
+"""
+
+from __future__ import annotations
+
+import pwd
+from collections import deque
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from upperd.base.text import duration, printable, size
+from upperd.ctl.view import DaemonView, Usage
+from upperd.server import layout
+
+LENGTH = 240
+"""Looks that are remembered: as many as a wide terminal has columns."""
+BARS = "▁▂▃▄▅▆▇█"
+RATED = ("connections", "bytes_in", "bytes_out")
+"""The totals whose rates are shown."""
+
+
+class Row(NamedTuple):
+    """A child, and what it does in a second."""
+
+    child: dict[str, int]
+    usage: Usage | None
+    byte_rate: float = 0.0
+    """Bytes a second, in and out."""
+    cpu_percent: float | None = None
+    """Of one processor; None: unknown."""
+
+
+class Column(NamedTuple):
+    """How a child's figure is found (None: it is unknown) and written."""
+
+    title: str
+    value: Callable[[Row], Any]
+    form: Callable[[Any], str] = str
+    width: int = 0
+    """In `top`."""
+    descends: bool = True
+    """Whether the greatest come first, where the rows are sorted by it."""
+
+    def key(self, row: Row) -> Any:
+        """What the row is sorted by: what is unknown is less than any figure."""
+        value = self.value(row)
+        return -1 if value is None else value
+
+    def text(self, row: Row) -> str:
+        """The figure; a dash where it is unknown."""
+        value = self.value(row)
+        return "-" if value is None else self.form(value)
+
+
+def _field(name: str) -> Callable[[Row], int | None]:
+    """A field of the child."""
+    return lambda row: None if row.child[name] == layout.UNKNOWN else row.child[name]
+
+
+@lru_cache(maxsize=1024)
+def _user_name(uid: int) -> str:
+    try:
+        return printable(pwd.getpwuid(uid).pw_name)
+    except (KeyError, OverflowError):
+        return "-" if uid == layout.UNKNOWN else str(uid)
+
+
+def _idle(row: Row) -> float | None:
+    active = row.child["active_usec"]
+    return max(0, layout.now_usec() - active) / 1e6 if active else None
+
+
+TOP = {
+    "pid": Column("PID", _field("pid"), str, 7, False),
+    "state": Column("STATE", _field("waiting"), lambda waiting: "spare" if waiting else "busy", 5, False),
+    "user": Column("USER", lambda row: _user_name(row.child["peer_uid"]), str, 8, False),
+    "rate": Column("RATE/s", lambda row: int(row.byte_rate), size, 8),
+    "cpu": Column("CPU%", lambda row: row.cpu_percent, "{:.1f}".format, 5),
+    "mem": Column("PSS", lambda row: row.usage and row.usage.memory_bytes, size, 8),
+    "conns": Column("CONNS", _field("connections"), str, 6),
+    "msgs": Column("MSGS", _field("messages"), str, 7),
+    "in": Column("IN", _field("bytes_in"), size, 8),
+    "out": Column("OUT", _field("bytes_out"), size, 8),
+    "peer": Column("PEER", _field("peer_pid"), str, 7, False),
+    "idle": Column("IDLE", _idle, lambda seconds: duration(seconds).partition(" ")[0], 6),
+}
+"""Of `top`, by the name that `--sort` knows; the last ones are left out where the terminal is narrow."""
+STATS = (
+    *(TOP["pid"], TOP["state"], Column("LISTENER", _field("listener")), Column("UID", _field("peer_uid"))),
+    *(TOP["peer"], TOP["conns"], TOP["msgs"], TOP["in"], TOP["out"], TOP["mem"]),
+    Column("CPU", lambda row: row.usage and row.usage.cpu_usec / 1e6, "{:.2f}s".format),
+    Column("IDLE", _idle, "{:.1f}s".format),
+    Column("ENDED", lambda row: layout.OUTCOMES[row.child["outcome"]] or None),
+)
+
+
+def fitting(width: int) -> dict[str, Column]:
+    """As many of the columns of `top` as there is room for."""
+    chosen = dict(TOP)
+    while len(chosen) > 1 and sum(column.width + 1 for column in chosen.values()) - 1 > width:
+        chosen.popitem()
+    return chosen
+
+
+class Order(NamedTuple):
+    """How the rows are sorted, and which is the first to be shown."""
+
+    field: str = "rate"
+    is_reversed: bool = False
+    first: int = 0
+
+    def apply(self, rows: list[Row]) -> list[Row]:
+        """The rows in this order; among equals the busy first, then by pid."""
+        column = TOP[self.field]
+        rows = sorted(rows, key=lambda row: (row.child["waiting"], row.child["pid"]))
+        return sorted(rows, key=column.key, reverse=column.descends != self.is_reversed)
+
+
+class History:
+    """What was seen of one daemon, and of the one that takes its place."""
+
+    def __init__(self) -> None:
+        self._before: DaemonView | None = None
+        self._moment = 0.0
+        self.rates = dict.fromkeys(RATED, 0.0)
+        """What happened in a second, between the last two looks."""
+        self.past: dict[str, deque[float]] = {name: deque(maxlen=LENGTH) for name in RATED}
+        self.rows: list[Row] = []
+        """The children that live."""
+
+    def add(self, view: DaemonView, moment: float) -> None:
+        """Take in another look, at `moment` in seconds of one clock."""
+        before, seconds = self._before, moment - self._moment
+        if before is None or _identity(before) != _identity(view):
+            before, seconds = view, 1.0  # another daemon counts from 0
+        for name in RATED:
+            self.rates[name] = _rate(view.header.get(name, 0), before.header.get(name, 0), seconds)
+            self.past[name].append(self.rates[name])
+        children = {child["generation"]: child for child in before.children}
+        self.rows = []
+        for child in view.children:
+            earlier, pid = children.get(child["generation"]), child["pid"]
+            # A new child has done all of it since the look before.
+            moved, cpu = _rate(_moved(child), _moved(earlier) if earlier else 0, seconds), None
+            if usage := view.usages.get(pid):
+                usage_before = before.usages.get(pid) if earlier else None
+                cpu = _rate(usage.cpu_usec, usage_before.cpu_usec if usage_before else 0, seconds) / 1e4
+            self.rows.append(Row(child, usage, moved, cpu))
+        self._before, self._moment = view, moment
+
+
+def _identity(view: DaemonView) -> tuple[object, ...]:
+    """What two looks at one daemon, that lives or does not, have in common."""
+    return view.state, view.header.get("pid"), view.header.get("started_usec")
+
+
+def _moved(child: dict[str, int]) -> int:
+    return child["bytes_in"] + child["bytes_out"]
+
+
+def _rate(count: int, count_before: int, seconds: float) -> float:
+    """In a second. A counter that a broken child has set back counts nothing."""
+    return max(0, count - count_before) / seconds if seconds > 0 else 0.0
+
+
+def sparkline(values: list[float], width: int) -> str:
+    """The last values as a line of bars, the newest at the right; the highest of them is a full bar."""
+    values = values[-width:] if width > 0 else []
+    most = max(values, default=0.0)
+    # A small value is a bar of its own, to be told from none.
+    heights = [min(7, 1 + int(value / most * 7)) if value > 0 else 0 for value in values]
+    return "".join(BARS[height] for height in heights).rjust(width)
