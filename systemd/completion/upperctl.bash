@@ -33,7 +33,7 @@ _upperctl() {
         return
         ;;
     top:--sort)
-        words='pid state user peer conns msgs in out rate cpu mem idle'
+        words='pid state user rate cpu mem conns msgs in out peer idle'
         mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
         return
         ;;

@@ -22,7 +22,7 @@ complete -c upperctl -n '__fish_seen_subcommand_from stats' -l output -r -F -d '
 complete -c upperctl -n '__fish_seen_subcommand_from stats' -l watch -d 'Again and again'
 
 complete -c upperctl -n '__fish_seen_subcommand_from top' -l sort -x \
-    -a 'pid state user peer conns msgs in out rate cpu mem idle' -d 'The order'
+    -a 'pid state user rate cpu mem conns msgs in out peer idle' -d 'The order'
 complete -c upperctl -n '__fish_seen_subcommand_from top' -l interval -x -d 'Seconds between looks'
 complete -c upperctl -n '__fish_seen_subcommand_from top' -l once -d 'One picture'
 
