@@ -51,10 +51,10 @@ $(VENV)/.bench: $(STAMP)
 	-$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@touch $@
 
-# ROUNDS=5 WORKS=connections,bulk PEERS=upperd,s6 QUICK=1 UPPERD='--spare-children 8'; see bench/README.md.
+# ROUNDS=5 WORKS=connections,bulk PEERS=upperd,s6 QUICK=1 SMOKE=1 UPPERD='--spare-children 8'; see bench/README.md.
 bench: $(VENV)/.bench
 	@$(VENV)/bin/python bench/run.py $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(WORKS),--works '$(WORKS)') \
-	  $(if $(PEERS),--peers '$(PEERS)') $(if $(QUICK),--quick) $(if $(UPPERD),--upperd '$(UPPERD)') \
+	  $(if $(PEERS),--peers '$(PEERS)') $(if $(QUICK),--quick) $(if $(SMOKE),--smoke) $(if $(UPPERD),--upperd '$(UPPERD)') \
 	  $(if $(OWN),--own '$(OWN)')
 
 $(VENV)/.fuzzer: $(STAMP)

@@ -1,91 +1,78 @@
 """What a connection costs in page faults, and what one that is held open costs in memory.
 
-Starts the daemon as `make install` installs it, and the stock server of the socketserver documentation beside
-it, serves connections of 64 bytes, one child each, and prints for both: minor page faults of a child and of the parent
-for one connection (ru_minflt of wait4(2)), and the memory (PSS) that each of 200 held connections adds. The daemon is
-measured as it is by default, and with every rule and limit.
+Starts the daemon as `make install` installs it, with every rule and limit, the mixin as a library, and the server of
+the documentation of socketserver; serves connections of 64 bytes; and prints for each server: minor page faults of a
+child and of the parent for one connection (ru_minflt of wait4(2)), and the memory (PSS) that each of 200 held
+connections adds, or of as many as the server can hold. A child that is used again has hardly a page fault for each
+connection: those of a child are shown where each connection has a process of its own. It takes no compiler.
 
     .venv/bin/python bench/faults.py
 """
 
 from __future__ import annotations
 
-import signal
 import socket
-import subprocess
 import sys
-import tempfile
-from pathlib import Path
 
-from peers import LIMITS, launcher
+from peers import PEERS, Peer
 from process import faults, memory_kib
+from server import Server, adopt_orphans, running
 
 CONNECTIONS = 1000
 HELD = 200
+WARM = 20
 MESSAGE = b"a" * 64
-MOST = {"child": 130, "parent": 35, "KiB a connection": 250}
-"""Of upperd, with every rule and limit."""
-
-STOCK = """
-import socketserver, sys
-
-class Handler(socketserver.BaseRequestHandler):
-    def handle(self):
-        while data := self.request.recv(1024):
-            self.request.sendall(data.upper())
-
-class Server(socketserver.ForkingMixIn, socketserver.UnixStreamServer):
-    max_children = 1000
-    request_queue_size = 1000
-
-with Server(sys.argv[1], Handler) as server:
-    server.serve_forever()
-"""
+COLUMNS = ("child", "parent", "KiB a connection")
+SERVERS = ("tutorial", "upperd", "mixin", "upperd-single", "mixin-single")
+MOST_KIB = 600
+"""Of a connection that upperd holds."""
 
 
 def main() -> int:
-    """Measure the servers; the exit status says whether upperd stays within its bounds."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = f"{folder}/socket"
-        upperd = [launcher("upperd", "upperd.service.cli"), "--socket", path, "--log-level", "error"]
-        stock = measure("stock", [sys.executable, "-c", STOCK, path], path)
-        upperd += ["--max-children", "300"]
-        plain = measure("upperd", upperd, path)
-        limited = measure("limited", [*upperd, *LIMITS], path)
-    print(f"{'':8}" + "".join(f"{name:>20}" for name in MOST))
-    for name, figures in (("stock", stock), ("upperd", plain), ("limited", limited), ("at most", MOST)):
-        print(f"{name:8}" + "".join(f"{figures[figure]:>20.0f}" for figure in MOST))
-    return int(any(limited[figure] > most for figure, most in MOST.items()))
+    """Measure the servers. Exit status 1: a connection of upperd takes more memory, or a process for each connection
+    more page faults, than it may: those of the tutorial's server."""
+    adopt_orphans()
+    found = {peer.name: measure(peer) for peer in PEERS if peer.name in SERVERS}
+    print(f"{'':14}" + "".join(f"{column:>20}" for column in COLUMNS))
+    for name in SERVERS:
+        print(f"{name:14}" + "".join(_cell(found[name].get(column)) for column in COLUMNS))
+    tutorial, single = found["tutorial"], found["upperd-single"]
+    are_too_many = any(single[column] > tutorial[column] for column in ("child", "parent"))
+    return int(are_too_many or found["upperd"]["KiB a connection"] > MOST_KIB)
 
 
-def measure(name: str, command: list[str], path: str) -> dict[str, float]:
+def _cell(figure: float | None) -> str:
+    return f"{'-':>20}" if figure is None else f"{figure:>20.1f}"
+
+
+def measure(peer: Peer) -> dict[str, float]:
     """Start a server, load it, stop it."""
-    server = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    try:
-        wait_for(path)
-        for _ in range(20):
-            call(path)
+    with running(peer, held=HELD) as server:
+        for _ in range(WARM):
+            call(server)
         before, before_children = faults(server.pid)
         for _ in range(CONNECTIONS):
-            call(path)
+            call(server)
         # A child that is not reaped yet is not counted yet: a few of a thousand.
         after, after_children = faults(server.pid)
-        memory = held_memory(server.pid, path)
-    finally:
-        server.send_signal(signal.SIGKILL)
-        server.wait()
-        Path(path).unlink(missing_ok=True)
-    return {
-        "child": (after_children - before_children) / CONNECTIONS,
-        "parent": (after - before) / CONNECTIONS,
-        "KiB a connection": memory,
-    }
+        memory = held_memory(server, min(HELD, peer.most))
+    found = {"parent": (after - before) / CONNECTIONS, "KiB a connection": memory}
+    if peer.name == "tutorial" or peer.name.endswith("-single"):
+        found["child"] = (after_children - before_children) / CONNECTIONS
+    return found
 
 
-def call(path: str) -> None:
+def connect(path: str) -> socket.socket:
+    """A connection that is not waited for without end."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(10)
+    connection.connect(path)
+    return connection
+
+
+def call(server: Server) -> None:
     """One connection, its reply verified."""
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(path)
+    with connect(server.address) as connection:
         connection.sendall(MESSAGE)
         connection.shutdown(socket.SHUT_WR)
         reply = b"".join(iter(lambda: connection.recv(4096), b""))
@@ -93,30 +80,19 @@ def call(path: str) -> None:
         raise SystemExit(f"wrong reply: {reply!r}")
 
 
-def wait_for(path: str) -> None:
-    """Until the server answers: connecting blocks nowhere, so wait on the folder's change instead of the clock."""
-    for _ in range(2000):
-        try:
-            return call(path)
-        except (FileNotFoundError, ConnectionRefusedError):
-            signal.sigtimedwait([], 0.01)
-    raise SystemExit("the server did not come up")
-
-
-def held_memory(pid: int, path: str) -> float:
-    """KiB that each of HELD open connections adds to the PSS of the server and its children."""
-    base = memory_kib(pid)
+def held_memory(server: Server, count: int) -> float:
+    """KiB that each of so many open connections adds to the PSS of the server and its children."""
+    base = memory_kib(server.pid)
     connections = []
-    for _ in range(HELD):
-        connection = socket.socket(socket.AF_UNIX)
-        connection.connect(path)
+    for _ in range(count):
+        connection = connect(server.address)
         connection.sendall(MESSAGE)
         connection.recv(len(MESSAGE))
         connections.append(connection)
-    held = memory_kib(pid)
+    held = memory_kib(server.pid)
     for connection in connections:
         connection.close()
-    return (held - base) / HELD
+    return (held - base) / count
 
 
 if __name__ == "__main__":

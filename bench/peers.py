@@ -118,27 +118,43 @@ def _installed() -> Path:
     return folder
 
 
+MAX_CHILDREN = 64
+"""The daemon's default."""
+FIRST_UID, USERS = 60101, 200
+"""Uids that no user of the machine has, one after the other."""
+
+
+def limit_options(max_children: int) -> list[str]:
+    """Every rule and limit: each is checked, and none is met. `--max-queue` is in force by default."""
+    uids = (os.geteuid(), *range(FIRST_UID, FIRST_UID + USERS))
+    return [
+        *(word for uid in uids for word in ("--allow-user", str(uid))),
+        *("--max-children-per-user", str(max_children - 8), "--max-rate-per-user", "1000000"),
+        *("--idle-timeout", "600", "--max-lifetime", "3600", "--max-bytes", str(1 << 50)),
+    ]
+
+
 def upperd(*options: str, limits: bool = True) -> Callable[[Place, str], list[str]]:
     """Our daemon, with its defaults but for these options, and with every rule and limit in force, or with none."""
 
     def command(place: Place, address: str) -> list[str]:
-        fixed = ["--socket", address, "--socket-mode", "0666", "--no-fallback"]
-        most = ["--max-children", str(place.held + 64)] if place.held else []
-        return [launcher("upperd", "upperd.service.cli"), *fixed, *(LIMITS if limits else []), *most, *EXTRA, *options]
+        # One user has seven eighths of the children at most, and all connections that are held are those of one user.
+        most = MAX_CHILDREN + place.held + place.held // 4
+        fixed = ["--socket", address, "--socket-mode", "0666", "--no-fallback", "--max-children", str(most)]
+        kept = limit_options(most) if limits else []
+        return [launcher("upperd", "upperd.service.cli"), *fixed, *kept, *EXTRA, *options]
 
     return command
 
 
-UIDS = (60101, 60102, 60103, 60104)
-"""Users whom nobody is."""
-LIMITS = [
-    *(word for uid in (os.geteuid(), *UIDS) for word in ("--allow-user", str(uid))),
-    *("--max-children-per-user", "4096", "--max-rate-per-user", "1000000"),
-    *("--idle-timeout", "600", "--max-lifetime", "3600", "--max-bytes", str(1 << 50)),
-]
-"""Each is checked, and none is met."""
 EXTRA: list[str] = []
 """Options of upperd that the caller wants to try."""
+
+
+def mixin(*words: str) -> Callable[[Place, str], list[str]]:
+    """The mixin as a library, by the Python of the environment as a user starts it; from this checkout."""
+    script = str(HERE / "servers/mixin.py")
+    return lambda place, address: ["env", f"PYTHONPATH={HERE.parent}", sys.executable, script, address, *words]
 
 
 def python(script: str, *words: str) -> Callable[[Place, str], list[str]]:
@@ -201,7 +217,7 @@ def inetd(place: Place, address: str) -> list[str]:
     file = place.folder / "inetd.conf"
     words = [address, "stream", "unix", "nowait", getpass.getuser(), place.filter_path, *place.filter]
     file.write_text(" ".join(words) + "\n")
-    # -R 0: as often as anybody comes.
+    # -R 0: any number of connections a second.
     return ["inetd", "-i", "-E", "-R", "0", "-q", "1000", str(file)]
 
 
@@ -212,8 +228,10 @@ def systemd(place: Place, address: str) -> list[str]:
 
 PEERS = [
     Peer("upperd", upperd(), is_notifying=True),
+    Peer("upperd-single", upperd("--connections-per-child", "1"), is_notifying=True),
     Peer("upperd-plain", upperd(limits=False), is_notifying=True),
-    Peer("upperd-reuse", upperd("--connections-per-child", "1000"), is_notifying=True),
+    Peer("mixin", mixin(), most=50),  # of 56: max_children_per_user
+    Peer("mixin-single", mixin("1"), most=50),
     Peer("tutorial", python("tutorial.py", "fork"), most=38),  # of 40: max_children
     Peer("threading", python("tutorial.py", "thread")),
     Peer("asyncio", python("loop.py", "asyncio", "streams")),
@@ -231,3 +249,5 @@ PEERS = [
     Peer("c-epoll", compiled("epoll")),
 ]
 """Ours first; then those of others; the limits last."""
+OURS = ("upperd", "upperctl", "mixin")
+"""How the names of ours begin."""

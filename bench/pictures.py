@@ -1,9 +1,9 @@
 """Makes the pictures of the README, as SVG, of what really ran.
 
-    python bench/pictures.py top OUT.svg [--socket PATH] [--seconds N]
-        upperctl top, while some clients are busy for so long; where no daemon runs at PATH, one is started for it.
-    python bench/pictures.py text OUT.svg --title 'systemctl status upperd' < TEXT
-        a text with or without colours, such as `SYSTEMD_COLORS=1 systemctl status upperd` prints.
+python bench/pictures.py top OUT.svg [--socket PATH] [--seconds N]
+    upperctl top, while some clients are busy for so long; where no daemon runs at PATH, one is started for it.
+python bench/pictures.py text OUT.svg --title 'systemctl status upperd' < TEXT
+    a text with or without colours, such as `SYSTEMD_COLORS=1 systemctl status upperd` prints.
 """
 
 from __future__ import annotations
@@ -25,10 +25,9 @@ from rich.console import Console
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
-from upperd.ctl import usage, view
-from upperd.ctl.columns import Order
-from upperd.ctl.history import History
+from upperd.ctl import view
 from upperd.ctl.picture import picture
+from upperd.ctl.rows import History, Order
 
 COLUMNS, LINES = 80, 24
 WIDTH = 12.2
@@ -54,7 +53,7 @@ def main() -> int:
         save(console, arguments.output, arguments.title)
         return 0
     with contextlib.ExitStack() as stack:
-        if view.Sight(f"{os.path.dirname(arguments.socket)}/scoreboard").state != view.RUNNING:
+        if view.DaemonView(f"{os.path.dirname(arguments.socket)}/scoreboard").state != view.RUNNING:
             stack.enter_context(daemon(arguments.socket))
         for number in range(CLIENTS):
             stack.enter_context(client(arguments.socket, arguments.seconds, number))
@@ -99,8 +98,8 @@ def daemon(path: str) -> Iterator[None]:
     try:
         scoreboard = f"{os.path.dirname(path)}/scoreboard"
         for _ in range(200):
-            sight = view.Sight(scoreboard)
-            if sight.state == view.RUNNING and sight.snapshot is not None and sight.snapshot.spare:
+            found = view.DaemonView(scoreboard)
+            if found.state == view.RUNNING and found.snapshot is not None and found.snapshot.spare:
                 break
             select.select([], [], [], 0.05)
         yield
@@ -111,7 +110,7 @@ def daemon(path: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def client(path: str, seconds: float, number: int) -> Iterator[None]:
-    """One who sends now and then, in a process and, where that can be, as a user of its own."""
+    """A client that sends now and then, in a process and, where that can be, as a user of its own."""
     pid = os.fork()
     if pid == 0:
         try:
@@ -150,13 +149,12 @@ def watch(path: str, seconds: float, console: Console) -> Iterator[object]:
     """Look for so long, then give the picture."""
     history, end = History(), time.monotonic() + seconds
     while True:
-        sight = view.find(path)
-        assert sight.snapshot is not None
-        history.add(sight, usage.of_daemon(sight.snapshot), time.monotonic())
+        found = view.find(path).load_usages()
+        history.add(found, time.monotonic())
         if time.monotonic() > end:
             break
         select.select([], [], [], LOOK)
-    yield picture(console, sight, history, Order(), height=LINES)
+    yield picture(console, found, history, Order(), LINES)
 
 
 if __name__ == "__main__":

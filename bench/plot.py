@@ -7,16 +7,17 @@ from html import escape
 from pathlib import Path
 
 from figures import CASES, FIGURES, Findings, Spread, spread
+from peers import OURS
 from table import number, sort_contenders
 
 WIDTH, NAMES, VALUES, ROW, HEAD = 720, 130, 90, 20, 44
 """Of a panel, its names and its values at either side, of a bar's row, of a panel's head; in pixels."""
-COLOURS = {"upper": "#c2410c", "c-": "#64748b", "": "#3b82f6"}
+COLOURS = {**dict.fromkeys(OURS, "#c2410c"), "c-": "#64748b", "": "#3b82f6"}
 """By how a name begins."""
 
 PLOTS = {
     "connections": ("connections-1", "connections-8", "connections-32"),
-    "users": ("uids-1", "uids-8"),
+    "users": tuple(case for case in CASES if case.startswith("users-")),
     "pingpong": ("pingpong",),
     "bulk": ("bulk-ascii",),
     "texts": ("bulk-french", "bulk-cyrillic", "bulk-greek", "bulk-mixed"),

@@ -12,14 +12,14 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import work
 from build import BUILT, HERE, BuildError, build
 from client import WrongReplyError
 from figures import Findings, Record
-from peers import EXTRA, PEERS, Peer, Place
+from peers import EXTRA, OURS, Peer, Place
 from plot import write_plots
 from server import PeerError, adopt_orphans, raise_file_limit
 from table import render
@@ -29,7 +29,10 @@ EX_WRONG = 3
 EX_USAGE = 64
 EX_INTERRUPTED = 130
 RESULTS = HERE / "results"
-QUICK_RESULTS = BUILT / "results"
+TRIAL_RESULTS = BUILT / "results"
+QUICK_WORKS = "connections"
+QUICK_PEERS = "upperd,upperd-single,mixin,mixin-single,tutorial"
+"""What a quick run measures where the caller does not say."""
 
 
 def main() -> int:
@@ -53,7 +56,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.own:
         _add_own(options.own)
     chosen = _choose(options.peers, list(work.SERVERS))
-    if options.quick and not options.peers:
+    if options.smoke and not options.peers:
         chosen = [name for name in chosen if not work.SERVERS[name].is_slow]
     EXTRA.extend(shlex.split(options.upperd))
     raise_file_limit()
@@ -61,30 +64,35 @@ def _run(options: argparse.Namespace) -> int:
     build()
     findings = Findings(machine=describe_machine())
     works = [each for each in work.WORKS if each.name in names]
-    folder = options.results or (QUICK_RESULTS if options.quick else RESULTS)
+    folder = options.results or (TRIAL_RESULTS if options.quick or options.smoke else RESULTS)
     # That it cannot be written to is better known before than after.
     folder.mkdir(parents=True, exist_ok=True)
     _run_rounds(works, chosen, options, findings)
     findings.machine["load at the end"] = _load_average()
     write_results(findings, folder)
-    print(render(findings))
+    print(render(findings, is_brief=options.quick))
     print(f"Written to {folder}.", file=sys.stderr)
-    ours = [what for what in findings.failures if " of upper" in what]
+    ours = [what for what in findings.failures if what.partition(" of ")[2].startswith(OURS)]
     return EX_FAILED if ours else 0
 
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description="Compare upperd with its peers.")
-    parser.add_argument("--rounds", type=int, default=0, help="of all contenders (default 5; quick: 1)")
+    parser.add_argument("--rounds", type=int, default=0, help="of all contenders (default 5; smoke: 1)")
     parser.add_argument("--works", default="", help="names of works, with commas (default: all)")
     parser.add_argument("--peers", default="", help="names of servers, with commas (default: all)")
-    parser.add_argument("--quick", action="store_true", help="see that all of it runs; the figures mean nothing")
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument("--quick", action="store_true", help="connections of ours and of the tutorial, in a minute")
+    kinds.add_argument("--smoke", action="store_true", help="see that all of it runs; the figures mean nothing")
     parser.add_argument("--seconds", type=float, default=0, help="of each measurement (default 1)")
     parser.add_argument("--upperd", default="", help="further options of upperd, to try them")
     parser.add_argument("--own", action="append", metavar="NAME=COMMAND", help="one more server; {} is its path")
     parser.add_argument("--results", type=Path, help="where to write (default: results/ beside this program)")
     options = parser.parse_args()
-    options.rounds = options.rounds or (1 if options.quick else 5)
+    options.rounds = options.rounds or (1 if options.smoke else 5)
+    if options.quick:
+        options.works = options.works or QUICK_WORKS
+        options.peers = options.peers or QUICK_PEERS
     return options
 
 
@@ -103,18 +111,15 @@ def _usage_error(text: str) -> int:
 
 
 def _add_own(words: list[str]) -> None:
-    """Servers of the caller's: they take part wherever all servers do."""
+    """Servers of the caller's: they take part wherever the tutorial's does."""
     for word in words:
         name, _, command = word.partition("=")
         if not name or not command.strip():
             raise SystemExit(_usage_error(f"--own takes NAME=COMMAND, not {word}"))
         own = Peer(name, lambda place, address, command=command: _own_command(command, place, address))  # type: ignore[misc]
         work.SERVERS[name] = own
-        everybody = tuple(peer.name for peer in PEERS)
         work.WORKS[:] = [
-            work.Work(each.name, (*each.contenders, name), each.measure)
-            if set(everybody) <= set(each.contenders)
-            else each
+            replace(each, contenders=(*each.contenders, name)) if "tutorial" in each.contenders else each
             for each in work.WORKS
         ]
 
@@ -164,9 +169,9 @@ def _take_turn(each: work.Work, name: str, number: int, scale: work.Scale, findi
 
 
 def _scale(options: argparse.Namespace) -> work.Scale:
-    scale = work.QUICK if options.quick else work.FULL
+    scale = work.SMOKE if options.smoke else work.QUICK if options.quick else work.FULL
     if options.seconds:
-        scale = work.Scale(options.seconds, scale.connections, scale.held, scale.many, scale.times)
+        scale = replace(scale, seconds=options.seconds)
     return scale
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from figures import CASES, FIGURES, Findings, Spread, spread
 from targets import TARGETS, Verdict, judge
 
-BASELINES = {"send": "python", "start": "python", "held": "", "uids-1": "upperd", "uids-8": "upperd"}
+BASELINES = {"send": "python", "start": "python", "held": ""}
 """What the others are compared with, where it is not the tutorial's server, or perl for the texts."""
 
 
@@ -15,9 +15,9 @@ def baseline(case: str, contenders: list[str]) -> str:
     return wanted if wanted in contenders else ""
 
 
-def render(findings: Findings) -> str:
-    """All of it."""
-    parts = ["# What was measured\n", _machine(findings), _targets(findings)]
+def render(findings: Findings, is_brief: bool = False) -> str:
+    """All of it; where it is brief, without the targets of which nothing was measured."""
+    parts = ["# What was measured\n", _machine(findings), _targets(findings, is_brief)]
     parts += [_case(case, findings) for case in findings.cases()]
     parts += [_absent(findings)]
     return "\n".join(part for part in parts if part)
@@ -47,12 +47,11 @@ def _machine(findings: Findings) -> str:
     return lines + how
 
 
-def _targets(findings: Findings) -> str:
+def _targets(findings: Findings, is_brief: bool) -> str:
     header = ["work", "figure", "contender", "against", "found", "must", "", "reach for", ""]
     text = "## Targets\n\n" + _row(header) + _row(["---"] * len(header))
-    for target in TARGETS:
-        text += _row(_target_cells(judge(target, findings)))
-    return text
+    verdicts = [judge(target, findings) for target in TARGETS]
+    return text + "".join(_row(_target_cells(each)) for each in verdicts if each.spread or not is_brief)
 
 
 def _target_cells(verdict: Verdict) -> list[str]:

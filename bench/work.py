@@ -17,12 +17,14 @@ from dataclasses import dataclass
 import process
 from client import WrongReplyError, holding, load
 from filters import ENVIRON, FILTERS
-from peers import PEERS, SEARCH, UIDS, Peer, launcher
+from peers import FIRST_UID, PEERS, SEARCH, USERS, Peer, launcher
 from server import START_SECONDS, PeerError, Server, running
 from texts import SAMPLES, write_text
 
 Figures = dict[str, dict[str, float]]
 CLIENTS = (1, 8, 32)
+TURNS = (1, 4, 50, USERS)
+"""Users who connect in turn; one of them, by the same client, is what the others are compared with."""
 BARE = [sys.executable, "-I", "-c", "pass"]
 """The interpreter, doing nothing. That of the environment: what a host has installed beside does not slow it down."""
 WARM = 20
@@ -42,7 +44,10 @@ class Scale:
 
 
 FULL = Scale(seconds=1.0, connections=1000, held=200, many=1000, times=20)
-QUICK = Scale(seconds=0.04, connections=20, held=5, many=10, times=2)
+QUICK = Scale(seconds=0.5, connections=200, held=50, many=200, times=5)
+"""Enough for a ratio that is right to a tenth."""
+SMOKE = Scale(seconds=0.04, connections=20, held=5, many=10, times=2)
+"""Enough to see that it runs."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +68,9 @@ class Work:
 SERVERS: dict[str, Peer] = {peer.name: peer for peer in PEERS}
 
 
-def _load_connections(server: Server, clients: int, scale: Scale, *uids: int) -> dict[str, float]:
+def _load_connections(server: Server, clients: int, scale: Scale, *users: int) -> dict[str, float]:
     before = process.cpu_seconds(server.pid)
-    figures = load("connections", server.address, clients, scale.seconds, 0, *uids)
+    figures = load("connections", server.address, clients, scale.seconds, 0, *users)
     spent = process.cpu_seconds(server.pid) - before
     return {**figures, "cpu": 1e6 * spent / figures["count"]}
 
@@ -80,10 +85,18 @@ def measure_connections(name: str, scale: Scale) -> Figures:
         return {f"connections-{clients}": _load_connections(server, clients, scale) for clients in CLIENTS}
 
 
-def measure_uids(name: str, scale: Scale) -> Figures:
+def measure_users(name: str, scale: Scale) -> Figures:
+    found: Figures = {}
     with running(SERVERS[name]) as server:
-        _warm_up(server)
-        return {f"uids-{clients}": _load_connections(server, clients, scale, *UIDS) for clients in CLIENTS[:2]}
+        for users in TURNS:
+            for clients in CLIENTS[:2]:
+                # Each client comes once as each user, so that who can have a child has one.
+                most = max(WARM, users)
+                load("connections", server.address, clients, scale.seconds, most, FIRST_UID, users)
+                figures = _load_connections(server, clients, scale, FIRST_UID, users)
+                one = found.get(f"users-1-{clients}", figures)
+                found[f"users-{users}-{clients}"] = {**figures, "shared": figures["rate"] / one["rate"]}
+    return found
 
 
 def measure_pingpong(name: str, scale: Scale) -> Figures:
@@ -206,7 +219,7 @@ def missing(name: str) -> str:
 _ALL = tuple(SERVERS)
 WORKS = [
     Work("connections", _ALL, measure_connections),
-    Work("uids", ("upperd", "upperd-reuse"), measure_uids, needs_root=True),
+    Work("users", ("upperd", "upperd-single", "mixin", "tutorial", "c-prefork"), measure_users, needs_root=True),
     Work("pingpong", _ALL, measure_pingpong),
     Work("bulk", _ALL, measure_bulk),
     Work("texts", ("upperd", *FILTERS), measure_texts),
@@ -214,5 +227,5 @@ WORKS = [
     Work("held", ("upperd", "upperd-plain", "threading", "asyncio", "s6", "c-fork"), measure_held),
     Work("send", ("upperctl", "python", "socat"), measure_send),
     Work("start", ("upperd", "python"), measure_start),
-    Work("faults", ("upperd", "upperd-plain", "tutorial", "c-fork"), measure_faults),
+    Work("faults", ("upperd-single", "mixin-single", "tutorial", "c-fork"), measure_faults),
 ]

@@ -2,10 +2,12 @@
 #include "samples.h"
 #include "wire.h"
 
+#include <linux/securebits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -14,8 +16,8 @@ struct plan {
     const char *address;
     double seconds;
     unsigned long most;
-    const uid_t *uids;
-    unsigned uid_count;
+    struct users users;
+    unsigned clients;
     pthread_barrier_t start;
 };
 
@@ -27,18 +29,33 @@ struct client {
     struct samples samples;
 };
 
-/* Of this thread alone, hence not by the C library, which would change all of them (credentials(7)). */
-static void act_as(uid_t uid) {
-    if (syscall(SYS_setresuid, -1, 0, -1) < 0 || syscall(SYS_setresuid, -1, uid, -1) < 0)
+/* The threads that start from now on keep their capabilities when they act as another user (capabilities(7)): one
+ * system call a connection in place of two, since none must become root again in between. */
+static void keep_capabilities(void) {
+    if (prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP) < 0)
         fail(EXIT_LOAD, "acting as other users takes root");
+}
+
+/* This thread alone, hence not by the C library, which would change all of them (credentials(7)). The effective uid at
+ * connect(2) is the one that the server is told (SO_PEERCRED). */
+static void act_as(uid_t uid) {
+    if (syscall(SYS_setresuid, -1, uid, -1) < 0)
+        fail(EXIT_LOAD, "acting as other users takes root");
+}
+
+/* The clients start evenly apart, so that none comes just after another one of the same user. */
+static uid_t choose_user(const struct client *client) {
+    const struct plan *plan = client->plan;
+    unsigned long start = (unsigned long)client->index * plan->users.count / plan->clients;
+    return plan->users.first + (uid_t)((start + client->turn) % plan->users.count);
 }
 
 static void make_connection(struct client *client) {
     char message[MESSAGE_SIZE], expected[MESSAGE_SIZE], rest;
     const struct plan *plan = client->plan;
     make_message(client->index, client->turn, message, expected);
-    if (plan->uid_count)
-        act_as(plan->uids[(client->index + client->turn) % plan->uid_count]);
+    if (plan->users.count)
+        act_as(choose_user(client));
     double begin = now();
     int fd = dial(plan->address);
     send_all(fd, message, sizeof message);
@@ -61,13 +78,14 @@ static void *run_client(void *argument) {
     return NULL;
 }
 
-void load_connections(const char *address, unsigned count, double seconds, unsigned long most, const uid_t *uids,
-                      unsigned uid_count) {
-    struct plan plan = {address, seconds, most, uids, uid_count, {{0}}};
+void load_connections(const char *address, unsigned count, double seconds, unsigned long most, struct users users) {
+    struct plan plan = {address, seconds, most, users, count, {{0}}};
     struct samples all = {0};
     struct client *clients = calloc(count, sizeof *clients);
     if (!clients)
         fail(EXIT_LOAD, "out of memory");
+    if (users.count)
+        keep_capabilities();
     pthread_barrier_init(&plan.start, NULL, count + 1);
     for (unsigned index = 0; index < count; index++) {
         clients[index] = (struct client){.plan = &plan, .index = index};

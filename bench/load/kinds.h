@@ -4,10 +4,16 @@
 
 #include <sys/types.h>
 
+/* Users of consecutive uids; a count of 0: the user who runs this. */
+struct users {
+    uid_t first;
+    unsigned count;
+};
+
 /* Short connections by some clients at once: connect, 64 bytes, half-close, read to the end. They go on for that many
- * seconds, and each client makes `most` of them at most (0: any number). With uids, they take turns. */
-void load_connections(const char *address, unsigned clients, double seconds, unsigned long most, const uid_t *uids,
-                      unsigned uid_count);
+ * seconds, and each client makes `most` of them at most (0: any number). Each client acts as all of the users in turn,
+ * another one for each connection (root). */
+void load_connections(const char *address, unsigned clients, double seconds, unsigned long most, struct users users);
 
 /* Sends 64 bytes on one connection, waits for the answer, again and again. */
 void load_pingpong(const char *address, double seconds);

@@ -1,6 +1,6 @@
 /* The client of the benchmark, in C, so that it is not what is measured. It verifies every byte of every answer.
  *
- *   load connections ADDRESS CLIENTS SECONDS MOST [UID ...]
+ *   load connections ADDRESS CLIENTS SECONDS MOST [FIRST_UID USERS]
  *   load pingpong ADDRESS SECONDS
  *   load bulk ADDRESS SECONDS TEXT EXPECTED
  *   load filter SECONDS TEXT EXPECTED PROGRAM [ARGUMENT ...]
@@ -15,21 +15,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_UIDS = 64 };
-
 static void run_connections(int count, char **words) {
-    uid_t uids[MOST_UIDS];
-    unsigned uid_count = 0;
-    for (int index = 4; index < count && uid_count < MOST_UIDS; index++)
-        uids[uid_count++] = (uid_t)strtoul(words[index], NULL, 10);
-    load_connections(words[0], (unsigned)atoi(words[1]), atof(words[2]), strtoul(words[3], NULL, 10), uids, uid_count);
+    struct users users = {0};
+    if (count == 6)
+        users = (struct users){(uid_t)strtoul(words[4], NULL, 10), (unsigned)atoi(words[5])};
+    load_connections(words[0], (unsigned)atoi(words[1]), atof(words[2]), strtoul(words[3], NULL, 10), users);
 }
 
 int main(int argc, char **argv) {
     const char *kind = argc > 1 ? argv[1] : "";
     char **words = argv + 2;
     int count = argc - 2;
-    if (strcmp(kind, "connections") == 0 && count >= 4 && atoi(words[1]) > 0)
+    if (strcmp(kind, "connections") == 0 && (count == 4 || count == 6) && atoi(words[1]) > 0)
         run_connections(count, words);
     else if (strcmp(kind, "pingpong") == 0 && count == 2)
         load_pingpong(words[0], atof(words[1]));

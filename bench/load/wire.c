@@ -67,7 +67,7 @@ void send_all(int fd, const char *data, size_t size) {
     while (size > 0) {
         ssize_t sent = send(fd, data, size, MSG_NOSIGNAL);
         if (sent < 0)
-            fail(EXIT_LOAD, "cannot send: %s", errno == EAGAIN ? "nobody reads" : strerror(errno));
+            fail(EXIT_LOAD, "cannot send: %s", errno == EAGAIN ? "the server does not read" : strerror(errno));
         data += sent;
         size -= (size_t)sent;
     }

@@ -1,4 +1,4 @@
-"""The server of the documentation of socketserver, as everybody writes it first: `tutorial.py fork|thread PATH`."""
+"""The server of the documentation of socketserver, unchanged: `tutorial.py fork|thread PATH`."""
 
 from __future__ import annotations
 

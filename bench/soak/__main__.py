@@ -66,9 +66,7 @@ class Soak:
         sights = self._end_clients()
         seconds = time.monotonic() - began
         self._settle(before)
-        ledger = Ledger(
-            sights, service.account, service.queued(), trouble.killed, os.geteuid() == 0, self.problems
-        )
+        ledger = Ledger(sights, service.account, service.queued(), trouble.killed, os.geteuid() == 0, self.problems)
         print(ledger.text())
         rate = ledger.offered / seconds
         print(f"{seconds:.0f} s, {rate:.0f} connections a second; {service.account.daemons} daemons")
@@ -94,15 +92,17 @@ class Soak:
         return sights
 
     def _settle(self, before: Figures) -> None:
-        """Nobody comes any more: the daemon must be as it was, and then end with nothing left."""
+        """No client comes any more: the daemon must be as it was, and then end with nothing left."""
         service = self._service
         service.write_settings(Settings())
         service.signal(signal.SIGHUP)
         service.wait_for("READY=1")
         self._wait_for_rest()
         after = Figures(service.pid)
-        print(f"parent: {before.memory} KiB at the beginning, {after.memory} at the end; "
-              f"{before.descriptors} descriptors, {after.descriptors} at the end")
+        print(
+            f"parent: {before.memory} KiB at the beginning, {after.memory} at the end; "
+            f"{before.descriptors} descriptors, {after.descriptors} at the end"
+        )
         if after.descriptors != before.descriptors:
             self.problems.append("descriptors have leaked")
         if after.memory > before.memory + SLACK_KIB:
@@ -113,14 +113,14 @@ class Soak:
             self.problems.append(f"processes are left: {service.others()}")
 
     def _wait_for_rest(self) -> None:
-        """As many children wait as are to, nobody is busy, nobody a zombie."""
+        """As many children wait as are to, none is busy, none a zombie. As many idle ones may belong to users."""
         service, wanted = self._service, Settings().spare_children
 
         def rests() -> bool:
             board = read(str(service.scoreboard))
             pids = process.children(service.pid)
             states = [process.state(pid) for pid in pids]
-            return board.busy == 0 and board.spare == len(pids) == wanted and "Z" not in states
+            return board.busy == 0 and wanted <= board.spare == len(pids) <= 2 * wanted and "Z" not in states
 
         if not wait_until(rests):
             board = read(str(service.scoreboard))

@@ -134,8 +134,10 @@ class Exchange:
         sent, received = bytes(self.sent), bytes(self.received)
         if not is_answer(sent, received):
             start = next((i for i, (a, b) in enumerate(zip(received, upper(sent), strict=False)) if a != b), len(sent))
-            raise WrongAnswerError(f"sent {len(sent)} bytes, byte {start} of {len(received)} is wrong: "
-                                   f"{received[start:start + 40]!r}, not {upper(sent)[start:start + 40]!r}")
+            raise WrongAnswerError(
+                f"sent {len(sent)} bytes, byte {start} of {len(received)} is wrong: "
+                f"{received[start : start + 40]!r}, not {upper(sent)[start : start + 40]!r}"
+            )
         if is_hung:
             return HUNG
         if not is_gone:

@@ -1,7 +1,7 @@
 """The ledger: what the clients have seen against what the daemons say of themselves. Everything must add up.
 
-An equation holds exactly wherever there is one. Where somebody was killed in the moment between accept() and counting,
-nobody can know, and the line `unknown at a kill` says how many they are, and how many they may be at most.
+An equation holds exactly wherever there is one. What a parent had accepted and no child had begun to serve when the
+parent was killed is counted nowhere: the line `unknown at a kill` says how many they are, and how many they may be.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Ledger:
     """By role: what its clients have seen (crowd.Sight)."""
     account: Account
     queued: int
-    """Connections that nobody has taken, at the end."""
+    """Connections that no daemon has taken, at the end."""
     killed: set[int]
     """The pids of children that the soak has killed."""
     is_root: bool
@@ -38,13 +38,14 @@ class Ledger:
             self.outcomes.update(sight.get("outcomes", {}))
         self.offered = self._sum("offered")
         columns = self.account.columns
-        self.unknown = self.offered - self.queued - columns["connections"] - columns["refused"]
+        self.counted = columns["connections"] + columns["refused"] + columns["lost"] + self.account.dropped
+        self.unknown = self.offered - self.queued - self.counted
         self.ended_by_daemon = sum(self.outcomes[outcome] for outcome in ENDED_BY_DAEMON)
         limits, ends = sum(columns[name] for name in LIMITS), columns["crashed"] + columns["overdue"]
         self.causes_of_cuts = limits + ends + self.account.interrupted + self.account.unknown
-        self.causes = columns["refused"] + self.causes_of_cuts
+        self.causes = columns["refused"] + columns["lost"] + self.account.dropped + self.causes_of_cuts
         # What a client has sent before its end of file is answered, whatever a drain or a rule does.
-        self.causes_of_torn = ends + columns["killed"] + self.account.left + self.account.unknown
+        self.causes_of_torn = ends + columns["killed"] + self.account.cut_short
         self.causes_of_short = limits - columns["ended_access"] + self.causes_of_torn
         self._check()
 
@@ -72,10 +73,9 @@ class Ledger:
         columns, most = self.account.columns, self.account.unknown
         over = sum(self.outcomes.values()) + self._sum("wrong")
         self._require(over == self.offered, f"{self.offered} connections were offered, {over} have an outcome")
-        served = columns["connections"] + columns["refused"]
         self._require(
             0 <= self.unknown <= most,
-            f"{self.offered} connections were offered, {self.queued} are queued, {served} counted by the daemons: "
+            f"{self.offered} connections were offered, {self.queued} queued, {self.counted} counted by the daemons: "
             f"{self.unknown} unaccounted for, where 0 to {most} may be",
         )
         sent, bytes_in = self._sum("sent"), columns["bytes_in"]
@@ -83,15 +83,16 @@ class Ledger:
         for name, orderly in self.account.orderly.items():
             recorded = self.account.records[name]
             self._require(orderly == recorded, f"{recorded} {name} in the logs of orderly daemons, {orderly} counted")
+        self._require(columns["lost"] == 0, f"{columns['lost']} connections that no child began to serve")
         self._require(columns["records_lost"] == 0, f"{columns['records_lost']} log entries lost")
         self._require(columns["fork_failures"] == 0, f"{columns['fork_failures']} forks failed")
 
     def _check_reasons(self) -> None:
         columns = self.account.columns
         by_reason = sum(columns[name] for name in REASONS)
-        # A child counts the sum first and the reason then; it may be killed between them.
-        lost = columns["refused"] - by_reason
-        self._require(0 <= lost <= self.account.unknown, f"{columns['refused']} refused, {by_reason} by a reason")
+        # The sum and its part are two words, and the parent may be killed between them.
+        apart = abs(columns["refused"] - by_reason)
+        self._require(apart <= self.account.parents_killed, f"{columns['refused']} refused, {by_reason} by a reason")
         unanswered = self.outcomes[CLOSED] + self.outcomes[LEFT] + self.outcomes[NOTHING]
         self._require(columns["refused"] <= unanswered, f"{columns['refused']} refused, {unanswered} had no answer")
         if not self.is_root:
@@ -127,18 +128,21 @@ class Ledger:
         )
         ours = self.account.abnormal
         strangers = sorted({*ours} - self.killed)
-        self._require(not strangers, f"children ended abnormally that nobody has killed: {strangers}")
-        self._require(len(ours) == columns["crashed"], f"{len(ours)} abnormal ends in the log, "
-                                                       f"{columns['crashed']} counted as crashed")
-        # The slot of a child that was about to be forked is taken before it is.
-        living = columns["forked"] - columns["ended"]
+        self._require(not strangers, f"children ended abnormally that the soak has not killed: {strangers}")
         self._require(
-            living <= self.account.left <= living + self.account.unknown,
+            len(ours) == columns["crashed"],
+            f"{len(ours)} abnormal ends in the log, {columns['crashed']} counted as crashed",
+        )
+        # Its slot and the count of it are two words, and the parent may be killed between them.
+        apart = abs(columns["forked"] - columns["ended"] - self.account.left)
+        self._require(
+            apart <= self.account.parents_killed,
             f"{columns['forked']} forked, {columns['ended']} reaped, {self.account.left} left by killed parents",
         )
         polite = self.sights.get("polite", {}).get("outcomes", {})
         hurt = sum(polite.get(outcome, 0) for outcome in (*ENDED_BY_DAEMON, HUNG))
         most = columns["crashed"] + columns["overdue"] + self.account.interrupted + self.account.unknown
+        most += self.account.dropped
         if self.is_root:
             most += sum(columns[name] for name in (*REASONS[1:], *LIMITS[:3]))
         self._require(not self.is_root or hurt <= most, f"{hurt} polite clients had no whole answer, {most} may be")
@@ -159,9 +163,12 @@ class Ledger:
         lines += ["daemons", _row("connections", columns["connections"]), _row("refused", columns["refused"], refused)]
         lines += [
             _row("queued at the end", self.queued),
+            _row("dropped at the drain deadline", self.account.dropped),
+            _row("lost: begun by no child", columns["lost"]),
             _row("unknown at a kill", self.unknown, f"0 to {self.account.unknown} may be"),
-            _row("sum: offered", columns["connections"] + columns["refused"] + self.queued + self.unknown),
-            "ends", _row("seen by clients", self.ended_by_daemon, f"causes: {self.causes} at most"),
+            _row("sum: offered", self.counted + self.queued + self.unknown),
+            "ends",
+            _row("seen by clients", self.ended_by_daemon, f"causes: {self.causes} at most"),
             _row("  after an answer", cuts, f"causes: {self.causes_of_cuts} at most"),
             _row("  short after an end of file", short, f"causes: {self.causes_of_short} at most"),
             _row("  and small", outcomes[TORN], f"causes: {self.causes_of_torn} at most"),
@@ -170,8 +177,11 @@ class Ledger:
             _row("killed as overdue", columns["overdue"]),
             _row("cut at the drain deadline", columns["cut"]),
             _row("killed after it", columns["killed"]),
-            _row("left by a killed parent", self.account.left),
-            _row("passed up", columns["passed"]),
+            _row("killed as stopped", columns["stopped"]),
+            _row("left by a killed parent", self.account.left, f"{self.account.cut_short} cut short"),
+            "queue",
+            _row("waited", columns["waited"]),
+            _row("handed over again", columns["handed_again"]),
         ]
         lines += ["children", _row("forked", columns["forked"]), _row("reaped", columns["ended"])]
         lines += ["bytes", _row("sent by clients", self._sum("sent")), _row("read by daemons", columns["bytes_in"])]

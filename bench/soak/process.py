@@ -44,7 +44,7 @@ def memory(pid: int) -> int:
 
 
 def send_to_child(parent: int, pid: int, number: signal.Signals) -> bool:
-    """Send a signal to this child of that parent, and to nobody else who may have its pid by now."""
+    """Send a signal to this child of that parent, and to no other process that may have its pid by now."""
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:

@@ -1,6 +1,7 @@
 """A service manager of our own: it holds the listener, and starts the daemon again whenever it has ended.
 
 As systemd does with a socket unit and KillMode=mixed: what a daemon leaves behind is killed before the next one starts.
+Or it may end what it serves first, as without a manager.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from pathlib import Path
 from soak import process
 from soak.account import Account
 from soak.settings import Settings
+from upperd.server.snapshot import read
 
 DEADLINE = 30.0
 """Seconds for a start, a reload, a drain, or whatever else does not depend on a client."""
-ORPHAN_SECONDS = 5.0
-"""How long the children of a killed parent have to end."""
+ORPHAN_SECONDS = 25.0
+"""How long the children of a killed parent take for what they serve, at most."""
 BACKLOG = 256
 _PASS = 'exec 3<&0 0</dev/null; export LISTEN_FDS=1 LISTEN_PID=$$; exec "$@"'
 """The listener becomes descriptor 3, and LISTEN_PID is set before exec (sd_listen_fds(3))."""
@@ -43,8 +45,6 @@ class Service:
         self.account = Account()
         self.clients: set[int] = set()
         """Processes of ours that are no daemon."""
-        self.may_pass = False
-        """Whether a child of this daemon may have served more than one connection."""
         self._started = 0
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(str(self.path))
@@ -73,7 +73,6 @@ class Service:
     def start(self) -> None:
         """Start a daemon, and wait until it is ready."""
         self._started += 1
-        self.may_pass = self.settings.connections_per_child > 1
         self.listen_to_notifications()
         upperd = Path(sys.executable).with_name("upperd")
         command = ["sh", "-c", _PASS, "upperd", str(upperd), "--config", str(self.config)]
@@ -110,32 +109,42 @@ class Service:
         """Whether the daemon has ended, however it did."""
         return self._daemon.poll() is not None
 
-    def wait_for_end(self, seconds: float) -> None:
-        """Wait until it has ended, and account for it. The next one is to be started at once."""
+    def wait_for_end(self, seconds: float, *, spares_children: bool = False) -> None:
+        """Wait until it has ended, and account for it. The next one starts at once.
+
+        `spares_children`: those that a killed parent leaves behind may end what they serve.
+        """
         try:
             status = self._daemon.wait(seconds)
         except subprocess.TimeoutExpired:
             self.signal(signal.SIGABRT)
             raise SoakError(f"the daemon does not end within {seconds:g} s, see {self.log}") from None
-        self._end_orphans()
+        cut_short = self._end_orphans(ORPHAN_SECONDS if spares_children else 0.0)
         if status not in (0, -signal.SIGKILL):
             raise SoakError(f"the daemon has ended with status {status}, see {self.log}")
         was_killed = status != 0
-        self.account.add(self.scoreboard, self.log, was_killed=was_killed, may_pass=self.may_pass)
+        self.account.add(self.scoreboard, self.log, was_killed=was_killed, cut_short=cut_short)
         self.log.unlink()
 
-    def _end_orphans(self) -> None:
-        """Wait until the children of a killed parent have ended; those that were stopped cannot, and are killed."""
-        end = time.monotonic() + ORPHAN_SECONDS
+    def _end_orphans(self, seconds: float = 0.0) -> int:
+        """Give the children of a killed parent so long; kill the rest. Returns how many served that were killed.
+
+        Idle ones leave by themselves at once. Those that were stopped cannot.
+        """
+        end = time.monotonic() + seconds
+        killed: set[int] = set()
         while orphans := self.others():
             for pid in orphans:
                 if process.state(pid) == "Z":
                     os.waitpid(pid, 0)
-                elif process.state(pid) == "T" or time.monotonic() > end:
-                    if process.state(pid) != "T":
+                elif pid not in killed and (process.state(pid) == "T" or time.monotonic() > end):
+                    if seconds and process.state(pid) != "T":
                         self.account.failures.append(f"child {pid} has outlived its parent, see {self.log}")
-                    process.send_to_child(os.getpid(), pid, signal.SIGKILL)
+                    if process.send_to_child(os.getpid(), pid, signal.SIGKILL):
+                        killed.add(pid)
             process.pause(0.005)
+        children = read(str(self.scoreboard)).children if killed else []
+        return sum(child["pid"] in killed and not child["waiting"] for child in children)
 
     def others(self) -> list[int]:
         """Processes that are ours, and neither the daemon nor clients."""
@@ -143,7 +152,7 @@ class Service:
         return [pid for pid in process.children(os.getpid()) if pid not in known]
 
     def queued(self) -> int:
-        """When all is over: how many connections nobody has taken."""
+        """When all is over: how many connections no daemon has taken."""
         self.listener.setblocking(False)
         count = 0
         try:
@@ -155,10 +164,12 @@ class Service:
 
     def close(self) -> None:
         """End what is left, by force."""
-        if hasattr(self, "_daemon"):
-            if self._daemon.poll() is None:
-                self._daemon.kill()
-                self._daemon.wait()
+        if not hasattr(self, "_daemon"):
+            return
+        if self._daemon.poll() is None:
+            self._daemon.kill()
+            self._daemon.wait()
+        if self.others():
             self._end_orphans()
         self.listener.close()
         self._notify.close()

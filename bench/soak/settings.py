@@ -27,8 +27,9 @@ class Settings:
 
     max_children: int = 24
     spare_children: int = 4
-    connections_per_child: int = 1
+    connections_per_child: int = 100
     max_children_per_user: int = 0
+    max_queue: int = 1024
     max_rate_per_user: float = 0.0
     idle_timeout: float = 0.0
     max_lifetime: float = 0.0
@@ -57,8 +58,9 @@ def any_settings(chance: random.Random) -> Settings:
     return Settings(
         max_children=chance.choice((3, 8, 16, 24, 40)),
         spare_children=chance.choice((1, 2, 4, 6)),
-        connections_per_child=chance.choice((1, 1, 2, 20)),
+        connections_per_child=chance.choice((1, 2, 20, 100)),
         max_children_per_user=chance.choice((0, 0, 2, 5, 10)),
+        max_queue=chance.choice((12, 100, 1024)),
         max_rate_per_user=chance.choice((0.0, 0.0, 0.0, 30.0, 300.0)),
         idle_timeout=chance.choice((0.0, 0.3, 1.5, 3.0)),
         max_lifetime=chance.choice((0.0, 0.0, 1.0, 4.0)),

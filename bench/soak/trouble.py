@@ -102,20 +102,19 @@ class Trouble:
 
     def _limits(self) -> tuple[int, ...]:
         header = read(str(self._service.scoreboard)).header
-        names = ("max_children", "spare_children", "connections_per_child", "max_children_per_user", "max_bytes")
+        names = ("max_children", "spare_children", "connections_per_child", "max_queue", "max_bytes")
         return tuple(header[name] for name in names)
 
     def _reload(self) -> None:
         service = self._service
         service.write_settings(any_settings(self._chance))
-        service.may_pass |= service.settings.connections_per_child > 1
         before = self._given_up()
         self._send_reload()
         if self._chance.random() < 0.2:
             self._send_reload()
         wanted = service.settings
         limits = (
-            wanted.max_children, wanted.spare_children, wanted.connections_per_child, wanted.max_children_per_user,
+            wanted.max_children, wanted.spare_children, wanted.connections_per_child, wanted.max_queue,
             wanted.max_bytes,
         )  # fmt: skip
         if not wait_until(lambda: self._limits() == limits or self._given_up() > before):
@@ -173,7 +172,7 @@ class Trouble:
             self._service.signal(signal.SIGHUP)  # in the middle of a reload, perhaps
             process.pause(self._chance.uniform(0, 0.1))
         self._service.signal(signal.SIGKILL)
-        self._service.wait_for_end(DEADLINE)
+        self._service.wait_for_end(DEADLINE, spares_children=self._chance.random() < 0.5)
         self._service.start()
 
     def _kill_draining_parent(self) -> None:
@@ -181,5 +180,5 @@ class Trouble:
         process.pause(self._chance.uniform(0, 0.3))
         if not self._service.has_ended():
             self._service.signal(signal.SIGKILL)
-        self._service.wait_for_end(DEADLINE)
+        self._service.wait_for_end(DEADLINE, spares_children=self._chance.random() < 0.5)
         self._service.start()
