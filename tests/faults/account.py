@@ -1,4 +1,4 @@
-"""What must hold whatever goes wrong: nobody else is affected, and every connection stands in the account.
+"""What must hold whatever goes wrong: no other client is affected, and every connection stands in the account.
 
 Bystanders ask without pause, on connections that they hold and on new ones. At the end the spare children must be
 back, no zombie left, and every connection that was accepted must be counted: in the scoreboard, and in the log.
@@ -14,6 +14,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from running import Daemon, lives, read_exactly, wait_until
+
+from upperd.server import layout
 
 PAUSE = 0.005
 """Seconds between a bystander's questions: the machine is to have time for the fault, too."""
@@ -92,7 +94,7 @@ class Account:
     # At the end
 
     def check_children(self) -> None:
-        """As many children wait as are to, none is busy, none a zombie. Those that are reused may be more."""
+        """As many children wait as are to, none is busy, none a zombie. Users may have idle ones besides."""
         daemon, header = self._daemon, self._daemon.board.header
         wanted = header["spare_children"]
         most = wanted if header["connections_per_child"] == 1 else header["max_children"]
@@ -175,8 +177,8 @@ def unaffected(daemon: Daemon, bystanders: int = 2) -> Iterator[Account]:
 
 
 def resident(pid: int) -> int:
-    """Resident memory of a process in KiB (proc(5), status, VmRSS)."""
-    return _kib(Path(f"/proc/{pid}/status").read_text(), "VmRSS")
+    """Resident memory of a process in KiB, the scoreboard's pages left out (proc(5), status, RssAnon)."""
+    return _kib(Path(f"/proc/{pid}/status").read_text(), "RssAnon")
 
 
 def _kib(text: str, name: str) -> int:
@@ -188,25 +190,30 @@ def _kib(text: str, name: str) -> int:
 @contextmanager
 def held(daemon: Daemon) -> Iterator[tuple[socket.socket, int]]:
     """A connection that a child serves, and the pid of that child."""
-    marker = b"m" * 401  # bytes: one message of this size is nobody else's
+    began = layout.now_usec()
     with daemon.connect() as connection:
-        connection.sendall(marker)
-        assert read_exactly(connection, len(marker)) == marker.upper()
+        connection.sendall(b"marker")
+        assert read_exactly(connection, 6) == b"MARKER"
+        answered = layout.now_usec()
 
         def found() -> int:
-            one = (1, len(marker), len(marker))
-            fields = ("messages", "bytes_in", "bytes_out")
-            mine = [child["pid"] for child in daemon.board.children if tuple(map(child.get, fields)) == one]
+            busy = [child for child in daemon.board.children if not child["waiting"]]
+            mine = [child["pid"] for child in busy if began <= child["connected_usec"] <= answered]
             return mine[0] if len(mine) == 1 else 0
 
-        yield connection, wait_until(found, "one child has had this message")
+        yield connection, wait_until(found, "one child serves a connection that began then")
+
+
+def waiting(daemon: Daemon) -> list[int]:
+    """The pids of the children that wait for a connection."""
+    return [child["pid"] for child in daemon.board.children if child["waiting"]]
 
 
 def spare(daemon: Daemon) -> list[int]:
-    """The pids of the children that wait for a connection."""
-    return [child["pid"] for child in daemon.board.children if child["waiting"] and child["pid"]]
+    """The pids of those that have not served any."""
+    return [child["pid"] for child in daemon.board.children if not child["handed"]]
 
 
 def is_stopped(pid: int) -> bool:
-    """Whether the process has stopped: until then a child may still take a connection (proc(5), stat)."""
+    """Whether the process has stopped (proc(5), stat)."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"

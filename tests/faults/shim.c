@@ -55,6 +55,31 @@ pid_t fork(void)
 	return real();
 }
 
+int socketpair(int domain, int type, int protocol, int pair[2])
+{
+	int (*real)(int, int, int, int *) = (int (*)(int, int, int, int *))dlsym(RTLD_NEXT, "socketpair");
+	long number = fault("socketpair");
+
+	if (number != 0) {
+		errno = number;
+		return -1;
+	}
+	return real(domain, type, protocol, pair);
+}
+
+ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
+{
+	ssize_t (*real)(int, const struct msghdr *, int) =
+	    (ssize_t (*)(int, const struct msghdr *, int))dlsym(RTLD_NEXT, "sendmsg");
+	long number = message->msg_controllen > 0 ? fault("sendmsg") : 0; /* descriptors alone */
+
+	if (number != 0) {
+		errno = number;
+		return -1;
+	}
+	return real(fd, message, flags);
+}
+
 int accept4(int fd, struct sockaddr *address, socklen_t *size, int flags)
 {
 	int (*real)(int, struct sockaddr *, socklen_t *, int) =

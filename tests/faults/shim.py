@@ -25,7 +25,7 @@ class Shim:
 
     @contextmanager
     def failing(self, call: str, error: str) -> Iterator[None]:
-        """`call` (fork, accept4) fails with the error of this name."""
+        """`call` (fork, accept4, socketpair, sendmsg) fails with the error of this name."""
         path = self._folder / call
         path.write_text(str(getattr(errno, error)))
         try:

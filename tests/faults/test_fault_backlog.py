@@ -13,10 +13,13 @@ from account import asking
 from running import DEADLINE, activated, ask_on, read_exactly, read_to_end, running, wait_until
 
 BACKLOG = 2
+QUEUE = 1
+"""Connections that wait in the daemon; the others wait in the kernel."""
+LIMITS = ("--max-children", "2", "--max-children-per-user", "2", "--max-queue", str(QUEUE))
 
 
 def test_backlog_full(folder: Path) -> None:
-    """With all children busy and the backlog full connect() waits, or fails with EAGAIN; then everybody is served."""
+    """With all children busy and both queues full connect() waits, or fails with EAGAIN; then everybody is served."""
     path = folder / "upperd.sock"
     answers: list[bytes] = []
 
@@ -29,9 +32,11 @@ def test_backlog_full(folder: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener, contextlib.ExitStack() as until:
         listener.bind(str(path))
         listener.listen(BACKLOG)
-        with running(folder, **activated(folder, [listener], "--max-children", "2")) as daemon:
+        with running(folder, **activated(folder, [listener], *LIMITS)) as daemon:
             holding = [until.enter_context(daemon.held()) for _ in range(2)]
-            queued = [until.enter_context(daemon.connect()) for _ in range(BACKLOG + 1)]  # listen(2): one more
+            queued = [until.enter_context(daemon.connect()) for _ in range(QUEUE)]
+            wait_until(lambda: daemon.board.header["queued"] == QUEUE, "the daemon's queue is full")
+            queued += [until.enter_context(daemon.connect()) for _ in range(BACKLOG + 1)]  # listen(2): one more
             for client in queued:
                 client.sendall(b"queued")
                 client.shutdown(socket.SHUT_WR)

@@ -5,43 +5,49 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import select
 import signal
 import socket
 import time
 from pathlib import Path
 
 import pytest
-from account import asking, held, is_stopped, once, spare, unaffected
+from account import asking, held, is_stopped, once, spare, unaffected, waiting
 from running import activated, lives, running, wait_until
+
+STOP_SECONDS = 3.0
+"""More than a child has for beginning to serve."""
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGBUS])
 def test_busy_child_killed(folder: Path, number: signal.Signals) -> None:
-    """A busy child killed by a signal costs its client the connection, and nobody else anything; it is logged once."""
+    """A busy child killed by a signal costs its client the connection, and no other one anything; it is logged once."""
     with running(folder) as daemon, unaffected(daemon), held(daemon) as (client, pid):
         os.kill(pid, number)
         assert client.recv(1) == b""
         wait_until(lambda: f"child_pid={pid} " in daemon.log, "it is logged")
     line = once(daemon.log, f"child_pid={pid} ")
     assert f"ended by {number.name}{' (out of memory?)' if number == signal.SIGKILL else ''} " in line
-    assert " connections=1 messages=1 bytes_in=401 bytes_out=401 " in line
+    assert " served 0 " not in line
     assert daemon.board.header["crashed"] == 1
 
 
 def test_spare_children_killed(folder: Path) -> None:
-    """Spare children that are killed are replaced; who comes meanwhile waits for a moment, each end is logged once."""
+    """Children that wait and are killed are replaced; who comes meanwhile waits a moment, each end is logged once."""
     with running(folder) as daemon, unaffected(daemon) as account:
         with account.quiet():
-            pids = wait_until(lambda: found if len(found := spare(daemon)) == 8 else [], "eight children wait")
+            unused = wait_until(lambda: found if len(found := spare(daemon)) == 8 else [], "eight are spare")
+            pids = waiting(daemon)
+            assert set(unused) <= set(pids)
             for pid in pids:
                 os.kill(pid, signal.SIGKILL)
-            # One that has not died yet may still take a connection, and it with it.
-            wait_until(lambda: not any(map(lives, pids)), "they have ended")
         account.wait_for_progress()
     for pid in pids:
-        assert "served 0 of unknown peer" in once(daemon.log, f"child_pid={pid} ")
+        once(daemon.log, f"child_pid={pid} ")
+    for pid in unused:
+        assert "served 0 of " in once(daemon.log, f"child_pid={pid} ")
     assert "it ended before its first connection" in once(daemon.log, " throttle: ")
-    once(daemon.log, " resume: ")
+    assert daemon.board.header["lost"] == 0
 
 
 def test_child_out_of_memory(folder: Path) -> None:
@@ -56,7 +62,7 @@ def test_child_out_of_memory(folder: Path) -> None:
 
 
 def test_busy_child_stopped(folder: Path) -> None:
-    """A busy child that is stopped keeps nobody else waiting; the drain ends at its deadline and accounts for it."""
+    """A busy child that is stopped keeps no other client waiting; the drain ends at its deadline and counts it."""
     with running(folder, "--drain-timeout", "0.5") as daemon:
         with asking(daemon) as account, held(daemon) as (_, pid):
             os.kill(pid, signal.SIGSTOP)
@@ -82,18 +88,21 @@ def test_busy_child_goes_on(folder: Path) -> None:
 
 @pytest.mark.parametrize("count", [1, 4])
 def test_spare_children_stopped(folder: Path, count: int) -> None:
-    """Where every spare child is stopped, others take their place; once they go on they end, and nobody was lost."""
+    """A child that waits and is stopped is killed when it does not begin; what it was handed is served by another."""
     with running(folder, "--spare-children", str(count)) as daemon, unaffected(daemon) as account:
         with account.quiet():
-            pids = wait_until(lambda: found if len(found := spare(daemon)) == count else [], "they wait")
+            wait_until(lambda: len(spare(daemon)) == count, "the spare ones wait")
+            pids = waiting(daemon)
             for pid in pids:
                 os.kill(pid, signal.SIGSTOP)
             wait_until(lambda: all(map(is_stopped, pids)), "they have stopped")
         account.wait_for_progress(20)
-        for pid in pids:
+        wait_until(lambda: daemon.board.header["stopped"] >= min(2, len(pids)), "those that were needed are killed")
+        for pid in filter(lives, pids):
             os.kill(pid, signal.SIGCONT)
-    for pid in pids:
-        once(daemon.log, f" stopped: .* child_pid={pid}$")
+    header = daemon.board.header
+    assert header["handed_again"] == header["stopped"] == daemon.log.count("it did not begin to serve a connection")
+    assert header["lost"] == header["crashed"] == 0
 
 
 def test_drain_with_a_stopped_spare(folder: Path) -> None:
@@ -107,16 +116,29 @@ def test_drain_with_a_stopped_spare(folder: Path) -> None:
     assert "cut=0 killed=1 crashed=0" in daemon.log.splitlines()[-1]
 
 
+def test_stopped_parent(folder: Path) -> None:
+    """A daemon that is stopped with its children serves who came meanwhile when it goes on, by these children."""
+    with running(folder, "--spare-children", "2") as daemon, daemon.held() as before:
+        children = wait_until(lambda: found if len(found := daemon.children()) == 3 else [], "two are spare")
+        for pid in (daemon.pid, *children):
+            os.kill(pid, signal.SIGSTOP)
+        with daemon.connect() as client:
+            client.sendall(b"waited")
+            before.sendall(b"waited")
+            assert not select.select([client, before], [], [], STOP_SECONDS)[0]
+            for pid in (daemon.pid, *children):
+                os.kill(pid, signal.SIGCONT)
+            assert (client.recv(16), before.recv(16)) == (b"WAITED", b"WAITED")
+        assert daemon.board.header["stopped"] == 0
+
+
 def test_idle_exit_with_a_stopped_spare(folder: Path) -> None:
-    """A spare child that is stopped keeps an idle daemon from leaving, not from serving; then both leave."""
+    """A spare child that is stopped keeps an idle daemon from leaving no longer than a moment, and is killed."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(folder / "upperd.sock"))
         listener.listen(socket.SOMAXCONN)
         with running(folder, **activated(folder, [listener], "--idle-exit", "1")) as daemon:
             pid = spare(daemon)[0]
             os.kill(pid, signal.SIGSTOP)
-            wait_until(lambda: f" child_pid={pid}" in daemon.log, "it is found when the daemon would leave")
-            assert [daemon.ask(b"x") for _ in range(5)] == [b"X"] * 5
-            os.kill(pid, signal.SIGCONT)
             assert daemon.wait() == 0
-    once(daemon.log, f" stopped: .* child_pid={pid}$")
+    once(daemon.log, f" end: .* child_pid={pid} ")

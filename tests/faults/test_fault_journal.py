@@ -62,8 +62,9 @@ def _logging_to(journal: Journal, folder: Path) -> Iterator[Daemon]:
     """A daemon whose standard error is the journal's, by what systemd says."""
     (folder / "log").touch()
     status = (folder / "log").stat()
-    options = ["--socket", f"{folder}/upperd.sock", "--no-fallback"]
-    mount = f"mount --bind {folder}/run /run && exec \"$@\""
+    single = ["--connections-per-child", "1"]  # a record for each
+    options = ["--socket", f"{folder}/upperd.sock", "--no-fallback", *single]
+    mount = f'mount --bind {folder}/run /run && exec "$@"'
     command = ["unshare", "--mount", "sh", "-c", mount, "sh", *COMMAND, *options]
     environ = {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}
     with running(folder, command=command, environ=environ) as daemon:

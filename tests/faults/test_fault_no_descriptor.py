@@ -1,16 +1,30 @@
-"""No descriptor to be had, in this process (EMFILE) or on this host (ENFILE): the queue waits, and nobody is lost."""
+"""No descriptor to be had, in this process (EMFILE) or on this host (ENFILE): the queue waits, and none is lost."""
 
 from __future__ import annotations
 
-import os
-import re
 import resource
+import time
 from pathlib import Path
 
 import pytest
 from account import once, unaffected
-from running import running, wait_until
+from acting import USER, need_root, said, start_as
+from running import COMMAND, running, wait_until
 from shim import Shim
+
+SHORT_SECONDS = 2.0
+"""A first pause is of 0.1 seconds; after eight failures that followed each other one is of 5."""
+DESCRIPTORS = 150
+USERS = 16
+MANY = """
+import socket, sys
+clients = [socket.socket(socket.AF_UNIX) for _ in range(int(sys.argv[2]))]
+for client in clients:
+    client.connect(sys.argv[1])
+    client.sendall(b"many")
+    client.shutdown(socket.SHUT_WR)
+print(sum(client.recv(16) == b"MANY" for client in clients), "answers", flush=True)
+"""
 
 
 @pytest.mark.parametrize(
@@ -18,28 +32,59 @@ from shim import Shim
 )
 @pytest.mark.parametrize("reuse", ["1", "1000"])
 def test_accept_fails(folder: Path, shim: Shim, error: str, text: str, reuse: str) -> None:
-    """While accept() fails each child says so once and ends; the daemon pauses, and serves all when it works."""
+    """While accept() fails the daemon says so at each pause, children go on, and all are served when it works."""
     options = ("--connections-per-child", reuse)
     daemon_of = running(folder, *options, environ=shim.environ)
     with daemon_of as daemon, unaffected(daemon, bystanders=4), shim.failing("accept4", error):
-        wait_until(lambda: daemon.log.count(" throttle: ") >= 4, "the fourth pause")
-    hits = shim.hits("accept4")
-    said = re.findall(r"(?m)^<3>child (\d+): OSError: .* " + re.escape(text) + " at ", daemon.log)
-    assert len(said) == len(set(said)) == hits
-    assert daemon.board.header["crashed"] == hits
-    pauses = daemon.log.count(" throttle: ")
-    assert daemon.log.count("accept() failed before its first connection; forking again") == pauses
-    if reuse == "1":  # a child that is reused has not ended yet
-        once(daemon.log, " resume: ")
+        wait_until(lambda: daemon.log.count(" pause: ") >= 4, "the fourth pause")
+    pauses = daemon.log.count(f" pause: no connection can be accepted: {text}; trying again in ")
+    assert pauses == daemon.log.count(" pause: ") == shim.hits("accept4")
+    assert daemon.board.header["crashed"] == daemon.board.header["fork_failures"] == 0
+
+
+def test_pause_is_short_again(folder: Path, shim: Shim) -> None:
+    """Once accept() has worked the next failure costs a short pause, however many there were before."""
+    with running(folder, environ=shim.environ) as daemon, unaffected(daemon) as account:
+        for count in range(8):
+            with shim.failing("accept4", "EMFILE"):
+                wait_until(lambda count=count: daemon.log.count(" pause: ") > count, "a pause")  # type: ignore[misc]
+            began = time.monotonic()
+            account.wait_for_progress(1)
+            assert time.monotonic() - began < SHORT_SECONDS
 
 
 def test_parent_has_no_descriptor(folder: Path) -> None:
-    """While the parent's table is full its children cannot be watched; they serve all the same, and none is lost."""
+    """While the parent's table is full nothing is accepted or forked; then all are served, and none is lost."""
     with running(folder) as daemon, unaffected(daemon, bystanders=4):
         soft, hard = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
-        used = max(int(name) for name in os.listdir(f"/proc/{daemon.pid}/fd"))
-        resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (used - 1, hard))
-        wait_until(lambda: daemon.log.count(" throttle: ") >= 3, "the third pause")
+        resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (3, hard))
+        wait_until(lambda: daemon.log.count(" pause: ") >= 3, "the third pause")
         resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (soft, hard))
-    assert daemon.log.count(" throttle: fork: Too many open files;") == daemon.log.count(" throttle: ")
-    assert daemon.board.header["crashed"] == 0
+    assert daemon.board.header["crashed"] == daemon.board.header["lost"] == 0
+
+
+def test_few_descriptors(folder: Path) -> None:
+    """With fewer descriptors than connections, children end and are replaced all the same, and all are served."""
+    need_root()
+    options = ("--max-children", "8", "--connections-per-child", "2")
+    limited = ["prlimit", f"--nofile={DESCRIPTORS}:{DESCRIPTORS}", *COMMAND, "--socket", f"{folder}/upperd.sock"]
+    limited += ["--socket-mode", "0666"]
+    folder.chmod(0o755)
+    with running(folder, command=[*limited, "--no-fallback", *options]) as daemon:
+        users = [start_as(USER + number, MANY, str(daemon.path), "15") for number in range(USERS)]
+        for user in users:
+            with user:
+                assert said(user) == "15 answers"
+    assert daemon.board.header["fork_failures"] == daemon.board.header["refused"] == 0
+
+
+@pytest.mark.parametrize(("call", "error"), [("socketpair", "EMFILE"), ("sendmsg", "ETOOMANYREFS")])
+def test_handing_over_fails(folder: Path, shim: Shim, call: str, error: str) -> None:
+    """While no channel can be made, or no connection sent, forking pauses; who waited is served then, and none lost."""
+    single = ("--connections-per-child", "1")
+    daemon_of = running(folder, *single, environ=shim.environ)
+    with daemon_of as daemon, unaffected(daemon, bystanders=4), shim.failing(call, error):
+        wait_until(lambda: daemon.log.count(" throttle: ") >= 4, "the fourth pause")
+    assert shim.hits(call) >= daemon.log.count(" throttle: ")
+    assert daemon.board.header["crashed"] == daemon.board.header["lost"] == 0
+    once(daemon.log, " resume: ")

@@ -19,7 +19,7 @@ from soak.ledger import Ledger
 
 def _figures() -> dict[str, Any]:
     """Of 100 connections 60 were served, 39 refused, and one was lost when its child was killed."""
-    account = Account(daemons=2, unknown=2, interrupted=5, left=3, abnormal=[7])
+    account = Account(daemons=2, unknown=2, interrupted=5, left=3, cut_short=3, abnormal=[7])
     account.columns.update(connections=60, refused=39, refused_access=20, refused_user=10, refused_rate=9)
     account.columns.update(crashed=1, ended_idle=2, bytes_in=900, forked=70, ended=67)
     for side in (account.orderly, account.records):
@@ -38,7 +38,7 @@ def _problems(figures: dict[str, Any]) -> list[str]:
 
 
 def test_it_adds_up() -> None:
-    """Figures that add up have no problem, and what nobody can know is a line of its own."""
+    """Figures that add up have no problem, and what cannot be known is a line of its own."""
     ledger = Ledger(**_figures())
     assert ledger.problems == []
     assert "unknown at a kill                            1   (0 to 2 may be)" in ledger.text()
@@ -65,6 +65,8 @@ def _outcome(role: str, outcome: str, count: int) -> Callable[[dict[str, Any]], 
         (_column("bytes_in", 101), "1001 bytes came in, only 1000 were sent"),
         (lambda figures: figures["account"].records.update(connections=-1), "49 connections in the logs"),
         (lambda figures: figures["account"].records.update(refused=1), "31 refused in the logs"),
+        (lambda figures: setattr(figures["account"], "dropped", 2), "-1 unaccounted for"),
+        (_column("lost", 1), "1 connections that no child began to serve"),
         (_column("records_lost", 1), "1 log entries lost"),
         (_column("fork_failures", 1), "1 forks failed"),
         (_column("refused_rate", 1), "39 refused, 40 by a reason"),
@@ -73,9 +75,9 @@ def _outcome(role: str, outcome: str, count: int) -> Callable[[dict[str, Any]], 
         (_outcome("denied", "answered whole", 1), "a denied user had answers"),
         (_column("ended_idle", -99), "connections were ended by the daemon, with"),
         (_outcome("mixed", "cut", 11), "13 connections were ended after an answer, 10 may be"),
-        (_outcome("mixed", "short after its end of file", 9), "9 answers were short after an end of file, 8 may be"),
-        (_outcome("mixed", "short though it was small", 7), "7 small answers were short, 6 children were killed"),
-        (lambda figures: figures["killed"].clear(), "nobody has killed: [7]"),
+        (_outcome("mixed", "short after its end of file", 7), "7 answers were short after an end of file, 6 may be"),
+        (_outcome("mixed", "short though it was small", 5), "5 small answers were short, 4 children were killed"),
+        (lambda figures: figures["killed"].clear(), "the soak has not killed: [7]"),
         (_column("crashed", 1), "1 abnormal ends in the log, 2 counted"),
         (_column("ended", 3), "70 forked, 70 reaped, 3 left"),
         (lambda figures: figures["account"].failures.append("it outlived"), "it outlived"),

@@ -12,12 +12,13 @@ import struct
 from collections.abc import Iterable
 from typing import Any
 
-from upperd.ctl import prometheus, view
+from upperd.ctl import prometheus, stats, status, view
 from upperd.server import layout
 from upperd.server.snapshot import ScoreboardError, Snapshot
-from upperd.service import cli, settings
-from upperd.service.manager import FIRST_DESCRIPTOR, Manager, ManagerError, take_environment
-from upperd.service.options import OPTIONS, ConfigError, OptionError, Options, read_config
+from upperd.service import settings
+from upperd.service.kinds import FILE
+from upperd.service.manager import FIRST_DESCRIPTOR, ManagerError, take_environment
+from upperd.service.options import OPTIONS, ConfigError, Option, OptionError, Options, read_config
 from upperd.service.settings import Settings
 from upperd.upper.transform import UpperCaser
 
@@ -68,40 +69,49 @@ def check_transform(data: bytes) -> None:
 # The scoreboard
 
 
-def scoreboard_file(*, header: bytes = b"", text: bytes = b"", states: bytes = b"", slots: bytes = b"") -> bytes:
-    """A file of a scoreboard's size and with its mark; each part is cut or filled with zeros to its room."""
+ROW = len(layout.ROW_FIELDS) * 8
+"""Bytes of a row that mean something."""
+
+
+def scoreboard_head(*, header: bytes = b"", text: bytes = b"", pids: bytes = b"") -> bytes:
+    """What stands before the rows, with the mark; each part is cut or filled with zeros to its room."""
     parts = (
         (layout.MAGIC.to_bytes(8, "little") + header, layout.TEXT),
-        (text, layout.STATES - layout.TEXT),
-        (states, layout.TABLE - layout.STATES),
-        (slots, layout.SIZE - layout.TABLE),
+        (text, layout.PIDS - layout.TEXT),
+        (pids, layout.ROWS - layout.PIDS),
     )
     return b"".join(part[:room].ljust(room, b"\0") for part, room in parts)
 
 
-def check_scoreboard(data: bytes) -> None:
-    """Any bytes are a snapshot with every number in its range that is shown as clean text and JSON, or an error."""
+def check_scoreboard(head: bytes, rows: bytes = b"") -> None:
+    """Any bytes are a snapshot with every number in its range that is shown as clean text and JSON, or an error.
+
+    `rows`: ROW bytes for each slot, as far as there are any.
+    """
+    pids = memoryview(head[layout.PIDS : layout.ROWS]).cast("Q") if len(head) >= layout.ROWS else ()
     try:
-        snapshot = Snapshot(data)
+        snapshot = Snapshot(head, {slot: rows[slot * ROW :][:ROW] for slot, pid in enumerate(pids) if pid})
     except ScoreboardError as error:
         _check_line(str(error))
         return
     header, children = snapshot.header, snapshot.children
     assert header["magic"] == layout.MAGIC
-    assert set(header) == set(layout.HEADER_FIELDS)
+    unused = {name for name in layout.ROW_FIELDS if name.startswith("counter_")}
+    assert set(header) == {*layout.HEADER_FIELDS} - unused | {*snapshot.counters}
     assert _are_words(header.values())
     assert header["phase"] < len(layout.PHASES)
     assert snapshot.busy + snapshot.spare == len(children) <= layout.SLOTS
     for child in children:
-        assert set(child) == {*layout.SLOT_FIELDS, "slot", "waiting"}
+        assert set(child) == {*layout.ROW_FIELDS, "slot", "waiting"} - unused | {*snapshot.counters}
+        assert child["pid"] == pids[child["slot"]]
         assert _are_words(child.values())
         assert child["listener"] < max(len(snapshot.listeners), 1)
         assert child["outcome"] < len(layout.OUTCOMES)
         assert child["waiting"] in (0, 1)
     for field, total in layout.SUMMED:
-        ended = int(struct.unpack_from("=Q", data, total * 8)[0])
-        living = sum(child[layout.SLOT_FIELDS[field]] for child in children)
-        assert header[layout.HEADER_FIELDS[total]] == (ended + living) % 2**64
+        if (name := layout.ROW_FIELDS[field]) not in unused:
+            ended = int(struct.unpack_from("=Q", head, total * 8)[0])
+            assert header[name] == (ended + sum(child[name] for child in children)) % 2**64
     _check_shown(snapshot)
 
 
@@ -117,17 +127,17 @@ _FIGURE = re.compile(
 
 
 def _check_shown(snapshot: Snapshot) -> None:
-    sight = view.Sight(os.devnull)  # which is no scoreboard, so that no file need be written
-    sight.snapshot = snapshot
-    table = view.stats_text(snapshot).split("\n")
-    assert len(table) == len(snapshot.children) + 3
+    daemon = view.DaemonView(os.devnull)  # which is no scoreboard, so that no file need be written
+    daemon.snapshot = snapshot
+    table = stats.table(daemon).split("\n")
+    assert len(table) == len(snapshot.children) + 4
     for state in (view.RUNNING, view.NOT_RUNNING, view.UNKNOWN):
-        sight.state = state
-        screen = view.status_text(sight).split("\n")
-        figures = prometheus.exposition(sight, {}).removesuffix("\n").split("\n")
-        assert [line for line in figures if not _FIGURE.fullmatch(line)] == []
+        daemon.state = state
+        screen = status.text(daemon).split("\n")
+        metrics = prometheus.exposition(daemon).removesuffix("\n").split("\n")
+        assert [line for line in metrics if not _FIGURE.fullmatch(line)] == []
         assert [line for line in screen + table if not line.isprintable()] == []
-        data = view.stats_data(sight, snapshot)
+        data = stats.data(daemon)
         shown = json.dumps(data, allow_nan=False)
         assert json.loads(shown) == data
         assert shown.isprintable()
@@ -148,29 +158,27 @@ def check_activation(data: bytes) -> None:
     said = {name: environ[name] for name in MANAGERS & environ.keys()}
     foreign = {name: value for name, value in environ.items() if name not in MANAGERS}
     try:
-        manager = take_environment(environ, PID)
+        found = take_environment(environ, PID)
     except ManagerError as error:
         _check_line(str(error))
         return
     assert environ == foreign
-    _check_passed(manager, said)
-    parsed = _check_handed_over(cli.make_settings(Options(), manager))
-    assert parsed.passed() == manager.listeners
-    assert parsed.notify_socket == manager.notify_socket
-    assert (parsed.watchdog_usec, parsed.warning) == (manager.watchdog_usec, manager.warning)
+    parsed = _check_handed_over(Settings(**found))
+    assert parsed.notify_socket == said.get("NOTIFY_SOCKET", "")
+    _check_passed(parsed, said)
 
 
-def _check_passed(manager: Manager, said: dict[str, str]) -> None:
-    if manager.watchdog_usec:
-        assert manager.watchdog_usec == _number(said["WATCHDOG_USEC"])
+def _check_passed(found: Settings, said: dict[str, str]) -> None:
+    if found.watchdog_usec:
+        assert found.watchdog_usec == _number(said["WATCHDOG_USEC"])
         assert not said.get("WATCHDOG_PID") or _number(said["WATCHDOG_PID"]) == PID
-    if manager.listeners:
-        assert not manager.warning
+    if found.listeners:
+        assert not found.warning
         assert _number(said["LISTEN_PID"]) == PID
         count = _number(said["LISTEN_FDS"])
         names = said["LISTEN_FDNAMES"].split(":") if said.get("LISTEN_FDNAMES") else []
         names = (names + ["unknown"] * count)[:count]
-        assert manager.listeners == list(zip(range(FIRST_DESCRIPTOR, FIRST_DESCRIPTOR + count), names, strict=True))
+        assert found.passed() == list(zip(range(FIRST_DESCRIPTOR, FIRST_DESCRIPTOR + count), names, strict=True))
 
 
 def _number(text: str) -> int:
@@ -183,9 +191,8 @@ def _check_handed_over(written: Settings) -> Settings:
     words = [os.fsencode(word) for word in written.words()]
     assert [word for word in words if b"\0" in word] == []
     parsed = settings.parse(list(map(os.fsdecode, words)))
-    for name, kind in Settings.__annotations__.items():
-        assert getattr(parsed, name) == getattr(written, name)
-        assert type(getattr(parsed, name)).__name__ == kind
+    assert vars(parsed) == {**vars(written), "arguments": ()}
+    assert all(type(value) is type(getattr(written, name)) for name, value in vars(parsed).items())
     return parsed
 
 
@@ -204,23 +211,20 @@ def check_config(data: bytes) -> None:
         return
     finally:
         os.close(descriptor)
-    for option in OPTIONS:
-        if option.name in values:
-            _check_value(values[option.name], type(option.default), option.metadata)
     try:
         options = Options(**values)
     except OptionError as error:
         # What options demand of each other.
         _check_line(str(error))
         return
-    _check_handed_over(cli.make_settings(options, Manager()))
+    for option in OPTIONS:
+        _check_value(option, getattr(options, option.name))
+    _check_handed_over(Settings(**vars(options)))
 
 
-def _check_value(value: Any, kind: type, metadata: dict[str, Any]) -> None:
-    assert type(value) is kind
-    assert value in metadata.get("choices", [value])
-    if "low" in metadata:
-        assert metadata["low"] <= value <= metadata["high"]
-    if kind is str:
-        assert value
+def _check_value(option: Option, value: Any) -> None:
+    assert type(value) is (type(getattr(Options(), option.name)))
+    if option.kind.read in (int, float):
+        assert value == option.default or option.kind.is_right(value)
+    elif option.kind is FILE:
         assert not {"\0", "\n"} & set(value)

@@ -1,12 +1,17 @@
-"""A folder of the test's own, with a path short enough for a socket."""
+"""What a test has of its own: a folder with a path short enough for a socket, a daemon, an abstract name, a host."""
 
+import itertools
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hosts import Host
 from running import Daemon, running
+
+_numbers = itertools.count()
 
 
 @pytest.fixture
@@ -20,3 +25,16 @@ def folder() -> Iterator[Path]:
 def daemon(folder: Path) -> Iterator[Daemon]:
     with running(folder) as daemon:
         yield daemon
+
+
+@pytest.fixture
+def name() -> str:
+    """A name for an abstract socket of this test alone, with what a path and a format would take for something else."""
+    return f"@upperd/test %s.{os.getpid()}.{next(_numbers)}"
+
+
+@pytest.fixture
+def host(folder: Path) -> Iterator[Host]:
+    host = Host(folder)
+    yield host
+    host.close()

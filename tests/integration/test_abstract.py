@@ -1,105 +1,25 @@
-"""--socket @NAME: an abstract socket, which no file stands for, so that only rules say who may connect."""
+"""--socket @NAME: the life of a daemon at an abstract socket, which no file stands for, and how commands find it."""
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
-import shlex
-import shutil
 import signal
 import socket
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
-import sdnotify
-from acting import need, need_root, said, start_as
-from running import (
-    COMMAND,
-    DEADLINE,
-    Daemon,
-    activated,
-    ask_on,
-    read_to_end,
-    run_to_end,
-    running,
-    wait_until,
-)
-from users import ALICE, BOB, connect_as, is_served, needs_root
+from abstract_sockets import OWN, PYTHON, UPPERCTL, abstract, ask, connect, of_alice, scoreboard_of
+from acting import need_root
+from running import COMMAND, DEADLINE, activated, read_to_end, run_to_end, running
+from users import ALICE
 
-from upperd.client import AccessError, Client
 from upperd.server.snapshot import read
 from upperd.service import daemonize
+from upperd.service.options import Options
 from upperd.service.settings import Settings
-
-UPPERCTL = [sys.executable, "-m", "upperd.ctl.main"]
-PACKAGE = Path(__file__).parents[2] / "upperd"
-PYTHON = "/usr/bin/python3"
-"""One that everybody may execute."""
-OWN = f"for root{'' if os.geteuid() == 0 else f' and uid {os.geteuid()}'} alone"
-_numbers = itertools.count()
-
-
-@pytest.fixture
-def name() -> str:
-    """A name that nobody else has, with what a path and a format would take for something else."""
-    return f"@upperd/test %s.{os.getpid()}.{next(_numbers)}"
-
-
-@contextmanager
-def abstract(folder: Path, name: str, *options: str, **more: Any) -> Iterator[Daemon]:
-    """A daemon at this name, whose scoreboard is in `folder`."""
-    more = {"command": [*COMMAND, "--socket", name, *options], **more}
-    with running(folder, environ={"RUNTIME_DIRECTORY": str(folder), **more.pop("environ", {})}, **more) as daemon:
-        daemon.path = Path(name)  # users.connect_as knows what it is
-        yield daemon
-
-
-def connect(name: str) -> socket.socket:
-    """A client's connection that does not wait for ever."""
-    connection = socket.socket(socket.AF_UNIX)
-    connection.settimeout(DEADLINE)
-    connection.connect(f"\0{name[1:]}")
-    return connection
-
-
-def ask(name: str, data: bytes) -> bytes:
-    with connect(name) as connection:
-        return ask_on(connection, data)
-
-
-def serves(daemon: Any, uid: int) -> bool:
-    """Whether a connection of this user is answered."""
-    [connection] = connect_as(daemon, uid)
-    with connection:
-        return is_served(connection)
-
-
-def scoreboard_of(folder: Path, name: str) -> Path:
-    return folder / f"{name.replace('%', '%%').replace('/', '%-')}.scoreboard"
-
-
-@contextmanager
-def of_alice(folder: Path, name: str) -> Iterator[tuple[Daemon, dict[str, Any]]]:
-    """A daemon of a user's own, and what makes a command that user's."""
-    needs_root(folder)
-    runtime = folder / "run"
-    runtime.mkdir(0o700)
-    os.chown(runtime, ALICE, ALICE)
-    shutil.copytree(PACKAGE, folder / "lib/upperd", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(Path(str(sdnotify.__file__)).parent, folder / "lib/sdnotify")
-    environ = {"XDG_RUNTIME_DIR": str(runtime), "PYTHONPATH": str(folder / "lib")}
-    as_alice: dict[str, Any] = {"user": ALICE, "group": ALICE, "extra_groups": [], "cwd": "/"}
-    command = [PYTHON, "-m", "upperd.service.cli", "--socket", name]
-    with running(folder, command=command, environ=environ, **as_alice) as daemon:
-        daemon.path = Path(name)
-        yield daemon, {"env": {**os.environ, **environ}, **as_alice}
 
 
 def test_every_command_finds_it(folder: Path, name: str) -> None:
@@ -143,86 +63,6 @@ def test_statistics(folder: Path, name: str) -> None:
     assert (done.returncode, "not running" in done.stdout) == (3, True)
 
 
-# Who may connect
-
-
-def test_nobody_else_may_connect(folder: Path, name: str) -> None:
-    """Without a rule only root and the daemon's own user are served; others are refused, counted and logged."""
-    with of_alice(folder, name) as (daemon, _):
-        answers = [serves(daemon, uid) for uid in (0, ALICE, BOB)]
-        assert answers == [True, True, False]
-        wait_until(lambda: f"deny: refused 1 connections: 1 for their user; the last of uid {BOB}" in daemon.log, "log")
-
-
-def test_rules_take_its_place(folder: Path, name: str) -> None:
-    """Where anybody is allowed by name the rules hold as everywhere; a deny-user alone lets nobody in."""
-    needs_root(folder)
-    with abstract(folder, name, "--deny-user", "4242") as daemon:
-        assert not serves(daemon, BOB)
-        assert f"unix:{name} (bound, {OWN})" in daemon.log
-    with abstract(folder, name, "--allow-user", str(BOB)) as daemon:
-        assert serves(daemon, BOB)
-        assert not serves(daemon, 0)
-        assert daemon.log.count(f"ready: upperd 0.1.0 on unix:{name} (bound) pid=") == 1
-
-
-def test_rules_of_a_reload(folder: Path, name: str) -> None:
-    """A reload that allows somebody opens the socket, one that allows nobody closes it to who is served, too."""
-    needs_root(folder)
-    config, board = folder / "upperd.toml", folder / "board"
-    config.write_text("")
-    with abstract(folder, name, "--config", str(config), "--scoreboard", str(board)) as daemon:
-        assert not serves(daemon, BOB)
-        config.write_text(f"allow-user = [{BOB}]")
-        daemon.signal(signal.SIGHUP)
-        daemon.manager.wait_for("READY=1")
-        assert read(str(board)).listeners == [f"unix:{name} (bound)"]
-        [held] = connect_as(daemon, BOB)
-        with held:
-            assert is_served(held)
-            config.write_text("")
-            daemon.signal(signal.SIGHUP)
-            daemon.manager.wait_for("READY=1")
-            assert read_to_end(held) == b""
-        assert read(str(board)).listeners == [f"unix:{name} (bound, {OWN})"]
-
-
-def test_other_listeners_are_not_concerned(folder: Path, name: str) -> None:
-    """What goes for an abstract listener without a rule goes for it alone: a path beside it has its permissions."""
-    needs_root(folder)
-    path = folder / "upperd.sock"
-    with socket.socket(socket.AF_UNIX) as one, socket.socket(socket.AF_UNIX) as other:
-        one.bind(f"\0{name[1:]}")
-        other.bind(str(path))
-        path.chmod(0o666)
-        for listener in (one, other):
-            listener.listen()
-        with running(folder, **activated(folder, [one, other], "--scoreboard", str(folder / "board"))) as daemon:
-            assert serves(daemon, BOB)
-            daemon.path = Path(name)
-            assert not serves(daemon, BOB)
-            assert serves(daemon, 0)
-
-
-def test_one_connection_that_came_by_it(folder: Path, name: str) -> None:
-    """--inetd, too, serves only root and its own user where the connection was accepted from an abstract socket."""
-    needs_root(folder)
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(f"\0{name[1:]}")
-        listener.listen()
-        address: Any = SimpleNamespace(path=name)
-        for uid, served in ((BOB, False), (0, True)):
-            [client] = connect_as(address, uid)
-            with listener.accept()[0] as accepted, open(os.devnull, "w") as null:
-                process = subprocess.Popen([*COMMAND, "--inetd"], stdin=accepted, stderr=null)
-            with client:
-                assert is_served(client) == served
-            assert process.wait(DEADLINE) == 0
-
-
-# Its life
-
-
 def test_already_running(folder: Path, name: str) -> None:
     """A second daemon at the name ends with status 75, says who has it, and harms nothing; later the name is free."""
     with abstract(folder, name) as daemon:
@@ -240,7 +80,8 @@ def test_never_tcp_instead(folder: Path) -> None:
     for wrong in ("@", f"@{'x' * 108}"):
         status, said = run_to_end(folder, "--socket", wrong)
         assert status == 64
-        assert f"socket is '{wrong}': " in said
+        assert "upperd: socket: " in said
+        assert "abstract socket" in said
     longest = f"@{os.getpid()}".ljust(108, "%")
     with abstract(folder, longest) as daemon:
         assert ask(longest, b"x") == b"X"
@@ -265,7 +106,7 @@ def test_key_of_the_file(folder: Path, name: str) -> None:
     for wrong in (r"@a\u0000b", "@"):
         config.write_text(f'socket = "{wrong}"')
         status, said = run_to_end(folder, "--config", str(config))
-        assert (status, f"{config}: socket is '@" in said) == (78, True)
+        assert (status, f"{config}: socket" in said) == (78, True)
 
 
 def test_path_that_begins_so(folder: Path) -> None:
@@ -279,11 +120,10 @@ def test_path_that_begins_so(folder: Path) -> None:
 
 def test_background(name: str) -> None:
     """--daemonize, which makes every path absolute, leaves the name as it is."""
-    found = Settings()
-    found.socket, found.pid_file = name, "relative"
+    found = Settings(**vars(Options(socket=name, pid_file="relative")))
     daemonize._make_absolute(found, {"socket": name, "pid_file": "relative"})
     assert (found.socket, os.path.isabs(found.pid_file)) == (name, True)
-    assert shlex.split(found.arguments)[0] == f"--socket={name}"
+    assert found.arguments[0] == f"--socket={name}"
 
 
 def test_drain_serves_the_queue(folder: Path, name: str) -> None:
@@ -330,65 +170,3 @@ def test_activated(folder: Path, name: str) -> None:
             assert read(str(scoreboard_of(folder, name))).listeners == [f"unix:{name} (activated as web, {OWN})"]
             assert daemon.stop() == 0
         assert listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
-
-
-# The client
-
-IMPOSTOR = """
-import socket, sys
-listener = socket.socket(socket.AF_UNIX)
-listener.bind("\\0" + sys.argv[1][1:])
-listener.listen()
-print("listens", flush=True)
-for _ in range(2):
-    print("got", listener.accept()[0].recv(100), flush=True)
-"""
-
-
-def test_impostor_gets_nothing(name: str) -> None:
-    """A stranger's abstract socket gets no text, though it was named: anybody may take a name before the daemon."""
-    need_root()
-    with start_as(BOB, IMPOSTOR, name) as process:
-        assert said(process) == "listens"
-        command = [*UPPERCTL, "--socket", name, "send", "secret"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE)
-        assert (done.returncode, done.stdout) == (77, "")
-        assert f"{name} belongs to uid {BOB}, who is not upperd" in done.stderr
-        with pytest.raises(AccessError, match=f"belongs to uid {BOB}"):
-            Client(name)
-        assert [said(process), said(process)] == ["got b''", "got b''"]
-
-
-def test_nobody_listens(name: str) -> None:
-    """Where nobody has the name, the client says so, and that names are of one network; one that cannot be is named."""
-    for words, complaint in (
-        ([name], f"nobody listens on {name} in this network namespace"),
-        ([f"@{'x' * 108}"], "has 108 bytes, it may have 107"),
-    ):
-        command = [*UPPERCTL, "--socket", *words, "send", "x"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE)
-        assert (done.returncode, complaint in done.stderr) == (69, True)
-
-
-def test_another_network(folder: Path, name: str) -> None:
-    """From another network namespace it cannot be found."""
-    need_root()
-    need("unshare")
-    with abstract(folder, name):
-        command = ["unshare", "--net", *UPPERCTL, "--socket", name, "send", "x"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE)
-        assert (done.returncode, f"nobody listens on {name}" in done.stderr) == (69, True)
-
-
-def test_passed_into_another_network(folder: Path, name: str) -> None:
-    """A daemon in a network of its own serves the abstract socket that was bound outside and passed to it."""
-    need_root()
-    need("unshare")
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(f"\0{name[1:]}")
-        listener.listen()
-        more = activated(folder, [listener], "--scoreboard", str(folder / "board"))
-        more["command"] = ["unshare", "--net", *more["command"]]
-        with running(folder, **more) as daemon:
-            assert os.readlink(f"/proc/{daemon.pid}/ns/net") != os.readlink("/proc/self/ns/net")
-            assert ask(name, b"x") == b"X"

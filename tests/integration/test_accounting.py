@@ -8,10 +8,20 @@ import re
 import signal
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from running import COMMAND, Daemon, running, wait_until
+
+_EACH = ("--connections-per-child", "1", "--spare-children", "16")
+"""A child, and so a record, for each connection."""
+
+
+@pytest.fixture
+def daemon(folder: Path) -> Iterator[Daemon]:
+    with running(folder, *_EACH) as daemon:
+        yield daemon
 
 
 def _records(daemon: Daemon) -> list[dict[str, str]]:
@@ -88,7 +98,7 @@ def test_record_of_a_client_that_goes_away(daemon: Daemon) -> None:
 @pytest.mark.parametrize("connections", [40, 400])
 def test_records_and_sums_add_up(folder: Path, connections: int) -> None:
     """However many children end in a second: records and sums together account for every connection and every byte."""
-    with running(folder, "--spare-children", "16") as daemon:
+    with running(folder, *_EACH) as daemon:
         for number in range(connections):
             data = b"x" * (1 + number % 7)
             assert daemon.ask(data) == data.upper()
@@ -104,7 +114,7 @@ def test_records_and_sums_add_up(folder: Path, connections: int) -> None:
 
 def test_no_more_than_fifty_records_a_second(folder: Path) -> None:
     """Of normal ends there are at most some fifty records for each sum that is written."""
-    with running(folder, "--spare-children", "16") as daemon:
+    with running(folder, *_EACH) as daemon:
         for _ in range(400):
             assert daemon.ask(b"x") == b"X"
         daemon.stop()
@@ -116,7 +126,7 @@ def test_no_more_than_fifty_records_a_second(folder: Path) -> None:
 
 def test_crash_in_a_flood_has_its_own_record(folder: Path) -> None:
     """An abnormal end is logged by itself, though the records of that second are used up."""
-    with running(folder, "--spare-children", "8") as daemon:
+    with running(folder, *_EACH) as daemon:
         with daemon.held() as client:
             pid = _child_of(daemon)
             for _ in range(120):
@@ -135,7 +145,7 @@ def test_log_that_nobody_reads_does_not_block(folder: Path) -> None:
             os.write(writing, b"\n" * 4096)
     os.set_blocking(writing, True)
     divert = f"import os, sys; os.dup2({writing}, 2); os.execv(sys.argv[1], sys.argv[1:])"
-    command = [sys.executable, "-c", divert, *COMMAND, "--socket", str(folder / "upperd.sock")]
+    command = [sys.executable, "-c", divert, *COMMAND, "--socket", str(folder / "upperd.sock"), *_EACH]
     try:
         with running(folder, command=command, pass_fds=(writing,)) as daemon:
             for _ in range(20):

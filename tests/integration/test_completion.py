@@ -14,7 +14,7 @@ import pytest
 from running import DEADLINE
 from terminals import Terminal
 
-from upperd.ctl import main as ctl
+from upperd.ctl.parser import COMMANDS, make_parser
 
 FOLDER = Path(__file__).parents[2] / "systemd/completion"
 EVERYWHERE = {"-h", "--help", "--socket", "--tcp"}
@@ -34,11 +34,8 @@ def _options(command: str) -> set[str]:
 
 
 def _actions(command: str) -> list[argparse.Action]:
-    actions = ctl.make_parser([command])._actions
-    if not command:
-        return actions
-    chooser = next(action for action in actions if isinstance(action, argparse._SubParsersAction))
-    return list(chooser.choices[command]._actions)
+    parser, commands = make_parser()
+    return (commands[command] if command else parser)._actions
 
 
 def _sortable() -> set[str]:
@@ -63,12 +60,12 @@ def _complete(*words: str, folder: Path | None = None) -> set[str]:
 
 def test_bash_offers_the_commands() -> None:
     """bash offers every command and the options that stand before it, and nothing else."""
-    assert _complete("upperctl", "") == set(ctl.COMMANDS) | _options("")
-    assert _complete("upperctl", "--socket", "stats", "") == set(ctl.COMMANDS) | _options("")
+    assert _complete("upperctl", "") == set(COMMANDS) | _options("")
+    assert _complete("upperctl", "--socket", "stats", "") == set(COMMANDS) | _options("")
     assert _complete("upperctl", "--socket", "=", "stats", "st") == {"status", "stats"}
 
 
-@pytest.mark.parametrize("command", ctl.COMMANDS)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_bash_offers_the_options(command: str) -> None:
     """bash offers a command's own options after it, and nothing else."""
     assert _complete("upperctl", command, "") == _options(command)
@@ -119,13 +116,13 @@ def test_zsh_offers_the_words() -> None:
     text = (FOLDER / "_upperctl").read_text()
     assert text.startswith("#compdef upperctl\n")
     names, _, rest = text[text.index("commands=(") :].partition("_arguments -C")
-    assert re.findall(r"'([a-z]+):", names) == list(ctl.COMMANDS)
+    assert re.findall(r"'([a-z]+):", names) == list(COMMANDS)
     assert _zsh_options(text[text.index("common=(") : text.index("commands=(")]) == EVERYWHERE
     first, _, cases = rest.partition("case $words[1] in")
     assert _zsh_options(first) | EVERYWHERE == _options("")
     found = {name: _zsh_options(part) for name, part in re.findall(r"^        ([a-z]+)\)$(.*?);;", cases, re.M | re.S)}
-    assert {name: found.get(name, set()) | EVERYWHERE for name in ctl.COMMANDS} == {
-        name: _options(name) for name in ctl.COMMANDS
+    assert {name: found.get(name, set()) | EVERYWHERE for name in COMMANDS} == {
+        name: _options(name) for name in COMMANDS
     }
     assert set(re.findall(r":field:\((.*)\)", text)[0].split()) == _sortable()
 
@@ -139,13 +136,13 @@ def test_fish_offers_the_words() -> None:
     """fish offers every command, and each the program's options."""
     text = (FOLDER / "upperctl.fish").read_text().replace("\\\n", "")
     lines = [line for line in text.split("\n") if line.startswith("complete ")]
-    assert re.findall(r"^set -l commands (.*)$", text, re.M)[0].split() == list(ctl.COMMANDS)
+    assert re.findall(r"^set -l commands (.*)$", text, re.M)[0].split() == list(COMMANDS)
     before = [line for line in lines if "not __fish_seen_subcommand_from" in line]
-    assert re.findall(r" -a ([a-z]+)", "\n".join(before)) == list(ctl.COMMANDS)
+    assert re.findall(r" -a ([a-z]+)", "\n".join(before)) == list(COMMANDS)
     always = _fish_options([line for line in lines if " -n " not in line])
     assert always == EVERYWHERE
     assert _fish_options(before) | always == _options("")
-    for name in ctl.COMMANDS:
+    for name in COMMANDS:
         own = [line for line in lines if f"-n '__fish_seen_subcommand_from {name}'" in line]
         assert _fish_options(own) | always == _options(name)
     assert set(re.findall(r"-l sort .*-a '(.*?)'", text)[0].split()) == _sortable()

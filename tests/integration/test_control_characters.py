@@ -1,4 +1,4 @@
-"""Control characters, of whoever's choice, reach neither a terminal nor the log raw."""
+"""Control characters, wherever they come from, reach neither a terminal nor the log raw."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from running import DEADLINE, Daemon, activated, running, wait_until
+from running import DEADLINE, Daemon, activated, running
 
 from upperd.server import layout, scoreboard
 
@@ -30,11 +30,10 @@ def _ctl(daemon: Daemon, *words: str) -> str:
 def test_scoreboard_of_a_hostile_owner(folder: Path, words: list[str]) -> None:
     """What a broken child or a hostile owner has written into a scoreboard is shown with escapes."""
     path = str(folder / "scoreboard")
-    scoreboard.Scoreboard(path, 4).describe(f"1{EVIL}", [f"unix:/x{EVIL} (bound)", EVIL])
+    scoreboard.Scoreboard(path, 4).describe(f"1{EVIL}", [f"unix:/x{EVIL} (bound)", EVIL], [EVIL])
     with open(path, "r+b") as file, mmap.mmap(file.fileno(), layout.SIZE) as memory:
-        slots = slice(layout.TABLE, layout.TABLE + 256)
-        memory[slots] = b"\x1b" * 256
-        memory[layout.STATES : layout.STATES + 2] = b"\x01\xff"
+        memory[layout.ROWS : layout.ROWS + 256] = b"\x1b" * 256
+        memory[layout.PIDS : layout.PIDS + 2] = b"\x01\xff"
     command = [*CTL, "--socket", str(folder / "upperd.sock"), *words]
     done = subprocess.run(command, capture_output=True, timeout=DEADLINE)
     assert RAW.findall(done.stdout.decode()) == []
@@ -57,8 +56,8 @@ def test_names_of_a_client(daemon: Daemon) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == b"\n"
         shown = _ctl(daemon, "status") + _ctl(daemon, "stats")
-    wait_until(lambda: " end: " in daemon.log, "there is a record")
     daemon.stop()
+    assert " end: " in daemon.log
     assert RAW.findall(shown + daemon.log + "".join(daemon.manager.messages)) == []
 
 
@@ -80,7 +79,10 @@ def test_names_of_the_manager(folder: Path) -> None:
 
 BROKEN = """
 import socketserver, sys
-from upperd.server.mixin import UnixServer
+from upperd.service.options import Options
+from upperd.service.policy import Policy
+from upperd.service.servers import UnixServer
+from upperd.service.settings import Settings
 import socket
 class Handler(socketserver.BaseRequestHandler):
     def handle(self):
@@ -88,7 +90,7 @@ class Handler(socketserver.BaseRequestHandler):
 listener = socket.socket(socket.AF_UNIX)
 listener.bind(sys.argv[1])
 listener.listen()
-with UnixServer(listener, Handler) as server:
+with UnixServer(listener, Handler, Policy(Settings(**vars(Options())))) as server:
     server.max_children = server.spare_children = 1
     print(flush=True)
     server.serve_forever()

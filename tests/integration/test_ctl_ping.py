@@ -54,7 +54,7 @@ def test_check_of_health(daemon: Daemon) -> None:
 
 @contextmanager
 def listening(folder: Path, answer: bytes | None) -> Iterator[str]:
-    """Somebody who gives every connection this answer; None: he never accepts."""
+    """A listener that gives every connection this answer; None: it never accepts."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(folder / "s"))
         listener.listen()
@@ -165,7 +165,7 @@ def test_status_on_a_terminal(daemon: Daemon, environ: dict[str, str]) -> None:
 
 def test_status_of_a_killed_daemon(folder: Path) -> None:
     """A daemon whose lock nobody holds does not run, even where a process has its pid, and is shown in red."""
-    Scoreboard(str(folder / "scoreboard")).describe("1", ["unix:x"])
+    Scoreboard(str(folder / "scoreboard")).describe("1", ["unix:x"], [])
     with terminal("status", "--socket", str(folder / "upperd.sock")) as status:
         assert status.wait() == 3
         assert "not running" in status.screen()[0]

@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from running import Daemon, running, wait_until
 from screens import CTL, terminal
 
-from upperd.ctl.view import USAGE_FIELDS
+from upperd.ctl.view import Usage
 from upperd.server import layout
 
 
@@ -40,18 +40,19 @@ def test_prometheus(daemon: Daemon) -> None:
     """What Prometheus reads are the figures of the scoreboard, and the memory of the processes."""
     for _ in range(7):
         daemon.ask(b"four\xff")
-    wait_until(lambda: daemon.board.header["ended"] == 7 and daemon.board.spare == 8, "all is at rest")
+    wait_until(lambda: daemon.board.spare == 8 + 1, "all is at rest: a child waits for this user, eight for another")
     status, printed, said = stats(daemon.path, "--prometheus")
     assert (status, said) == (0, "")
     found = samples(printed)
     header = daemon.board.header
     expected = {
         "upperd_up": 1, "upperd_connections_total": 7, "upperd_received_bytes_total": 35, "upperd_max_children": 64,
-        "upperd_undecodable_bytes_total": 7, "upperd_children_forked_total": header["forked"],
+        "upperd_children_forked_total": header["forked"],
         "upperd_start_time_seconds": header["started_unix_usec"] / 1e6,
     }  # fmt: skip
     assert {name: found[name] for name in expected} == expected
-    assert 'upperd_children{state="spare"} 8\n' in printed
+    assert 'upperd_children{state="spare"} 9\n' in printed
+    assert 'upperd_handler_counter_total{counter="undecodable"} 7\n' in printed
     assert 'upperd_resident_memory_bytes{process="children"} ' in printed
     assert 'upperd_cpu_seconds_total{mode="user"} ' in printed
 
@@ -90,10 +91,13 @@ def test_json_is_stable(daemon: Daemon) -> None:
     """The names in the JSON object are those of the scoreboard's fields, those of the processes, and a few more."""
     with daemon.held():
         data = json.loads(stats(daemon.path, "--json")[1])
-    more = {"version", "running", "scoreboard", "now_usec", "listeners", "busy", "spare", "children"}
-    assert set(data) == {*layout.HEADER_FIELDS, *more, *USAGE_FIELDS} - {"magic"}
-    own = [name for name in USAGE_FIELDS if not name.startswith("reaped")]
-    assert all(set(child) == {*layout.SLOT_FIELDS, "slot", "waiting", *own} for child in data["children"])
+    more = {"version", "running", "scoreboard", "now_usec", "listeners", "counters", "busy", "spare", "children"}
+    unused = {name for name in layout.ROW_FIELDS if name.startswith("counter_")}
+    own = {name for name in Usage._fields if not name.startswith("reaped")}
+    fields = {*layout.ROW_FIELDS, "slot", "waiting", "undecodable", *own} - unused
+    assert set(data) == {*layout.HEADER_FIELDS, *more, *Usage._fields, "undecodable"} - {"magic", *unused}
+    assert data["counters"] == ["undecodable"]
+    assert all(set(child) == fields for child in data["children"])
     assert data["rss_bytes"] > 1_000_000
     assert all(child["rss_bytes"] > 1_000_000 and child["user_usec"] >= 0 for child in data["children"])
 
@@ -188,10 +192,12 @@ def test_watch_keeps_a_file_new(folder: Path) -> None:
 
 
 AS_ANOTHER = f"""
-import os, sys
-from upperd.ctl import main as ctl, prometheus
-for command in ctl.COMMANDS:
-    ctl.make_parser([command])
+import importlib, locale, os, sys
+from upperd.base import atomic
+from upperd.ctl import main as ctl, parser, prometheus
+for command in parser.COMMANDS:
+    importlib.import_module("upperd.ctl." + command)
+parser.make_parser()
 os.setgroups([]); os.setgid({USER}); os.setuid({USER})
 sys.exit(ctl.main())
 """
@@ -204,7 +210,7 @@ def test_permission_for_prometheus(daemon: Daemon) -> None:
     os.chmod(daemon.folder, 0o755)
     line = [sys.executable, "-c", AS_ANOTHER, "stats", "--prometheus", "--socket", str(daemon.path)]
     done = subprocess.run(line, capture_output=True, text=True, timeout=60)
-    assert (done.returncode, "permission denied" in done.stderr) == (77, True)
+    assert (done.returncode, "permission denied" in done.stderr) == (77, True), done.stderr
     assert done.stdout.endswith("\nupperd_up NaN\n")
 
 

@@ -16,8 +16,8 @@ from screens import CTL, terminal
 
 FRAME = b"\x1b[H"
 """What every picture begins with."""
-LEFT = (b"\x1b[?1049l", b"\x1b[?25h", b"\x1b[?7h")
-"""The first screen again, the cursor, long lines broken."""
+LEFT = (b"\x1b[?1049l", b"\x1b[?25h")
+"""The first screen again, the cursor."""
 
 
 def pids(screen: list[str]) -> list[int]:
@@ -29,14 +29,14 @@ def test_a_child_is_a_row(daemon: Daemon) -> None:
     """On 80x24, top shows the daemon, every child in a row, its peer's user, and rates; nothing is cut off."""
     with terminal("top", "--socket", str(daemon.path), "--interval", "0.2") as top, daemon.held():
         screen = top.wait_for("ready", "1 busy, 8 spare", "1-9 of 9")
-        assert screen[0].startswith(f"● upperd 0.1.0  ready  pid {daemon.pid}")
+        assert screen[0].startswith(f"● upperd 0.1.0: running (pid {daemon.pid}), ready, up ")
         assert sorted(pids(screen)) == sorted(daemon.children())
         row = next(line.split() for line in screen if re.match(r" *\d+ busy", line))
-        assert (row[2][:7], row[3]) == (pwd.getpwuid(os.getuid()).pw_name[:7], str(os.getpid()))
-        assert screen[7].split() == ["PID", "STATE", "USER", "PEER", "CONNS", "MSGS", "IN", "RATE/s", "CPU%", "PSS"]
-        assert all(line and not line.endswith("…") for line in screen[:13] if line != screen[6])
+        assert row[2][:7] == pwd.getpwuid(os.getuid()).pw_name[:7]
+        assert screen[8].split() == ["PID", "STATE", "USER", "RATE/s", "CPU%", "PSS", "CONNS", "MSGS", "IN", "OUT"]
+        assert all(line and not line.endswith("…") for line in screen[:14] if line != screen[7])
         daemon.ask(b"x" * 100_000)
-        top.wait_until(lambda screen: "▇" in screen[3] + screen[4] or "█" in screen[3] + screen[4], "the rates rise")
+        top.wait_until(lambda screen: "▇" in screen[4] + screen[5] or "█" in screen[4] + screen[5], "the rates rise")
 
 
 @pytest.mark.parametrize("way", ["q", "\x03", "SIGTERM"])
@@ -108,24 +108,24 @@ def test_scrolling(folder: Path) -> None:
     """More children than lines: the rest is a key away, and none is lost on the way."""
     options = ("--socket", str(folder / "upperd.sock"), "--sort", "pid", "--interval", "0.2")
     with running(folder, "--spare-children", "40") as daemon, terminal("top", *options) as top:
-        first = pids(top.wait_for("1-15 of 40"))
+        first = pids(top.wait_for("1-14 of 40"))
         top.press("j")
-        second = pids(top.wait_for("2-16 of 40"))
+        second = pids(top.wait_for("2-15 of 40"))
         assert second[:-1] == first[1:]
         top.press("\x1b[6~\x1b[6~\x1b[6~")
-        last = pids(top.wait_for("26-40 of 40"))
-        assert last == sorted(daemon.children())[-15:]
+        last = pids(top.wait_for("27-40 of 40"))
+        assert last == sorted(daemon.children())[-14:]
 
 
 @pytest.mark.parametrize(("columns", "lines"), [(40, 10), (20, 6), (200, 50)])
 def test_size_changes(daemon: Daemon, columns: int, lines: int) -> None:
     """A window that changes its size is filled anew at once, and nothing runs over its edges."""
     with terminal("top", "--socket", str(daemon.path), "--interval", "3000") as top:
-        top.wait_until(lambda screen: top.raw.count(FRAME) > 1, "the second look: none follows for a while")
+        top.wait_until(lambda screen: top.raw.count(FRAME) > 2, "the second look: none follows for a while")
         top.set_size(columns, lines)
         drawn = len(top.raw)
         screen = top.wait_until(lambda screen: len(top.raw) > drawn and screen[0] != "", "drawn again")
-        assert [line[:4] for line in screen[:5]] == ["● up", "list", "chil", "conn", "byte"]
+        assert [line[:4] for line in screen[:5]] == ["● up", "list", "chil", "queu", "conn"]
         if lines >= 10:
             top.wait_until(lambda screen: screen[-1].endswith("of 8"), "the last line is at the bottom")
 
@@ -137,12 +137,12 @@ def test_a_daemon_that_comes_and_goes(folder: Path) -> None:
         for _ in range(2):
             with running(folder) as daemon:
                 daemon.ask(b"x")
-                screen = top.wait_for(f"ready  pid {daemon.pid} ", "8 spare")
+                screen = top.wait_for(f"running (pid {daemon.pid}), ready", "9 spare")
                 assert "systemctl" not in "\n".join(screen)  # nothing is left of what stood there before
                 daemon.stop()
             top.wait_for("not running", "its last figures", "no children")
         with running(folder) as daemon:
-            top.wait_for(f"ready  pid {daemon.pid} ", "1-8 of 8")
+            top.wait_for(f"running (pid {daemon.pid}), ready", "1-8 of 8")
             daemon.kill()
             assert "connections  0 " in "\n".join(top.wait_for("not running", "0 busy, 0 spare"))
 

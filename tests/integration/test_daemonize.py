@@ -1,111 +1,22 @@
-"""`upperd --daemonize --pid-file FILE`: into the background, the SysV way."""
+"""`upperd --daemonize`: into the background, the SysV way."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import resource
 import select
 import signal
-import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from running import DEADLINE, ask_on, run_to_end, running, wait_until
+from hosts import ENVIRON, LAUNCHER, Host
+from running import DEADLINE, run_to_end, wait_until
 
-from upperd.base import locks
 from upperd.server import layout, snapshot
-from upperd.service import daemonize
-
-CTL = [sys.executable, "-m", "upperd.ctl.main"]
-LAUNCHER = """
-import sys
-from upperd.service import cli, log
-log.SYSLOG_SOCKET, cli.sys.argv = sys.argv[1], ["upperd", *sys.argv[2:]]
-{patch}
-sys.exit(cli.main())
-"""
-"""The command, but for where syslog is: a test has a socket of its own there."""
-ENVIRON = {name: value for name, value in os.environ.items() if name not in daemonize._SUPERVISED}
-
-
-class Host:
-    """A host without systemd: a folder for everything, a syslog, and the daemons that were started on it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.path = folder / "upperd.sock"
-        self.pid_file = folder / "upperd.pid"
-        self.syslog = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.syslog.bind(str(folder / "log.sock"))
-        self.syslog.settimeout(DEADLINE)
-
-    def start(self, *options: str, patch: str = "", **more: Any) -> subprocess.CompletedProcess[str]:
-        """What an init script does; returns when the starter does."""
-        words = ["--daemonize", "--socket", str(self.path), "--no-fallback", "--pid-file", str(self.pid_file), *options]
-        command = [sys.executable, "-c", LAUNCHER.format(patch=patch), str(self.folder / "log.sock"), *words]
-        more = {"env": ENVIRON, "stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, **more}
-        return subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=DEADLINE, **more)
-
-    @property
-    def pid(self) -> int:
-        return int(self.pid_file.read_text())
-
-    @property
-    def board(self) -> snapshot.Snapshot:
-        return snapshot.read(str(self.folder / "scoreboard"))
-
-    def log(self) -> str:
-        """All that has reached syslog."""
-        self.syslog.setblocking(False)
-        entries = []
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                entries.append(self.syslog.recv(4096).decode())
-        return "\n".join(entries)
-
-    def ask(self, data: bytes) -> bytes:
-        with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(DEADLINE)
-            client.connect(str(self.path))
-            return ask_on(client, data)
-
-    def end(self, number: signal.Signals = signal.SIGTERM) -> None:
-        """Signal the daemon that the pid file names, and wait for its end."""
-        self._end(self.pid, number)
-
-    def _end(self, pid: int, number: signal.Signals) -> None:
-        process = os.pidfd_open(pid)
-        try:
-            signal.pidfd_send_signal(process, number)
-            assert select.select([process], [], [], DEADLINE)[0], "it ends"
-        finally:
-            os.close(process)
-
-    def status(self) -> int:
-        """The exit status of `upperctl status`."""
-        return subprocess.run([*CTL, "status", "--socket", str(self.path)], stdout=subprocess.DEVNULL).returncode
-
-    def close(self) -> None:
-        """Leave no daemon behind, whatever its pid file says."""
-        with contextlib.suppress(OSError):
-            pid = locks.holder(f"{self.path}.lock")
-            if pid:
-                self._end(pid, signal.SIGKILL)
-        self.syslog.close()
-
-
-@pytest.fixture
-def host(folder: Path) -> Iterator[Host]:
-    host = Host(folder)
-    yield host
-    host.close()
 
 
 def test_life_of_a_sysv_service(host: Host) -> None:
@@ -150,13 +61,16 @@ def test_failure_is_shown(host: Host, options: list[str], status: int, reason: s
 
 
 @pytest.mark.parametrize(
-    ("command", "reason"),
-    [(["/bin/false"], "ended before it was ready"), (["/nowhere/python"], "background: [Errno 2] No such file")],
+    ("command", "status", "reason"),
+    [
+        (["/bin/false"], 70, "ended before it was ready"),
+        (["/nowhere/python"], 71, "cannot go into the background: [Errno 2] No such file"),
+    ],
 )
-def test_end_without_a_word(host: Host, command: list[str], reason: str) -> None:
-    """A daemon that dies before it could say anything does not keep the starter waiting: status 70, and a hint."""
+def test_end_without_a_word(host: Host, command: list[str], status: int, reason: str) -> None:
+    """A daemon that dies before it could say anything does not keep the starter waiting: its status, and a hint."""
     done = host.start(patch=f"cli._lean_command = lambda settings: {command}")
-    assert done.returncode == 70
+    assert done.returncode == status
     assert reason in done.stderr
 
 
@@ -212,64 +126,12 @@ def test_descriptors(host: Host, closed: str) -> None:
     spare = next(child["pid"] for child in host.board.children if child["waiting"])
     for pid in (host.pid, spare):
         assert [os.readlink(f"/proc/{pid}/fd/{number}") for number in (0, 1, 2)] == ["/dev/null"] * 3
-    wait_until(lambda: len(os.listdir(f"/proc/{spare}/fd")) == 8, "a child has what any child has (test_inheritance)")
-
-
-def test_stale_pid_file(host: Host) -> None:
-    """After SIGKILL the pid file that is left does not keep the next daemon from starting, or from writing its own."""
-    assert host.start().returncode == 0
-    first = host.pid
-    host.end(signal.SIGKILL)
-    assert (host.pid, host.path.exists()) == (first, True)
-    assert host.start().returncode == 0
-    assert (host.pid != first, host.ask(b"x")) == (True, b"X")
-
-
-def test_pid_file_of_another_daemon(host: Host) -> None:
-    """A daemon on another path does not take the pid file of one that lives: nobody could stop that one any more."""
-    assert host.start().returncode == 0
-    first = host.pid
-    done = host.start("--socket", str(host.folder / "other.sock"))
-    assert done.returncode == 73
-    assert f"the pid of a daemon that runs ({first})" in done.stderr
-    assert host.pid == first
-
-
-def test_link_as_pid_file_is_not_followed(host: Host) -> None:
-    """A link that somebody planted is replaced; what it points to stays as it was."""
-    (host.folder / "precious").write_text("1\n")
-    host.pid_file.symlink_to(host.folder / "precious")
-    assert host.start().returncode == 0
-    assert (host.pid_file.is_symlink(), (host.folder / "precious").read_text()) == (False, "1\n")
-    host.end()
-    assert (host.folder / "precious").exists()
-
-
-def test_no_other_file_is_overwritten(host: Host) -> None:
-    """A file that holds no pid is left alone: the start fails with 73 and names it."""
-    host.pid_file.write_text("root:x:0:0\n")
-    done = host.start()
-    assert (done.returncode, "is there and is not a pid file" in done.stderr) == (73, True)
-    assert host.pid_file.read_text() == "root:x:0:0\n"
-    assert not host.path.exists()
-
-
-@pytest.mark.parametrize("left", ["ours", "another's"])
-def test_pid_file_in_the_foreground(folder: Path, left: str) -> None:
-    """Without --daemonize it is written, too; at the end it is removed if it still tells that pid, else left."""
-    pid_file = folder / "p"
-    with running(folder, "--pid-file", str(pid_file)) as daemon:
-        assert pid_file.read_text() == f"{daemon.pid}\n"
-        assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
-        if left == "another's":
-            pid_file.write_text("1\n")
-        assert daemon.stop() == 0
-    assert pid_file.exists() == (left == "another's")
+    wait_until(lambda: len(os.listdir(f"/proc/{spare}/fd")) == 4, "a child has what any child has (test_inheritance)")
 
 
 def test_log_goes_to_syslog(host: Host) -> None:
     """Entries are datagrams of RFC 3164 with facility daemon, the level, and our name and pid."""
-    assert host.start().returncode == 0
+    assert host.start("--connections-per-child", "1").returncode == 0
     pid = host.pid
     assert host.syslog.recv(4096).startswith(f"<30>upperd[{pid}]: ready: upperd ".encode())
     assert host.ask(b"x") == b"X"
@@ -283,7 +145,7 @@ def test_syslog_in_trouble(host: Host, trouble: str) -> None:
     """A syslog that is missing, or that nobody reads, neither stops nor slows the daemon; lost entries are counted."""
     if trouble == "missing":
         (host.folder / "log.sock").unlink()
-    assert host.start().returncode == 0
+    assert host.start("--connections-per-child", "1").returncode == 0
     assert [host.ask(b"x") for _ in range(50)] == [b"X"] * 50
     assert host.ask(b"y") == b"Y"
     wait_until(lambda: host.board.header["records_lost"] > 0 or host.ask(b"x") != b"X", "lost entries are counted")
@@ -296,35 +158,3 @@ def test_refused_under_systemd(folder: Path, variable: str) -> None:
     assert status == 64
     assert "systemd supervises this process: use Type=notify without --daemonize" in said
     assert list(folder.iterdir()) == []
-
-
-def test_starter_is_forgotten(host: Host) -> None:
-    """After READY=1 nothing is sent to the starter's address, whoever has it by then."""
-    patch = (
-        "from upperd.service import daemonize\n"
-        "await_, name = daemonize._await, lambda notices: notices.getsockname()[1:].decode()\n"
-        "daemonize._await = lambda line, notices: print(name(notices)) or await_(line, notices)"
-    )
-    done = host.start(patch=patch)
-    assert done.returncode == 0
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heir:
-        heir.bind(f"\0{done.stdout.strip()}")
-        for _ in range(3):
-            assert host.ask(b"x") == b"X"
-        host.end()
-        heir.setblocking(False)
-        with pytest.raises(BlockingIOError):
-            heir.recv(4096)
-
-
-def test_stranger_is_not_believed() -> None:
-    """A notice from another process than the daemon says nothing."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notices:
-        notices.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        notices.bind("")
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stranger:
-            for _ in range(2):
-                stranger.sendto(b"READY=1", notices.getsockname())
-        assert daemonize._receive(notices, os.getpid() + 1) == b""
-        assert daemonize._receive(notices, os.getpid()) == b"READY=1"
-        assert daemonize._receive(notices, os.getpid()) is None

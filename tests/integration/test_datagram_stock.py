@@ -8,7 +8,7 @@ import pytest
 
 LIBRARY = """
 import contextlib, os, signal, socket, socketserver, sys, threading, time
-from upperd.upper.datagram_handler import UpperDatagramHandler
+from upperd.upper.handler import UpperDatagramHandler
 from upperd.server import PreforkingMixIn
 
 class PreforkingUDPServer(PreforkingMixIn, socketserver.UDPServer): pass
@@ -20,7 +20,7 @@ class Echo(socketserver.DatagramRequestHandler):
         text = self.rfile.read()
         if text == b"slow":
             # The child is told to end in the middle of it.
-            os.kill(os.getpid(), signal.SIGUSR2)
+            os.kill(os.getpid(), signal.SIGTERM)
         if text == b"raise":
             1 / 0
         self.wfile.write(text.upper())

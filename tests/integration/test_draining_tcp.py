@@ -23,20 +23,33 @@ def _refuses(port: int) -> bool:
 
 
 def test_newcomer_is_refused_while_others_are_served(folder: Path) -> None:
-    """Who connects while a transfer is being finished is refused at once, not kept waiting and then reset."""
+    """A client that connects while a transfer is being finished is refused at once, not kept waiting and then reset."""
     port = free_port()
+    over = threading.Event()
     with (
         running(folder, "--tcp", f"127.0.0.1:{port}") as daemon,
         socket.create_connection(("127.0.0.1", port), DEADLINE) as upload,
     ):
-        upload.sendall(b"begin \xc3")  # in the middle of a character, so it is waited for
+        upload.sendall(b"begin ")
         assert read_exactly(upload, 6) == b"BEGIN "
-        daemon.signal(signal.SIGTERM)
-        daemon.manager.wait_for("STOPPING=1")
-        wait_until(lambda: _refuses(port), "newcomers are refused", DEADLINE / 2)  # long before the deadline
-        upload.sendall(b"\xa9")
+        sent = [0]
+
+        def go_on() -> None:
+            while not over.wait(0.1):  # never quiet for a second, so it is waited for
+                upload.sendall(b"x")
+                sent[0] += 1
+
+        sender = threading.Thread(target=go_on)
+        sender.start()
+        try:
+            daemon.signal(signal.SIGTERM)
+            daemon.manager.wait_for("STOPPING=1")
+            wait_until(lambda: _refuses(port), "newcomers are refused", DEADLINE / 2)  # long before the deadline
+        finally:
+            over.set()
+            sender.join(DEADLINE)
         upload.shutdown(socket.SHUT_WR)
-        assert read_to_end(upload) == "É".encode()
+        assert read_to_end(upload) == b"X" * sent[0]
         assert daemon.wait() == 0
 
 

@@ -41,13 +41,14 @@ while listener in select.select([listener, 0], [], [])[0]:
 
 SEND = """
 import os, sys
-import socket, struct, pwd, grp
-import upperd.ctl.transfer, upperd.ctl.send, upperd.ctl.exits, upperd.ctl.terminal
+import importlib, socket, struct, pwd, grp
+import upperd.ctl.transfer, upperd.ctl.send, upperd.ctl.output
 from upperd.base import paths
 from upperd.ctl import main as ctl
 import encodings.ascii, encodings.idna
-for command in ctl.COMMANDS:
-    ctl.make_parser([command]).parse_args([command])
+from upperd.ctl.parser import COMMANDS, parse
+for command in COMMANDS:
+    parse([command])
 uid, port, system = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 paths.FALLBACK_TCP, paths.SYSTEM_SOCKET = f"127.0.0.1:{port}", system
 os.setgroups([]); os.setgid(uid); os.setuid(uid)
@@ -175,7 +176,7 @@ def test_impostor_between_look_and_connection(monkeypatch: pytest.MonkeyPatch, t
         monkeypatch.setattr(paths, "FALLBACK_TCP", f"127.0.0.1:{listener.getsockname()[1]}")
         monkeypatch.setattr(paths, "SYSTEM_SOCKET", str(tmp_path / "none"))
         monkeypatch.setattr(paths, "client_sockets", lambda environ, uid: [paths.SYSTEM_SOCKET])
-        looks = iter([{os.geteuid()}, {os.geteuid()}, {OTHER}])
+        looks = iter([{os.geteuid()}, {OTHER}])
         monkeypatch.setattr(finding, "tcp_listener_owners", lambda address: next(looks))
         with pytest.raises(finding.AccessError, match=f"belongs to uid {OTHER}"):
             finding.connect()

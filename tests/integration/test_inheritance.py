@@ -1,4 +1,4 @@
-"""What a child has of its parent: its listener, its link, and nothing else."""
+"""What a child has of its parent: the channel between them, its connection, and nothing else."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from datagrams import ask, at, sender, serving
 from running import Daemon, activated, open_files, running, wait_until
 
 
@@ -31,39 +32,61 @@ def _listening_inodes(daemon: Daemon) -> set[str]:
     return found & _sockets(daemon.pid)
 
 
-def test_child_holds_one_listener(folder: Path) -> None:
-    """Of several listeners a child holds the one it serves: not its sisters', so none outlives its own children."""
-    with running(folder, "--tcp", "127.0.0.1:0", "--spare-children", "2") as daemon:
+def _own_files(pid: int) -> list[str]:
+    """What a process has open, beside what its standard streams are; numbers of inodes as N."""
+    standard = {os.readlink(f"/proc/{pid}/fd/{number}") for number in (0, 1, 2)}
+    return sorted(re.sub(r"\d+", "N", link) for link in open_files(pid) if link not in standard)
+
+
+def test_child_holds_no_listener(folder: Path) -> None:
+    """No child holds any of the listeners, so none can accept, and none keeps a listener from the next daemon."""
+    with running(folder, "--tcp", "127.0.0.1:0", "--spare-children", "2") as daemon, daemon.held():
         listening = _listening_inodes(daemon)
         assert len(listening) == 2
         for pid in daemon.children():  # it was forked, and closes what is not its own first thing
-            wait_until(lambda pid=pid: len(_sockets(pid) & listening) == 1, "it holds one listener")  # type: ignore[misc]
-        held = [_sockets(pid) & listening for pid in daemon.children()]
-    assert [len(listeners) for listeners in held] == [1, 1, 1, 1]
-    assert set().union(*held) == listening
+            wait_until(lambda pid=pid: not _sockets(pid) & listening, "it holds no listener")  # type: ignore[misc]
 
 
 def test_descriptors_of_a_child_are_few_and_known(folder: Path) -> None:
-    """A child has standard streams, listener, connection, and four descriptors to its parent: nothing else."""
+    """A busy child has standard streams, its end of the channel to its parent, and its connection: nothing else."""
     with running(folder, environ={"WATCHDOG_USEC": "60000000"}) as daemon, daemon.held():
         busy = next(child["pid"] for child in daemon.board.children if not child["waiting"])
-        links = open_files(busy)
-        standard = {os.readlink(f"/proc/{busy}/fd/{number}") for number in (0, 1, 2)}
-        kinds = sorted(re.sub(r"\d+", "N", link) for link in links if link not in standard)
-        shared = _sockets(busy) & _sockets(daemon.pid)
-    # /dev/null counts as a standard stream here: it is standard input.
-    assert kinds == ["anon_inode:[eventfd]", "pipe:[N]", "socket:[N]", "socket:[N]", "socket:[N]"]
-    assert len(shared) == 2, "the listener, and the child's end of `passing`"
+        assert _own_files(busy) == ["socket:[N]", "socket:[N]"]
+        # The parent keeps the connection until the child has finished.
+        assert len(_sockets(busy) & _sockets(daemon.pid)) == 1
+
+
+def test_idle_child_holds_the_channel_alone(daemon: Daemon) -> None:
+    """A child that has served its user and waits for more has its end of the channel, and no connection any more."""
+    assert daemon.ask(b"x") == b"X"
+    served = next(child["pid"] for child in daemon.board.children if child["connections"])
+    wait_until(lambda: _own_files(served) == ["socket:[N]"], "it has closed the connection")
+    assert not _sockets(served) & _sockets(daemon.pid)
 
 
 def test_later_child_holds_no_more(folder: Path) -> None:
-    """A child that is forked while others are busy inherits none of their connections and none of their pidfds."""
+    """A child that is forked while others are busy inherits none of their connections and none of their channels."""
     with running(folder, "--spare-children", "2") as daemon, contextlib.ExitStack() as until:
         for _ in range(8):
             until.enter_context(daemon.held())
         spare = wait_until(lambda: _waiting(daemon), "a child waits")
-        # Standard streams, listener, `passing`, `poke`, the lifeline, /dev/null: it closes the rest first thing.
-        wait_until(lambda: len(open_files(spare)) == 8, "it has what is its own, and nothing else")
+        wait_until(lambda: _own_files(spare) == ["socket:[N]"], "it has its own channel, and nothing else")
+
+
+def test_child_of_datagrams_holds_the_socket(folder: Path) -> None:
+    """A child that answers datagrams holds besides, of all sockets of the daemon, the one that it answers by."""
+    with serving(folder, "--udp", "127.0.0.1:0", "--spare-children", "2") as daemon, sender(at(folder)) as client:
+        assert ask(client, b"x") == b"X"
+        pid = next(child["pid"] for child in daemon.board.children if child["connections"])
+        wait_until(lambda: _own_files(pid) == ["socket:[N]", "socket:[N]"], "the channel, and one socket more")
+        [shared] = _sockets(pid) & _sockets(daemon.pid)
+        assert shared == f"socket:[{_inode_of(at(folder))}]"
+
+
+def _inode_of(path: Path) -> str:
+    """The number of the socket that is bound to a path (proc(5), net/unix)."""
+    [line] = [line for line in Path("/proc/net/unix").read_text().splitlines() if line.endswith(f" {path}")]
+    return line.split()[6]
 
 
 @pytest.mark.parametrize("way", ["bound", "activated"])

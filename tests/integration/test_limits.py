@@ -19,6 +19,11 @@ def _hold(daemon: Daemon, count: int, until: contextlib.ExitStack) -> list[socke
     return [until.enter_context(daemon.held()) for _ in range(count)]
 
 
+def _all(children: int) -> tuple[str, ...]:
+    """Options for so many children, all of which one user may have."""
+    return "--max-children", str(children), "--max-children-per-user", "0"
+
+
 def _tcp_port(daemon: Daemon) -> int:
     found = re.search(r"tcp:127\.0\.0\.1:(\d+)", " ".join(daemon.board.listeners))
     assert found is not None
@@ -27,7 +32,7 @@ def _tcp_port(daemon: Daemon) -> int:
 
 def test_one_more_than_the_stock_limit(folder: Path) -> None:
     """At forty held connections of forty the next client waits, and is served as soon as one of them ends."""
-    with running(folder, "--max-children", "40") as daemon, contextlib.ExitStack() as until:
+    with running(folder, *_all(40)) as daemon, contextlib.ExitStack() as until:
         held = _hold(daemon, 40, until)
         waiting = until.enter_context(daemon.connect())
         waiting.sendall(b"the next")
@@ -39,7 +44,7 @@ def test_one_more_than_the_stock_limit(folder: Path) -> None:
 
 def test_status_at_the_limit_after_a_rest(folder: Path) -> None:
     """Where all children that may be wait already, connections taken after a long rest show in STATUS all the same."""
-    with running(folder, "--max-children", "2", "--spare-children", "2") as daemon, contextlib.ExitStack() as until:
+    with running(folder, *_all(2), "--spare-children", "2") as daemon, contextlib.ExitStack() as until:
         daemon.manager.socket.settimeout(2 * STATUS_SECONDS)
         with contextlib.suppress(TimeoutError):
             while daemon.manager.socket.recv(4096):
@@ -65,7 +70,7 @@ def test_never_more_children_than_the_limit(folder: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_at_the_limit(folder: Path, number: signal.Signals) -> None:
     """At the limit SIGTERM and SIGINT are acted upon at once: quiet connections end, the daemon too."""
-    with running(folder, "--max-children", "2") as daemon, contextlib.ExitStack() as until:
+    with running(folder, *_all(2)) as daemon, contextlib.ExitStack() as until:
         held = _hold(daemon, 2, until)
         daemon.signal(number)
         daemon.manager.wait_for("STOPPING=1")
@@ -76,7 +81,7 @@ def test_signal_at_the_limit(folder: Path, number: signal.Signals) -> None:
 
 def test_queued_clients_are_served_at_the_end(folder: Path) -> None:
     """SIGTERM at the limit: quiet connections make room, and who was queued already is served before the end."""
-    with running(folder, "--max-children", "2", "--drain-timeout", "20") as daemon, contextlib.ExitStack() as until:
+    with running(folder, *_all(2), "--drain-timeout", "20") as daemon, contextlib.ExitStack() as until:
         held = _hold(daemon, 2, until)
         queued = [until.enter_context(daemon.connect()) for _ in range(5)]
         for client in queued:
@@ -98,9 +103,11 @@ def test_listeners_share_the_limit(folder: Path) -> None:
             client.sendall(b"x")
         wait_until(lambda: daemon.board.busy >= 2, "the crowd is served")
         port = _tcp_port(daemon)
-        for _ in range(10):
-            with socket.create_connection(("127.0.0.1", port), DEADLINE) as client:
-                assert ask_on(client, b"tcp") == b"TCP"
+        waiting = [until.enter_context(socket.create_connection(("127.0.0.1", port), DEADLINE)) for _ in range(10)]
+        for client in crowd:
+            client.shutdown(socket.SHUT_WR)
+        for client in waiting:
+            assert ask_on(client, b"tcp") == b"TCP"
 
 
 def test_no_listener_is_left_unserved(folder: Path) -> None:

@@ -156,9 +156,9 @@ def test_default_folder_in_tmp(folder: Path, precious: Path, prepared: str) -> N
             os.chmod(default, mode)
             os.chown(default, owner, owner)
         program = (
-            "import os, sys; from upperd.service import listeners; from upperd.base import paths;"
+            "import os, sys; from upperd.service import binding; from upperd.base import paths;"
             f"path = paths.daemon_socket({{}}, {uid}); os.setgroups([]); os.setgid({uid}); os.setuid({uid});"
-            f"listeners.bind_unix(path, default_folder_of={uid})"
+            f"binding.bind_unix(path, default_folder_of={uid})"
         )
         status, text = _run_python(program)
         assert status == 1

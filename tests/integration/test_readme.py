@@ -44,7 +44,7 @@ def test_commands_answer(tmp_path: Path) -> None:
     assert len(shown) == 2
     with running(tmp_path) as daemon:
         for words, answer in shown:
-            command = f'"$0" -m upperd.ctl --socket "$1" {words}'
+            command = f'"$0" -m upperd.ctl.main --socket "$1" {words}'
             done = subprocess.run(
                 ["sh", "-c", command, sys.executable, str(daemon.path)], cwd=ROOT, capture_output=True, text=True
             )

@@ -110,7 +110,7 @@ def test_no_descriptor_to_use(folder: Path, number: str) -> None:
     status, said = run_to_end(folder, f"--ready-fd={number}", "--socket", "s")
     assert (status, "ready-fd" in said) == (64, True)
     if number.isdigit():
-        assert f"ready-fd is {number}: it must be from 3 to" in said
+        assert f"ready-fd is {number}: it must be a whole number from 3 to" in said
 
 
 def test_it_is_not_open(folder: Path) -> None:

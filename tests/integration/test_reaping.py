@@ -5,6 +5,7 @@ import re
 import resource
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ import sdnotify
 from running import Daemon, running, wait_until
 
 import upperd
+from upperd.service.options import Options
+from upperd.service.settings import Settings
 
 
 def _serving_child(daemon: Daemon) -> int:
@@ -42,6 +45,13 @@ def test_stopped_child_hurts_nobody(daemon: Daemon) -> None:
         os.kill(pid, signal.SIGSTOP)
         assert [daemon.ask(b"x") for _ in range(10)] == [b"X"] * 10
         os.kill(pid, signal.SIGCONT)
+
+
+@pytest.fixture
+def daemon(folder: Path) -> Iterator[Daemon]:
+    """A daemon with a process for each connection."""
+    with running(folder, "--connections-per-child", "1") as daemon:
+        yield daemon
 
 
 def test_no_zombies_and_exact_totals(daemon: Daemon) -> None:
@@ -94,27 +104,12 @@ def _copied(folder: Path) -> list[str]:
     for package in (upperd, sdnotify):
         source = Path(str(package.__file__)).parent
         shutil.copytree(source, folder / "site" / source.name)
-    options = [f"socket={folder}/upperd.sock", "max_children=64", "spare_children=2", "connections_per_child=1"]
-    options += ["drain_timeout=5.0", f"notify_socket={next(folder.glob('notify-*'))}"]
-    return ["/usr/bin/python3", "-I", "-S", f"{folder}/site/upperd/service/lean.py", f"{folder}/site", *options]
+    options = Options(socket=f"{folder}/upperd.sock", spare_children=2, connections_per_child=1, drain_timeout=5)
+    settings = Settings(**vars(options), notify_socket=str(next(folder.glob("notify-*"))))
+    lean = f"{folder}/site/upperd/service/lean.py"
+    return ["/usr/bin/python3", "-I", "-S", lean, f"{folder}/site", *settings.words()]
 
 
 def _cpu(pid: int) -> int:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
-
-
-def test_full_descriptor_table_does_not_spin(folder: Path) -> None:
-    """With no descriptor left the parent neither spins nor ends, and recovers when there are some again."""
-    with running(folder, "--spare-children", "2") as daemon:
-        soft, hard = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
-        used = max(int(name) for name in os.listdir(f"/proc/{daemon.pid}/fd"))
-        resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (used - 1, hard))
-        with daemon.held(), daemon.held():
-            wait_until(lambda: daemon.board.header["fork_failures"] >= 2, "children cannot be watched")
-            before = _cpu(daemon.pid)
-            wait_until(lambda: daemon.board.header["fork_failures"] >= 4, "it tries again")
-            assert _cpu(daemon.pid) - before < 50
-            resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (soft, hard))
-            wait_until(lambda: daemon.board.spare >= 1, "spare children are back")
-        assert daemon.ask(b"x") == b"X"

@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from running import Daemon, lives, open_files, running, wait_until
+from running import Daemon, ask_on, lives, open_files, running, wait_until
 
 
 def test_sigterm_to_a_child_ends_that_child_only(daemon: Daemon) -> None:
@@ -21,17 +21,19 @@ def test_sigterm_to_a_child_ends_that_child_only(daemon: Daemon) -> None:
     assert daemon.board.header["crashed"] == 0
 
 
-def test_children_end_when_the_parent_is_killed(daemon: Daemon) -> None:
-    """When the parent is killed by SIGKILL its children end, busy or not, and nobody is left to accept."""
+def test_idle_children_end_when_the_parent_is_killed(daemon: Daemon) -> None:
+    """When the parent is killed by SIGKILL its idle children end, a conversation goes on, and no client gets in."""
     with daemon.held() as busy:
-        children = daemon.children()
-        assert len(children) >= 4
+        [serving] = [child["pid"] for child in daemon.board.children if not child["waiting"]]
+        idle = [pid for pid in daemon.children() if pid != serving]
+        assert len(idle) >= 4
         daemon.signal(signal.SIGKILL)
         daemon.wait()
-        assert busy.recv(1) == b""
-        wait_until(lambda: not any(lives(pid) for pid in children), "all children end")
-    with socket.socket(socket.AF_UNIX) as client, pytest.raises(ConnectionRefusedError):
-        client.connect(str(daemon.path))
+        wait_until(lambda: not any(lives(pid) for pid in idle), "the idle children end")
+        with socket.socket(socket.AF_UNIX) as client, pytest.raises(ConnectionRefusedError):
+            client.connect(str(daemon.path))
+        assert ask_on(busy, b"on") == b"ON"
+    wait_until(lambda: not lives(serving), "the other one ends after its conversation")
 
 
 @pytest.mark.parametrize("number", [signal.SIGCHLD, signal.SIGIO, signal.SIGTERM])

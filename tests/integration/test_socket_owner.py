@@ -14,9 +14,9 @@ import pytest
 from acting import OTHER, USER, need, need_root, said, start_as, tell
 from running import free_port
 
-from upperd.server import socket_owner
+from upperd.server import peer
 from upperd.server.layout import UNKNOWN
-from upperd.server.socket_owner import peer_uid
+from upperd.server.peer import PeerLookup
 
 ROOT = Path(__file__).parents[2]
 CLIENT = """
@@ -34,6 +34,14 @@ for line in sys.stdin:
     print(flush=True)
 """
 RESET = "client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0)); client.close()"
+
+
+@pytest.fixture
+def peers() -> Iterator[PeerLookup]:
+    """The look-up of one parent, which it uses for every connection."""
+    lookup = PeerLookup()
+    yield lookup
+    lookup.close()
 
 
 @contextmanager
@@ -82,48 +90,48 @@ def accept() -> Iterator[Callable[..., Accepted]]:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.3.2.1", "::1"])
-def test_users_are_told_apart(accept: Callable[..., Accepted], host: str) -> None:
+def test_users_are_told_apart(peers: PeerLookup, accept: Callable[..., Accepted], host: str) -> None:
     """The uid of each of two users and of root is known, on every kind of loopback address."""
     with _listening(host) as listener:
         for uid in (USER, OTHER, 0, USER):
-            assert peer_uid(accept(listener, uid).connection) == uid
+            assert peers.uid(accept(listener, uid).connection) == uid
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_listener_of_both_families(accept: Callable[..., Accepted], host: str) -> None:
+def test_listener_of_both_families(peers: PeerLookup, accept: Callable[..., Accepted], host: str) -> None:
     """A listener of IPv6 that takes IPv4, too, knows the peers of either."""
     with _listening("dual") as listener:
-        assert peer_uid(accept(listener, USER, host=host).connection) == USER
+        assert peers.uid(accept(listener, USER, host=host).connection) == USER
 
 
-def test_socket_counts_for_its_maker(accept: Callable[..., Accepted]) -> None:
-    """A socket that one user made and another one uses is its maker's, not root's."""
+def test_socket_counts_for_its_maker(peers: PeerLookup, accept: Callable[..., Accepted]) -> None:
+    """A socket that one user made and another one uses belongs to its maker, not to root."""
     with _listening("127.0.0.1") as listener:
-        assert peer_uid(accept(listener, 0, maker=USER).connection) == USER
+        assert peers.uid(accept(listener, 0, maker=USER).connection) == USER
 
 
 @pytest.mark.parametrize(
     "ending", ["client.shutdown(1)", "client.shutdown(2)", "client.send(b'x'); client.shutdown(1)"]
 )
-def test_half_closed_connection_is_known(accept: Callable[..., Accepted], ending: str) -> None:
-    """A client that has half-closed already is known all the same: nobody gets around a rule by that."""
+def test_half_closed_connection_is_known(peers: PeerLookup, accept: Callable[..., Accepted], ending: str) -> None:
+    """A client that has half-closed already is known all the same: that is no way around a rule."""
     with _listening("127.0.0.1") as listener:
         accepted = accept(listener, USER)
         accepted.do(ending)
-        assert peer_uid(accepted.connection) == USER
+        assert peers.uid(accepted.connection) == USER
 
 
 @pytest.mark.parametrize("ending", ["client.close()", "client.send(b'x'); client.close()", RESET])
-def test_ended_connection_is_unknown(accept: Callable[..., Accepted], ending: str) -> None:
+def test_ended_connection_is_unknown(peers: PeerLookup, accept: Callable[..., Accepted], ending: str) -> None:
     """A client that has closed or reset its connection is unknown; its row would read as root's."""
     with _listening("127.0.0.1") as listener:
         accepted = accept(listener, USER)
         accepted.do(ending)
-        assert peer_uid(accepted.connection) == UNKNOWN
+        assert peers.uid(accepted.connection) == UNKNOWN
 
 
-def test_port_taken_by_another_user(accept: Callable[..., Accepted]) -> None:
-    """Who takes the port of a client that has reset its connection does not become the peer of that one."""
+def test_port_taken_by_another_user(peers: PeerLookup, accept: Callable[..., Accepted]) -> None:
+    """A client that takes the port of one that has reset its connection does not become the peer of that connection."""
     with _listening("127.0.0.1") as listener:
         # One that the kernel gives may be another client's of another listener, too, and could not be bound.
         first = accept(listener, USER, source=free_port())
@@ -132,24 +140,24 @@ def test_port_taken_by_another_user(accept: Callable[..., Accepted]) -> None:
         with socket.socket() as second:
             second.bind(address)
             second.connect(listener.getsockname())
-            assert peer_uid(first.connection) == UNKNOWN
+            assert peers.uid(first.connection) == UNKNOWN
             with listener.accept()[0] as connection:
-                assert peer_uid(connection) == os.geteuid()
+                assert peers.uid(connection) == os.geteuid()
 
 
 ELSEWHERE = """
 import socket, subprocess, sys
-from upperd.server.socket_owner import peer_uid
+from upperd.server.peer import PeerLookup
 subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-theirs = socket.socket(fileno=int(sys.argv[1]))
+theirs, peers = socket.socket(fileno=int(sys.argv[1])), PeerLookup()
 with socket.create_server(theirs.getsockname()) as listener, socket.socket() as client:
     client.bind(theirs.getpeername())
     client.connect(theirs.getsockname())
-    print(peer_uid(theirs), peer_uid(listener.accept()[0]))
+    print(peers.uid(theirs), peers.uid(listener.accept()[0]))
 """
 
 
-def test_other_network_namespace(accept: Callable[..., Accepted]) -> None:
+def test_other_network_namespace(peers: PeerLookup, accept: Callable[..., Accepted]) -> None:
     """A connection of the same addresses in the daemon's own network tells nothing of one that came from another."""
     need("unshare", "ip")
     with _listening("127.0.0.1") as listener:
@@ -159,28 +167,65 @@ def test_other_network_namespace(accept: Callable[..., Accepted]) -> None:
     assert (done.stdout.split(), done.stderr) == ([str(UNKNOWN), "0"], "")
 
 
-def test_nothing_is_asked_of_a_peer_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_asked_of_a_peer_elsewhere(peers: PeerLookup) -> None:
     """A peer that is not loopback is unknown without a question to the kernel."""
-    asked = []
-    monkeypatch.setattr(socket_owner, "BareSocket", lambda *arguments: asked.append(arguments))
 
-    class Connection:
+    class Connection(socket.socket):
         def getsockname(self) -> tuple[str, int]:
             return "192.0.2.1", 9999
 
         def getpeername(self) -> tuple[str, int]:
             return "192.0.2.2", 1
 
-    assert peer_uid(Connection()) == UNKNOWN
-    assert asked == []
+    with Connection() as connection:
+        assert peers.uid(connection) == UNKNOWN
+    assert peers.descriptors() == []
 
 
-def test_look_up_leaves_nothing_open(accept: Callable[..., Accepted]) -> None:
-    """Each look-up, of those that fail too, gives its descriptor back."""
+def test_one_descriptor_for_all(peers: PeerLookup, accept: Callable[..., Accepted]) -> None:
+    """Look-ups, those that fail too, share one descriptor, which is not inherited; closing gives it back."""
     with _listening("127.0.0.1") as listener:
         accepted = accept(listener, USER)
-        before = os.listdir("/proc/self/fd")
-        assert peer_uid(accepted.connection) == USER
+        before = len(os.listdir("/proc/self/fd"))
+        assert peers.uid(accepted.connection) == USER
+        (descriptor,) = peers.descriptors()
+        assert not os.get_inheritable(descriptor)
         accepted.do("client.close()")
-        assert peer_uid(accepted.connection) == UNKNOWN
-        assert os.listdir("/proc/self/fd") == before
+        assert peers.uid(accepted.connection) == UNKNOWN
+        assert len(os.listdir("/proc/self/fd")) == before + 1
+        peers.close()
+        assert peers.descriptors() == []
+        assert len(os.listdir("/proc/self/fd")) == before
+        assert peers.uid(accept(listener, USER).connection) == USER
+
+
+def test_answer_that_is_left_over(peers: PeerLookup, accept: Callable[..., Accepted]) -> None:
+    """The answer to an earlier question, which was never read, is not taken for that to a later one."""
+    with _listening("127.0.0.1") as listener:
+        ours = accept(listener, OTHER).connection
+        assert peers.uid(ours) == OTHER
+        question = peer._request(peers._sequence, socket.AF_INET, _addresses_of(ours))
+        assert peers._kernel is not None
+        peers._kernel.send(question)
+        assert peers.uid(accept(listener, USER).connection) == USER
+        assert peers.uid(ours) == OTHER
+
+
+def _addresses_of(connection: socket.socket) -> bytes:
+    """The peer's end of a connection, as the kernel is asked for it."""
+    here, there = connection.getsockname(), connection.getpeername()
+    return peer._ADDRESSES.pack(there[1], here[1], socket.inet_aton(there[0]), socket.inet_aton(here[0]))
+
+
+def test_broken_netlink_socket_is_made_anew(peers: PeerLookup, accept: Callable[..., Accepted]) -> None:
+    """Where the kernel does not answer the peer is unknown, at once; the next one is known by a new socket."""
+    with _listening("127.0.0.1") as listener:
+        connection = accept(listener, USER).connection
+        assert peers.uid(connection) == USER
+        deaf, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        deaf.setblocking(False)
+        with far:
+            peers.close()
+            peers._kernel = deaf
+            assert peers.uid(connection) == UNKNOWN
+        assert peers.uid(connection) == USER

@@ -13,81 +13,81 @@ import pytest
 from running import Daemon, running, wait_until
 
 from upperd import __version__
-from upperd.server.layout import BUSY, WAITING
 
-# The layout as scoreboard.py documents it for readers in other languages.
+# The layout as upperd(7) documents it for readers in other languages.
+OWN = tuple(f"counter_{number}" for number in range(8))
+COUNTED = (
+    "connections", "messages", "bytes_in", "bytes_out", "ended_bytes", "unanswered", "unanswered_size",
+    "unanswered_full", *OWN,
+)  # fmt: skip
 HEADER_WORDS = (
-    "magic", "pid", "pid_started", "phase", "started_usec", "started_unix_usec", "slots", "max_children",
-    "spare_children", "connections_per_child", "drain_timeout_usec", "max_children_per_user", "idle_timeout_usec",
-    "max_lifetime_usec", "max_bytes", "listeners", "poke_below", "guarded", "rules", "penalised", "denied_uid",
-    "forked", "ended", "crashed", "cut", "killed", "overdue", "fork_failures", "passed", "records_lost", "connections",
-    "messages", "bytes_in", "bytes_out", "undecodable", "refused", "refused_access", "refused_user", "refused_rate",
-    "ended_idle", "ended_lifetime", "ended_bytes", "ended_access",
+    "magic", "pid", "pid_started", "phase", "started_usec", "started_unix_usec", "slots", "listeners", "max_children",
+    "max_children_per_user", "max_queue", "spare_children", "connections_per_child", "drain_timeout_usec",
+    "idle_timeout_usec", "max_lifetime_usec", "max_bytes", "denied_uid", "queued", "queued_users",
+    "waited", "forked", "ended", "crashed", "cut", "killed", "overdue", "stopped", "handed_again", "lost",
+    "fork_failures", "records_lost", "refused", "refused_access", "refused_user", "refused_rate", "ended_idle",
+    "ended_lifetime", "ended_access", *COUNTED,
 )  # fmt: skip
-SLOT_WORDS = (
-    "pid", "generation", "listener", "started_usec", "peer_uid", "peer_gid", "peer_pid", "connections", "messages",
-    "bytes_in", "bytes_out", "undecodable", "refused", "refused_access", "refused_user", "refused_rate", "ended_idle",
-    "ended_lifetime", "ended_bytes", "ended_access", "connected_usec", "active_usec", "outcome", "claimed_nsec",
-    "rules", "idle_limit_usec", "expires_usec",
+ROW_WORDS = (
+    "pid", "generation", "started_usec", "listener", "peer_uid", "peer_gid", "peer_pid", "handed", "connected_usec",
+    "ending", "tell", "finished", "active_usec", "outcome", *COUNTED,
 )  # fmt: skip
-TEXT, STATES, TABLE, SLOTS = 1024, 4096, 36864, 4096
-TOTALS = HEADER_WORDS[-13:-7]
+TEXT, PIDS, ROWS, PAGE, SLOTS = 1024, 4096, 36864, 4096, 4096
 
 
 class Board(NamedTuple):
     header: dict[str, int]
     text: list[str]
-    slots: dict[int, dict[str, int]]
-    """The slots that are in use, by their number."""
-    states: bytes
+    rows: list[dict[str, int]]
+    """Of the children that live."""
 
     def total(self, name: str) -> int:
         """Of the children that have ended, and of the living."""
-        return self.header[name] + sum(slot[name] for slot in self.slots.values())
+        return self.header[name] + sum(row[name] for row in self.rows)
 
 
 def _read(daemon: Daemon) -> Board:
     data = (daemon.path.parent / "scoreboard").read_bytes()
-    states = bytes(state & 0xFF for state in struct.unpack_from(f"={SLOTS}Q", data, STATES))
-    text = data[TEXT:STATES].partition(b"\0")[0].decode().splitlines()
+    pids = struct.unpack_from(f"={SLOTS}Q", data, PIDS)
+    text = data[TEXT:PIDS].partition(b"\0")[0].decode().splitlines()
     header = dict(zip(HEADER_WORDS, struct.unpack_from(f"={len(HEADER_WORDS)}Q", data), strict=True))
-    slots = {
-        index: dict(zip(SLOT_WORDS, struct.unpack_from(f"={len(SLOT_WORDS)}Q", data, TABLE + index * 256), strict=True))
-        for index, state in enumerate(states)
-        if state
-    }
-    return Board(header, text, slots, states)
+    rows = [
+        dict(zip(ROW_WORDS, struct.unpack_from(f"={len(ROW_WORDS)}Q", data, ROWS + slot * PAGE), strict=True))
+        for slot, pid in enumerate(pids)
+        if pid
+    ]
+    return Board(header, text, rows)
 
 
 def test_layout_is_as_documented(folder: Path) -> None:
-    """Any program can read the file: header, text, states and slots lie where the layout says."""
+    """Any program can read the file: header, text, pids and rows lie where the layout says."""
     with running(folder, "--max-children", "7", "--spare-children", "3", "--drain-timeout", "1.5") as daemon:
         board = _read(daemon)
     header = board.header
-    assert header["magic"].to_bytes(8, "little") == b"UPPERD\0\1"
+    assert header["magic"].to_bytes(8, "little") == b"UPPERD\0\2"
     assert header["pid"] == daemon.pid
-    assert [header[name] for name in ("max_children", "spare_children", "connections_per_child")] == [7, 3, 1]
+    assert [header[name] for name in ("max_children", "spare_children", "connections_per_child")] == [7, 3, 1000]
     assert header["drain_timeout_usec"] == 1_500_000
-    assert board.text == [__version__, f"unix:{daemon.path} (bound)"]
-    assert len({slot["pid"] for slot in board.slots.values()}) == 3
-    assert all(slot["generation"] >= 1 for slot in board.slots.values())
-    assert bytes(sorted(board.states, reverse=True)[:4]) == bytes((WAITING, WAITING, WAITING, 0))
+    assert board.text == [__version__, f"unix:{daemon.path} (bound)", "undecodable"]
+    assert len({row["pid"] for row in board.rows}) == 3
+    assert sorted(row["generation"] for row in board.rows) == [1, 2, 3]
+    assert [row["handed"] for row in board.rows] == [0, 0, 0]
 
 
-def test_slot_of_a_connection(daemon: Daemon) -> None:
-    """A busy slot tells who is served, since when, how much came in and went out, and what was not UTF-8."""
+def test_row_of_a_connection(daemon: Daemon) -> None:
+    """The row of a busy child tells who is served, since when, how much came and went, and what was not UTF-8."""
     with daemon.connect() as client:
         for message in (b"one", b"two\xff", b"\xff"):
             client.sendall(message)
             assert client.recv(16) == message.upper()
-        slot = _serving(daemon, 8)
+        row = _serving(daemon, 8)
         board = _read(daemon)
-        assert slot["pid"] in daemon.children()
-        assert [slot[f"peer_{name}"] for name in ("uid", "gid", "pid")] == [os.geteuid(), os.getegid(), os.getpid()]
-        assert [slot[name] for name in ("connections", "messages", "bytes_in", "bytes_out")] == [1, 3, 8, 8]
-        assert board.header["started_usec"] <= slot["started_usec"] <= slot["connected_usec"] <= slot["active_usec"]
-    wait_until(lambda: _read(daemon).header["ended"] == 1, "the child ends")
-    assert _read(daemon).total("undecodable") == 2
+        assert row["pid"] in daemon.children()
+        assert [row[f"peer_{name}"] for name in ("uid", "gid", "pid")] == [os.geteuid(), os.getegid(), os.getpid()]
+        assert [row[name] for name in ("connections", "messages", "bytes_in", "bytes_out")] == [1, 3, 8, 8]
+        assert board.header["started_usec"] <= row["started_usec"] <= row["connected_usec"] <= row["active_usec"]
+    wait_until(lambda: not _busy(daemon), "the connection is over")
+    assert _read(daemon).total(OWN[0]) == 2
 
 
 @pytest.mark.parametrize("per_child", ["1", "7"])
@@ -101,38 +101,38 @@ def test_totals_add_up_with_a_crash(folder: Path, per_child: str) -> None:
             wait_until(lambda: _read(daemon).header["crashed"] == 1, "the crash is counted")
         for _ in range(39):
             assert daemon.ask(b"four") == b"FOUR"
-        wait_until(lambda: _is_at_rest(daemon), "nobody is busy, and nobody is being forked")
-        board = _read(daemon)
-        assert {name: board.total(name) for name in TOTALS} == {
-            "connections": 100, "messages": 100, "bytes_in": 400, "bytes_out": 400, "undecodable": 0, "refused": 0,
+        board = wait_until(lambda: _at_rest(daemon), "no child is busy, none has to be reaped, and none to be forked")
+        assert board is not None
+        assert {name: board.total(name) for name in COUNTED[:4]} == {
+            "connections": 100, "messages": 100, "bytes_in": 400, "bytes_out": 400,
         }  # fmt: skip
-        assert board.header["forked"] - board.header["ended"] == len(daemon.children()) == len(board.slots)
         assert board.header["crashed"] == 1
 
 
-def _is_at_rest(daemon: Daemon) -> bool:
-    header = _read(daemon).header
-    # A slot is claimed before its child is forked, and counted after.
-    return not _busy(daemon) and header["forked"] - header["ended"] == len(_read(daemon).slots)
+def _at_rest(daemon: Daemon) -> Board | None:
+    """What stands there when nothing happens any more, and every account of children is the same; None: not yet."""
+    children, board = len(daemon.children()), _read(daemon)
+    spare = sum(row["handed"] == 0 for row in board.rows)
+    is_idle = all(row["handed"] == row["finished"] for row in board.rows)
+    is_right = board.header["forked"] - board.header["ended"] == children == len(board.rows)
+    return board if is_idle and is_right and spare == board.header["spare_children"] else None
 
 
 def _busy(daemon: Daemon) -> list[dict[str, int]]:
-    board = _read(daemon)
-    return [slot for index, slot in board.slots.items() if board.states[index] == BUSY]
+    return [row for row in _read(daemon).rows if row["handed"] != row["finished"]]
 
 
 def _serving(daemon: Daemon, size: int) -> dict[str, int]:
-    """The slot of the one connection under way, when the last of its `size` bytes has been counted."""
+    """The row of the one connection under way, when the last of its `size` bytes has been counted."""
 
     def counted() -> dict[str, int] | None:
-        busy = _busy(daemon)  # who has just ended stands there for a moment, too
-        # A child may serve before its parent has written its pid; and to kill(2), pid 0 is our own process group.
-        is_one = len(busy) == 1 and busy[0]["pid"] > 1 and busy[0]["outcome"] == 0 and busy[0]["bytes_in"] >= size
+        busy = _busy(daemon)
+        is_one = len(busy) == 1 and busy[0]["outcome"] == 0 and busy[0]["bytes_in"] >= size
         return busy[0] if is_one and busy[0]["bytes_out"] == busy[0]["bytes_in"] else None
 
-    slot = wait_until(counted, "one connection is under way, and counted")
-    assert slot is not None
-    return slot
+    row = wait_until(counted, "one connection is under way, and counted")
+    assert row is not None
+    return row
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

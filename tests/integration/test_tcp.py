@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
 import re
 import socket
-import struct
 from pathlib import Path
-from platform import machine
 
 import pytest
-from acting import OTHER, USER, missing, need_root, start_as
+from acting import OTHER, USER, need_root, start_as
 from running import COMMAND, DEADLINE, Daemon, ask_on, free_port, run_to_end, running
+from sandbox import netlink_refused
 
 from upperd.base.paths import FALLBACK_TCP
 
@@ -80,13 +78,12 @@ def test_tcp_alone(folder: Path) -> None:
 
 
 def test_localhost_is_every_loopback_address(folder: Path) -> None:
-    """localhost:PORT serves every address of that name, all on the same port."""
+    """localhost:PORT serves every loopback address of this host, all on the same port, whatever a resolver says."""
     with running(folder, "--tcp", f"localhost:{free_port()}") as daemon:
         ports = _ports(daemon)
-        names = {str(found[4][0]) for found in socket.getaddrinfo("localhost", 0, type=socket.SOCK_STREAM)}
         assert len(set(ports.values())) == 1
         assert "127.0.0.1" in ports
-        assert set(ports) <= names
+        assert set(ports) <= {"127.0.0.1", "::1"}
         for host, port in ports.items():
             with socket.create_connection((host, port), DEADLINE) as client:
                 assert ask_on(client, b"x") == b"X"
@@ -94,7 +91,7 @@ def test_localhost_is_every_loopback_address(folder: Path) -> None:
 
 @pytest.mark.xdist_group("localhost:9999")
 def test_fallback_is_the_documented_address(folder: Path) -> None:
-    """Where the path cannot be had, the daemon warns and serves TCP on localhost:9999."""
+    """Where the path cannot be bound, the daemon warns and serves TCP on localhost:9999."""
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", int(FALLBACK_TCP.rpartition(":")[2]))) == 0:
             pytest.skip(f"{FALLBACK_TCP} is taken on this host")
@@ -108,7 +105,7 @@ def test_fallback_is_the_documented_address(folder: Path) -> None:
 
 
 def test_fallback_is_refused_where_forbidden(folder: Path) -> None:
-    """With --no-fallback a path that cannot be had ends the start with status 73 and the cure."""
+    """With --no-fallback a path that cannot be bound ends the start with status 73 and the cure."""
     status, said = run_to_end(folder, "--no-fallback", "--socket", str(folder / "missing" / "upperd.sock"))
     assert status == 73
     assert f"make the folder {folder / 'missing'} first" in said
@@ -161,49 +158,23 @@ def _peers(daemon: Daemon) -> dict[str, set[str]]:
 
 
 def test_never_two_users_over_tcp(folder: Path) -> None:
-    """On loopback a child serves one uid only: what another user sends to it is passed on, and is in the log as his."""
+    """On loopback a child serves one uid only, again and again, however users take turns, and the log says whom."""
     need_root()
     options = ("--connections-per-child", "1000", "--spare-children", "1")
     with running(folder, "--tcp", "127.0.0.1:0", *options) as daemon:
         port = str(_ports(daemon)["127.0.0.1"])
-        for turn in range(1, 51):  # which child takes a connection is the kernel's choice: until some were passed on
+        for turn in range(8):
             with start_as((USER, OTHER)[turn % 2], CLIENT, port, "5") as client:
                 assert client.wait(DEADLINE) == 0
-            if turn >= 4 and daemon.board.header["passed"] >= 2:
-                break
-        header = daemon.board.header
-        assert header["passed"] >= 2
         assert daemon.stop() == 0
-    assert daemon.board.header["connections"] == 5 * turn
+    assert daemon.board.header["connections"] == 5 * 8
     assert set.union(*_peers(daemon).values()) == {str(USER), str(OTHER)}
     assert all(len(uids) == 1 for uids in _peers(daemon).values())
 
 
-def _refuse_netlink() -> None:
-    """As RestrictAddressFamilies= does (systemd.exec(5)): no socket of AF_NETLINK from now on (seccomp(2))."""
-    load, equal, give = 0x20, 0x15, 0x06  # BPF_LD|W|ABS, BPF_JMP|JEQ|K, BPF_RET|K
-    number = {"x86_64": 41, "aarch64": 198}[machine()]
-    rows = [
-        (load, 0, 0, 0),  # seccomp_data.nr
-        (equal, 0, 3, number),
-        (load, 0, 0, 16),  # seccomp_data.args[0]
-        (equal, 0, 1, int(socket.AF_NETLINK)),
-        (give, 0, 0, 0x00050000 | errno.EAFNOSUPPORT),  # SECCOMP_RET_ERRNO
-        (give, 0, 0, 0x7FFF0000),  # SECCOMP_RET_ALLOW
-    ]
-    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *row) for row in rows))
-    program = ctypes.create_string_buffer(struct.pack("@HP", len(rows), ctypes.addressof(code)))
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    # PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP with SECCOMP_MODE_FILTER
-    if prctl(38, 1, 0, 0, 0) or prctl(22, 2, program, 0, 0):
-        raise OSError(ctypes.get_errno(), "seccomp")
-
-
 def test_peer_is_unknown_without_netlink(folder: Path) -> None:
     """Where the sandbox refuses AF_NETLINK, TCP is served as ever, and its peers are unknown."""
-    if machine() not in ("x86_64", "aarch64"):
-        missing("the numbers of system calls here are not known to this test")
-    with running(folder, "--tcp", "127.0.0.1:0", preexec_fn=_refuse_netlink) as daemon:
+    with running(folder, "--tcp", "127.0.0.1:0", preexec_fn=netlink_refused()) as daemon:
         with socket.create_connection(("127.0.0.1", _ports(daemon)["127.0.0.1"]), DEADLINE) as client:
             assert ask_on(client, b"x") == b"X"
         assert daemon.stop() == 0

@@ -127,7 +127,10 @@ def test_many_streams_at_once(folder: Path, kind: str, is_tcp: bool) -> None:
 
 
 def test_client_that_goes_away_disturbs_nobody(server: Server) -> None:
-    """A client that goes away in the middle of its answer ends neither the server nor another's connection."""
+    """A client that goes away in the middle of its answer ends neither the server nor another's connection.
+
+    What is said of it is the class's business: both say, as the stock one, which exception the handler had.
+    """
     with server.connect() as staying:
         staying.sendall(b"one")
         assert staying.recv(16) == b"ONE"
@@ -140,4 +143,5 @@ def test_client_that_goes_away_disturbs_nobody(server: Server) -> None:
     with server.connect() as client:
         assert ask_on(client, b"three") == b"THREE"
     assert server.process.poll() is None
-    assert b"Traceback" not in server.errors()
+    said = re.findall(rb"^(\w+(?:Error|Exception))\b", server.errors(), re.MULTILINE)
+    assert set(said) <= {b"BrokenPipeError", b"ConnectionResetError"}

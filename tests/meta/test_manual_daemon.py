@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 from sources import ROOT, exit_statuses
 
-from upperd.service import inetd, options
+from upperd.server import dispatcher, limits, patrol
+from upperd.service import daemon, datagram, inetd
+from upperd.service.cli import FLAGS
 from upperd.service.options import flag
 
 MANUAL = (ROOT / "man/upperd.8").read_text()
 PAGES = sorted((ROOT / "man").iterdir())
 SECTIONS = dict(re.findall(r"^\.S[sh] (.*)\n((?:.*\n)*?)(?=\.S[sh] |\Z)", MANUAL, re.MULTILINE))
-OTHERS = {"check-config": "", "config": "FILE", "daemonize": "", "inetd": ""}
-"""Options of the command line that are no keys of the file."""
-OPTIONS = {flag(option.name): option.metadata["metavar"] for option in options.OPTIONS} | OTHERS
+OPTIONS = {option.flag: option.kind.metavar for option in FLAGS.values()}
 """What each takes, by its name."""
 
 
@@ -54,7 +54,7 @@ def _shown(name: str) -> str:
 def test_synopsis_is_the_programs() -> None:
     """The synopsis has every option with what it takes, in order, and no other; so has that of --inetd."""
     _, daemon, one_connection, rest = re.split(r"^\.Nm .*\n", SECTIONS["SYNOPSIS"], flags=re.MULTILINE)
-    expected = [f".Op {_shown(name)}" for name in sorted(OPTIONS) if name != "inetd"]
+    expected = [f".Op {_shown(name)}" for name in sorted(OPTIONS) if name not in ("inetd", "help", "version")]
     assert daemon.splitlines() == expected
     taken = sorted({flag(name) for name in inetd._FLAGS})
     assert one_connection.splitlines() == [".Fl -inetd", *(f".Op {_shown(name)}" for name in taken)]
@@ -64,8 +64,8 @@ def test_synopsis_is_the_programs() -> None:
 def test_options_are_documented() -> None:
     """Every option has an entry with a text, and no entry is of an option that the program has not."""
     entries = re.findall(r"^\.It (Fl .*)\n[A-Z].*", SECTIONS["Options"], re.MULTILINE)
-    assert sorted(entries) == sorted([*map(_shown, OPTIONS), "Fl h , -help", "Fl -version"])
-    assert set(re.findall(r"Fl -([a-z-]+)", MANUAL)) <= OPTIONS.keys() | {"version", "help"}
+    assert sorted(entries) == sorted("Fl h , -help" if name == "help" else _shown(name) for name in OPTIONS)
+    assert set(re.findall(r"Fl -([a-z-]+)", MANUAL)) <= OPTIONS.keys()
 
 
 def _signals(*modules: str) -> set[str]:
@@ -80,14 +80,14 @@ def _signals(*modules: str) -> set[str]:
 def test_signals_are_documented() -> None:
     """Every signal that means something to a parent or to a child stands in the manual, and no other."""
     named = set(re.findall(r"\b(SIG[A-Z0-9]+)\b", SECTIONS["Signals"]))
-    # That a child has ended is the kernel's to say; nobody else need know.
-    assert named == _signals("signals", "daemon", "drain") - {"SIGCHLD"}
+    # That a child has ended is the kernel's to say.
+    assert named == _signals("server/signals", "server/population", "service/daemon") - {"SIGCHLD"}
 
 
 def test_environment_is_documented() -> None:
     """Every variable that the program reads or sets stands in the manual, and no other."""
     read = set()
-    for name in ("cli", "manager", "notify", "paths", "packing"):
+    for name in ("service/cli", "service/manager", "service/notify", "base/paths"):
         nodes = ast.walk(ast.parse((ROOT / f"upperd/{name}.py").read_text()))
         texts = {str(node.value) for node in nodes if isinstance(node, ast.Constant)}
         read |= {text for text in texts if re.fullmatch("[A-Z]+_[A-Z_]+|PYTHON[A-Z]+", text)}
@@ -100,4 +100,38 @@ def test_environment_is_documented() -> None:
 def test_exit_statuses_are_documented() -> None:
     """Every exit status of the daemon stands in its manual, and no other."""
     statuses = {int(number) for number in re.findall(r"^\.It (\d+)$", SECTIONS["EXIT STATUS"], re.MULTILINE)}
-    assert statuses == exit_statuses("cli", "daemon", "child", "inetd", "daemonize")
+    of_service = [f"service/{name}" for name in ("cli", "daemon", "daemonize", "listeners", "options", "single")]
+    assert statuses == exit_statuses(*of_service, "server/child")
+
+
+COUNTED = {2: "two", 3: "three", 4: "a quarter", 5: "five"}
+"""Numbers as the page has them in words; the fourth as a part."""
+
+
+@pytest.mark.parametrize(
+    ("section", "sentence"),
+    [
+        ("Connections and children", f"and at most {COUNTED[dispatcher.SHARE]} of the queue"),
+        ("Connections and children", f"and {limits._RESERVE} are kept for all else."),
+        ("Connections and children", f"After {COUNTED[dispatcher.MOST_TRIES]} such children, one after the other"),
+        ("Connections and children", f"they have waited for their user for {patrol.IDLE_SECONDS:g} seconds"),
+        ("Connections and children", f"nothing for {limits.FIRST_PAUSE} seconds, doubled each time"),
+        ("Connections and children", f"up to {limits.LONGEST_PAUSE:g} seconds."),
+        ("Datagrams", f"taken whole, up to {datagram.LARGEST} bytes"),
+        ("Signals", f"{COUNTED[int(patrol.CUT_SECONDS)].capitalize()} seconds later every child that is left gets"),
+    ],
+)
+def test_numbers_are_the_programs(section: str, sentence: str) -> None:
+    """The numbers of the page are the program's."""
+    assert sentence in " ".join(SECTIONS[section].split())
+
+
+def test_seconds_that_are_one_are_the_programs() -> None:
+    """What the page calls one second is that in the program: a child that does not begin, quiet, newcomers' queue."""
+    assert patrol.START_SECONDS == patrol.QUIET_SECONDS == daemon.NEWCOMERS_SECONDS == 1
+    assert "A child that has not begun within a second is stopped" in " ".join(
+        SECTIONS["Connections and children"].split()
+    )
+    assert "came in or went out for one second is ended" in " ".join(SECTIONS["Signals"].split())
+    assert patrol.LOOK_SECONDS == 0.5
+    assert "Limits of time are looked at twice a second" in MANUAL

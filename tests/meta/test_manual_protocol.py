@@ -10,21 +10,28 @@ from pathlib import Path
 import pytest
 
 from upperd.server import layout
-from upperd.server.observer import End
+from upperd.server.exits import ExitRecord
+from upperd.server.row import Row
 from upperd.server.scoreboard import Scoreboard
-from upperd.service import log, notify, reporter
+from upperd.service import log, notify, records, reporter
+from upperd.upper.handler import UpperHandler
 from upperd.upper.transform import UpperCaser
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "man/upperd.7").read_text()
 SECTIONS = dict(re.findall(r"^\.S[sh] (.*)\n((?:.*\n)*?)(?=\.S[sh] |\Z)", PAGE, re.MULTILINE))
-CALLS = [
+FUNCTIONS = [
     node
     for path in sorted((ROOT / "upperd").rglob("*.py"))
     for node in ast.walk(ast.parse(path.read_text()))
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    if isinstance(node, ast.FunctionDef)
 ]
-"""Every call of a method in the program."""
+"""Every function of the program."""
+
+
+def _calls(function: ast.FunctionDef) -> list[ast.Call]:
+    """The calls of methods in a function."""
+    return [node for node in ast.walk(function) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
 
 
 def _words(section: str) -> str:
@@ -69,7 +76,7 @@ def test_sentence_of_the_example() -> None:
 def _said(*methods: str) -> list[str]:
     """The beginning of every text that is handed to these methods, fields of formatted ones left out."""
     texts: list[str] = []
-    for call in CALLS:
+    for call in [call for function in FUNCTIONS for call in _calls(function)]:
         if isinstance(call.func, ast.Attribute) and call.func.attr in methods:
             for argument in call.args:
                 parts = argument.values if isinstance(argument, ast.JoinedStr) else [argument]
@@ -86,24 +93,26 @@ def test_assignments_are_documented() -> None:
 
 
 def test_status_is_documented() -> None:
-    """The line that the page shows is what the program says of such children."""
+    """The line that the page shows is what the program says of such children, and of such a queue."""
     board = Scoreboard(slots=9)
     board["max_children"] = 64
     board["connections"], board["bytes_in"], board["bytes_out"] = 11, 3100, 3100
+    board["queued"], board["queued_users"] = 3, 2
     board["refused"], board["cut"] = 2, 1
-    for _ in range(8):
-        board.claim(0, layout.WAITING)
-    _, slot = board.claim(0, layout.BUSY)
-    slot.words[layout.PID] = 812
-    slot.connected(1000, 1000, 7)
-    slot.received(20)
+    for pid in range(804, 813):
+        slot, words = board.claim()
+        board.born(slot, pid)
+    words[layout.HANDED], words[layout.PEER_UID] = 1, 1000
+    child = Row(words)
+    child.begin()
+    child.received(20)
     [shown] = re.findall(r"\(one line\)\n\.Bd -literal -offset indent\n((?:.*\n)*?)\.Ed", SECTIONS["Notification"])
-    assert " ".join(shown.split()) == reporter.status_line(board, "")
+    assert " ".join(shown.split()) == records.status_line(board, "")
 
 
 def test_troubles_are_documented() -> None:
     """The page names what the status counts only where it is not zero, in its order."""
-    troubles = ", ".join(name.replace("_", " ") for name in ("refused", "unanswered", *reporter._TROUBLE))
+    troubles = ", ".join(name.replace("_", " ") for name in ("refused", "unanswered", *records._TROUBLE))
     assert f"only those that are not zero: {troubles} (see" in _words("Notification")
 
 
@@ -131,32 +140,46 @@ class Entries(log.Log):
         self.entries.append((level, event, fields))
 
 
-def _end(status: int, connections: int, **flags: bool) -> End:
-    words = [0] * len(layout.SLOT_FIELDS)
+def _ended(status: int, connections: int, reason: str = "") -> ExitRecord:
+    """The record of a child that served so many, and was ended for this reason: cut, killed, overdue, stopped."""
+    words = [0] * len(layout.ROW_FIELDS)
     words[layout.CONNECTIONS] = words[layout.UNANSWERED] = connections
-    end = End(1, status, resource.getrusage(resource.RUSAGE_SELF), tuple(words))
-    for name, value in flags.items():
-        setattr(end, name, value)
-    return end
+    record = ExitRecord(1, status, resource.getrusage(resource.RUSAGE_SELF), tuple(words))
+    if reason:
+        setattr(record, f"was_{reason}", True)
+    return record
+
+
+def _keys(function: ast.FunctionDef, name: str) -> set[str]:
+    """The keys of the dictionary that a function makes and calls by this name: the texts in the assignment."""
+    made = [node.value for node in ast.walk(function) if isinstance(node, ast.Assign) and _is_of(node, name)]
+    texts = [node for value in made for node in ast.walk(value) if isinstance(node, ast.Constant)]
+    return {node.value for node in texts if isinstance(node.value, str)}
+
+
+def _is_of(assignment: ast.Assign, name: str) -> bool:
+    return any(ast.unparse(target) == name for target in assignment.targets)
 
 
 def _written() -> dict[str, dict[int, set[str]]]:
     """By event and level, the fields that the program writes: as its source has them, or, if not there, as it does."""
     written: dict[str, dict[int, set[str]]] = {}
-    for call in CALLS:
+    for function, call in ((maker, call) for maker in FUNCTIONS for call in _calls(maker)):
         said = re.match(r"[\w.]+\.write\(log\.([A-Z]+), '(\w+)'", ast.unparse(call))
         if said:
-            fields = {keyword.arg for keyword in call.keywords if keyword.arg}
-            written.setdefault(said[2], {}).setdefault(getattr(log, said[1]), set()).update(fields)
-    entries, board = Entries(), Scoreboard(slots=2)
-    reports = reporter.Reporter(board, entries, notify.Notifier(""))
-    for end in (
-        *(_end(0, 1) for _ in range(reporter.RECORDS_A_SECOND + 1)),
-        *(_end(0, 0), _end(9, 1), _end(0, 1, was_cut=True), _end(9, 1, was_killed=True), _end(9, 1, was_overdue=True)),
+            fields = written.setdefault(said[2], {}).setdefault(getattr(log, said[1]), set())
+            for keyword in call.keywords:
+                fields |= {keyword.arg} if keyword.arg else _keys(function, ast.unparse(keyword.value))
+    entries = Entries()
+    reports = reporter.Reporter(Scoreboard(slots=2), entries, notify.Notifier(""), counters=UpperHandler.counters)
+    for record in (
+        *(_ended(0, 1) for _ in range(reporter.RECORDS_A_SECOND + 1)),
+        *(_ended(0, 0), _ended(9, 1)),
+        *(_ended(9, 1, reason) for reason in ("cut", "killed", "overdue", "stopped")),
     ):
-        reports.child_ended(end)
-    board["refused"] = board["refused_rate"] = 1
-    board["denied_uid"] = 7
+        reports.child_ended(record)
+    reports.refused(7, "refused_rate")
+    reports.given_up(7)
     reports.flush()
     for number, event, fields_of_entry in entries.entries:
         written.setdefault(event, {}).setdefault(number, set()).update(fields_of_entry)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from upperd.server import layout
+from upperd.server.row import Row
 from upperd.server.scoreboard import Scoreboard
 
 PAGE = (Path(__file__).parents[2] / "man/upperd.7").read_text()
@@ -22,9 +23,9 @@ def _table(heading: str) -> list[tuple[int, str]]:
 
 
 def test_scoreboard_is_documented() -> None:
-    """The page has every field of the header and of a slot at its offset, and no other."""
+    """The page has every field of the header and of a row at its offset, and no other."""
     assert _table("The header, by offset:") == [(8 * i, name) for i, name in enumerate(layout.HEADER_FIELDS)]
-    assert _table("Of the slots of 32 words,") == [(8 * i, name) for i, name in enumerate(layout.SLOT_FIELDS)]
+    assert _table("A row, by offset") == [(8 * i, name) for i, name in enumerate(layout.ROW_FIELDS)]
 
 
 @pytest.mark.parametrize(
@@ -32,20 +33,18 @@ def test_scoreboard_is_documented() -> None:
     [
         f"A file of {layout.SIZE} bytes",
         f".It Offset {layout.TEXT} Text in UTF-8",
-        f".It Offset {layout.STATES} The state of each slot, one word",
-        f".It Offset {layout.TABLE} {layout.SLOTS} slots",
-        f"the slots of {layout.WORDS_A_SLOT} words",
-        f"{layout.FREE} free; {layout.BUSY} busy; {layout.WAITING} + .Va n waiting",
-        f"From bit {layout.USER_SHIFT} on, while busy: the uid that is served, plus 1;",
-        "0: nobody, yet or any more; 2^32: unknown",
+        f".It Offset {layout.PIDS} The pid of the child of each slot, one word",
+        f".It Offset {layout.ROWS} The rows of the {layout.SLOTS} slots, a page of {layout.ROW_SIZE} bytes for each",
+        f"the first {len(layout.PARENT_FIELDS)} words of a row",
+        "the next seven are the others",
         ", ".join(f"{number} {word}" for number, word in enumerate(layout.PHASES)) + ".",
-        "Of the last peer; 2^64-1 is unknown",
+        "Of the user that the child belongs to; 2^64-1 is unknown",
     ],
 )
 def test_numbers_of_the_scoreboard(sentence: str) -> None:
-    """Sizes, offsets, states and phases of the page are the program's."""
-    assert (layout.UNKNOWN, layout.UNKNOWN_CODE) == (2**64 - 1, 2**32)
-    assert layout.MAGIC.to_bytes(8, "little") == b"UPPERD\0\1"
+    """Sizes, offsets and phases of the page are the program's."""
+    assert (layout.UNKNOWN, layout.COUNTERS, len(layout.SETTINGS)) == (2**64 - 1, 8, 9)
+    assert layout.MAGIC.to_bytes(8, "little") == b"UPPERD\0\2"
     assert sentence in " ".join(SECTIONS["Scoreboard"].split())
 
 
@@ -62,13 +61,11 @@ def test_units_are_documented() -> None:
     text = SECTIONS["Scoreboard"].split("\nUnits:\n")[1].split(".El")[0]
     units = {what: names.split(" , ") for what, names in re.findall(r"^\.It (.*)\n\.Va (.*)$", text, re.MULTILINE)}
     named = [name for names in units.values() for name in names]
-    every = {*layout.HEADER_FIELDS, *layout.SLOT_FIELDS}
+    every = {*layout.HEADER_FIELDS, *layout.ROW_FIELDS}
     assert len(named) == len(set(named))
-    assert set(named) == {
-        name for name in every if re.search("_usec$|_nsec$|^bytes_|^max_bytes$|^undecodable$|^pid_started$", name)
-    }
+    assert set(named) == {name for name in every if re.search("_usec$|^bytes_|^max_bytes$|^pid_started$", name)}
     for what, names in units.items():
-        unit = "_usec" if "microseconds" in what else "_nsec" if "nanoseconds" in what else ""
+        unit = "_usec" if "microseconds" in what else ""
         assert all(name.endswith(unit) for name in names)
 
 
@@ -77,35 +74,35 @@ def _read_as_described(data: bytes, offset: int, table: list[tuple[int, str]]) -
 
 
 def test_reader_that_knows_only_the_page(tmp_path: Path) -> None:
-    """Who reads a scoreboard by the page finds what was written, in the units that the page says."""
+    """A program that reads a scoreboard by the page finds what was written, in the units that the page says."""
     path = tmp_path / "scoreboard"
     board = Scoreboard(str(path), slots=3)
-    board.describe("1.2.3", ["unix:/a", "tcp:[::1]:9"])
-    board.claim(0, layout.WAITING)
-    index, slot = board.claim(1, layout.WAITING + 1)
-    board.born(index, 4321)
-    before = time.monotonic_ns()
-    slot.take(1000)
-    slot.connected(1000, 1001, 4711)
-    slot.received(5)
-    slot.sent(6)
-    slot.end(layout.IDLE)
-    after = time.monotonic_ns()
+    board.describe("1.2.3", ["unix:/a", "tcp:[::1]:9"], ["undecodable"])
+    board.claim()
+    slot, words = board.claim()
+    board.born(slot, 4321)
+    before = time.monotonic_ns() // 1000
+    words[layout.LISTENER], words[layout.HANDED], words[layout.CONNECTED] = 1, 1, layout.now_usec()
+    words[layout.PEER_UID], words[layout.PEER_GID], words[layout.PEER_PID] = 1000, 1001, 4711
+    child = Row(words, ["undecodable"])
+    child.begin()
+    child.received(5)
+    child.sent(6)
+    child.finish(layout.Outcome.DONE)
+    child.release()
     data = path.read_bytes()
     header = _read_as_described(data, 0, _table("The header, by offset:"))
     assert abs(header["started_unix_usec"] / 1e6 - time.time()) < 60
-    assert abs(header["started_usec"] * 1000 - before) < 60e9
+    assert abs(header["started_usec"] - before) < 60e6
     assert (header["slots"], header["listeners"], header["forked"]) == (3, 2, 1)
-    assert data[1024:4096].rstrip(b"\0") == b"1.2.3\nunix:/a\ntcp:[::1]:9\n"
-    state = int.from_bytes(data[4096 + 8 * index : 4104 + 8 * index], sys.byteorder)
-    assert (state & 255, state >> 16) == (1, 1001)
-    row = _read_as_described(data, 36864 + 256 * index, _table("Of the slots of 32 words,"))
-    assert (row["pid"], row["listener"]) == (4321, 1)
+    assert data[1024:4096].rstrip(b"\0") == b"1.2.3\nunix:/a\ntcp:[::1]:9\nundecodable\n"
+    assert int.from_bytes(data[4096 + 8 * slot : 4104 + 8 * slot], sys.byteorder) == 4321
+    row = _read_as_described(data, 36864 + 4096 * slot, _table("A row, by offset"))
+    assert (row["pid"], row["listener"], row["handed"], row["finished"]) == (4321, 1, 1, 1)
     assert (row["peer_uid"], row["peer_gid"], row["peer_pid"]) == (1000, 1001, 4711)
     assert (row["connections"], row["messages"], row["bytes_in"], row["bytes_out"]) == (1, 1, 5, 6)
-    assert row["outcome"] == 8
-    assert before <= row["claimed_nsec"] <= after
-    assert before // 1000 <= row["connected_usec"] <= row["active_usec"] <= after // 1000
+    assert row["outcome"] == 1
+    assert before <= row["connected_usec"] <= row["active_usec"] <= time.monotonic_ns() // 1000
 
 
 # Examples
@@ -117,16 +114,16 @@ def _example(begin: str) -> str:
 
 
 def test_program_of_the_page_runs(tmp_path: Path) -> None:
-    """The program in the page that reads the slots does that."""
+    """The program in the page that reads the rows does that."""
     path = tmp_path / "scoreboard"
     board = Scoreboard(str(path), slots=3)
-    board.claim(0, layout.WAITING)
-    index, slot = board.claim(0, layout.BUSY)
-    board.born(index, 4321)
-    slot.connected(1, 1, 1)
-    code = _example("data = memoryview(").replace("/run/upperd/scoreboard", str(path))
+    for pid in (4320, 4321):
+        slot, words = board.claim()
+        board.born(slot, pid)
+    words[layout.HANDED] = words[layout.CONNECTIONS] = 1
+    code = _example("with open(").replace("/run/upperd/scoreboard", str(path))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (done.stdout, done.stderr) == ("0 waits 0\n4321 busy 1\n", "")
+    assert (done.stdout, done.stderr) == ("4320 waits 0\n4321 busy 1\n", "")
 
 
 def test_command_of_the_page_runs(tmp_path: Path) -> None:

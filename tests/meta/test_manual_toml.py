@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from upperd.base import paths
-from upperd.server import limits
-from upperd.service import guard, options, overdue, rates, reload
+from upperd.server import patrol, session
+from upperd.service import kinds, options, policy
 from upperd.service.options import OPTIONS, Option, Options, flag, read_config
 
 ROOT = Path(__file__).parents[2]
@@ -18,23 +18,18 @@ ENTRIES = dict(re.findall(r"^\.It Cm (\S+) No = .*\n((?:.*\n)*?)(?=\.It |\.El)",
 """By its key: what stands below it."""
 FILES = re.findall(r"\.Bd -literal -offset indent\n((?:[a-z-]+ = .*\n)+)\.Ed", PAGE)
 """Every example of a file."""
-ACCOUNTS = ("socket_owner", "socket_group")
 
 
 def _kind(option: Option) -> str:
     """The words of the page for what an option takes."""
-    low, high = option.metadata.get("low"), option.metadata.get("high")
-    if option.metadata.get("choices"):
-        return f"One of {', '.join(option.metadata['choices'])}."
-    if type(option.default) is int:
-        return f"Whole number, {low} to {high}."
-    if type(option.default) is float:
-        return f"Number, {low:.10g} to {high:.10g}."
-    if type(option.default) is bool:
-        return "True or false."
-    if type(option.default) is tuple:
+    must, kind = option.kind.must, option.kind
+    if must.startswith(("a whole number from ", "a number from ")):
+        return must.removeprefix("a ").replace(" from ", ", ").capitalize() + "."
+    if kind is kinds.SWITCH or must.startswith("one of "):
+        return must.capitalize() + "."
+    if kind.is_list:
         return "List of names and numbers."
-    return "Name or number." if option.name in ACCOUNTS else "Text."
+    return "Name or number." if kind in (kinds.USER, kinds.GROUP) else "Text."
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
@@ -44,13 +39,13 @@ def test_key_is_described(option: Option) -> None:
     kind = lines.index(_kind(option))
     assert kind > 0
     [default] = [line.removeprefix("Default: ") for line in lines[kind:] if line.startswith("Default: ")]
-    if type(option.default) is bool:
+    if option.kind is kinds.SWITCH:
         assert default == "false."
-    elif option.default in ("", ()) or option.default < option.metadata.get("low", option.default):
-        assert not re.match(r"\d+\.$|true|false", default)
+    elif option.shown:
+        assert re.fullmatch(rf"{re.escape(option.shown)}( \(see .*|\.)", default)
     else:
-        assert default == (f"{option.default:.10g}." if type(option.default) is float else f"{option.default}.")
-    assert lines[-1] == f"Reload: {'yes' if option.name in reload.CHANGEABLE else 'no'}."
+        assert not re.match(r"\d+\.$|true|false", default)
+    assert lines[-1] == f"Reload: {'yes' if option.reload else 'no'}."
 
 
 def test_no_key_is_invented() -> None:
@@ -60,12 +55,6 @@ def test_no_key_is_invented() -> None:
     assert set(ENTRIES) == known
     named = {word for line in re.findall(r"^\.(?:It )?Cm (.*)$", PAGE, re.MULTILINE) for word in line.split()}
     assert {word for word in named if re.fullmatch("[a-z-]{2,}", word)} <= known
-
-
-def test_reload_decides_about_every_key() -> None:
-    """What the page says of reloads is about all settings: each is changed by one, or takes a restart."""
-    fixed = {"no_fallback" if name == "fallback" else name for name in reload.FIXED}
-    assert {option.name for option in OPTIONS} == {*reload.CHANGEABLE, *fixed}
 
 
 @pytest.mark.parametrize("text", FILES)
@@ -91,12 +80,11 @@ def test_there_are_examples() -> None:
     [
         f"at most {paths.MAX_PATH} bytes",
         f"instead of listening on .Li {paths.FALLBACK_TCP} .",
-        f"at most {guard.LONGEST_LIST} in a list",
-        f"at most {rates.LONGEST_PENALTY:g} seconds or what one connection costs",
-        f"{rates.LOOKS_A_SECOND} times a second at most",
-        f"remembers {rates.MOST_USERS} users, and refuses {guard.PENALTIES} at one time",
-        f"sent in pieces of {limits.PIECE // 1024} KiB",
-        f"has not ended {overdue.GRACE_SECONDS:g} seconds later",
+        f"at most {kinds.LONGEST_LIST} in a list",
+        f"remembers {policy.MOST_USERS} users",
+        f"sent in pieces of {session.PIECE // 1024} KiB",
+        f"has not ended {patrol.GRACE_SECONDS:g} seconds later",
+        f"may be reached {'half a second' if patrol.LOOK_SECONDS == 0.5 else patrol.LOOK_SECONDS} late",
         f"Li 0.0.0.0:{paths.FALLBACK_TCP.partition(':')[2]} ,",
     ],
 )

@@ -2,12 +2,14 @@
 
 import os
 import re
+import resource
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from upperd.server.limits import Limits
 from upperd.service.options import Options
 
 ROOT = Path(__file__).parents[2]
@@ -47,11 +49,12 @@ def _value(name: str, unit: str) -> str:
 
 
 @pytest.mark.parametrize("unit", ["upperd.service", "user/upperd.service"])
-def test_limits_follow_from_max_children(unit: str) -> None:
-    """The unit has room for as many children as the default allows: processes, descriptors of the parent."""
+def test_limits_follow_from_max_children(unit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The unit has room for the children and the waiting connections of the defaults: processes, descriptors."""
     most = Options().max_children
     assert int(_value("TasksMax", unit)) >= most + 2  # the parent, and the check of a reload
-    assert int(_value("LimitNOFILE", unit)) >= most + 64  # a descriptor for each, listeners, and the parent's own
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (int(_value("LimitNOFILE", unit)),) * 2)
+    assert Limits(most, 0, most, Options().max_queue).queue_room == Options().max_queue
 
 
 def test_memory_limit_follows_from_max_children() -> None:
@@ -63,8 +66,11 @@ def test_memory_limit_follows_from_max_children() -> None:
 
 
 NAMES = {
-    "upperd@%i.socket": "upperd.socket", "/%i.toml": "/upperd.toml", "upperd-%i": "upperd",
-    " (%i)": "", " of %i": "",
+    "upperd@%i.socket": "upperd.socket",
+    "/%i.toml": "/upperd.toml",
+    "upperd-%i": "upperd",
+    " (%i)": "",
+    " of %i": "",
 }
 """What a template has for one instance, and the unit of the one daemon for itself."""
 

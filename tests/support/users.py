@@ -41,10 +41,15 @@ def connect_as(
     command = ["/usr/bin/python3", "-I", "-S", "-c", _CONNECT, str(theirs.fileno()), str(daemon.path), str(count)]
     gid = uid if gid is None else gid
     with ours, theirs:
-        subprocess.run(
-            command, user=uid, group=gid, extra_groups=groups, pass_fds=[theirs.fileno()], check=True, timeout=DEADLINE
-        )
-        connections = [socket.socket(fileno=socket.recv_fds(ours, 1, 1)[1][0]) for _ in range(count)]
+        ours.settimeout(DEADLINE)
+        passed = [theirs.fileno()]
+        with subprocess.Popen(command, user=uid, group=gid, extra_groups=groups, pass_fds=passed) as process:
+            theirs.close()
+            # While it runs: a socket that is full of descriptors takes no more.
+            received = [socket.recv_fds(ours, 1, 1)[1] for _ in range(count)]
+        if process.returncode:
+            raise subprocess.CalledProcessError(process.returncode, command)
+        connections = [socket.socket(fileno=descriptors[0]) for descriptors in received]
     for connection in connections:
         connection.settimeout(DEADLINE)
     return connections

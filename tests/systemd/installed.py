@@ -168,3 +168,11 @@ class Upperd:
 def read_to_end(connection: socket.socket) -> str:
     """Give everything that comes up to the end of file."""
     return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+
+
+def answer_or_end(connection: socket.socket) -> str:
+    """Give what comes up to the end, whether that is in order or a reset."""
+    try:
+        return read_to_end(connection)
+    except ConnectionResetError:
+        return ""

@@ -5,7 +5,7 @@ import socket
 from contextlib import ExitStack
 
 import pytest
-from installed import DEADLINE, Upperd, read_to_end
+from installed import DEADLINE, Upperd, answer_or_end, read_to_end
 from machine import wait_until
 from questions import asking, wait_for_progress
 
@@ -13,7 +13,7 @@ KILLS = 5
 
 
 def queue(upperd: Upperd, stack: ExitStack, text: str) -> socket.socket:
-    """Connect and send; nobody may be there yet to accept it."""
+    """Connect and send; there may be no daemon yet to accept it."""
     connection = stack.enter_context(upperd.connect())
     connection.sendall(text.encode())
     connection.shutdown(socket.SHUT_WR)
@@ -32,18 +32,19 @@ def test_clients_that_come_meanwhile_are_served(upperd: Upperd) -> None:
     assert upperd.property("NRestarts") == "1"
 
 
-def test_clients_in_the_queue_are_served(upperd: Upperd) -> None:
-    """Clients who waited for a child at the limit when the main process was killed lose nothing."""
-    upperd.run_with("--no-fallback", "--max-children=1", "--spare-children=1")
+def test_clients_in_the_backlog_are_served(upperd: Upperd) -> None:
+    """Of the clients that wait when the main process is killed, only one that it had accepted is cut, and at once."""
+    upperd.run_with("--no-fallback", "--max-children=1", "--spare-children=1", "--max-queue=1")
     upperd.systemctl("start", "upperd")
     with ExitStack() as stack:
         served = stack.enter_context(upperd.connect())
         served.sendall(b"first\n")
         assert served.recv(64) == b"FIRST\n"
         clients = [queue(upperd, stack, f"client {number}") for number in range(8)]
+        wait_until(lambda: upperd.stats()["queued"] == 1, DEADLINE, "one is accepted and waits for a child")
         upperd.kill_main(signal.SIGKILL)
 
-        assert [read_to_end(client) for client in clients] == [f"CLIENT {n}" for n in range(8)]
+        assert [answer_or_end(client) for client in clients] == ["", *(f"CLIENT {n}" for n in range(1, 8))]
 
 
 def test_no_child_outlives_the_main_process(upperd: Upperd) -> None:
@@ -70,7 +71,7 @@ def test_clients_without_pause(upperd: Upperd, kind: str) -> None:
     if kind == "own socket":
         upperd.without_socket_unit()
     upperd.systemctl("start", "upperd")
-    with asking(upperd, may_retry=True) as clients:
+    with asking(upperd.machine, may_retry=True) as clients:
         for _ in range(KILLS):
             pid = upperd.kill_main(signal.SIGKILL)
             upperd.wait_for_another_main(pid)

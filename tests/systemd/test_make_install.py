@@ -58,7 +58,7 @@ def test_upgrade_with_clients_connected(upperd: Upperd) -> None:
     version.write_text(version.read_text().replace(f'"{__version__}"', '"0.0.1.old"'))
     upperd.systemctl("start", "upperd")
     assert "upperd 0.0.1.old: running" in upperd.machine.output("upperctl", "status")
-    with upperd.connect() as connection, asking(upperd) as clients:
+    with upperd.connect() as connection, asking(upperd.machine) as clients:
         connection.sendall(b"before\n")
         assert connection.recv(64) == b"BEFORE\n"
         upperd.make("install")
@@ -105,7 +105,7 @@ def test_staged_installation_does_not_know_its_stage(upperd: Upperd) -> None:
     package = {name for name in files if name.startswith("/usr/lib/upperd/")}
 
     assert files.keys() - package == STAGED
-    assert "/usr/lib/upperd/upperd/cli.py" in package
+    assert "/usr/lib/upperd/upperd/service/cli.py" in package
     assert [name for name, path in files.items() if STAGE.encode() in path.read_bytes()] == []
     for name in ("upperd.service", "upperd@.service"):
         assert "=/usr/bin/upperd" in files[f"/usr/lib/systemd/system/{name}"].read_text()

@@ -67,7 +67,7 @@ def test_many_in_a_row_and_two_at_once(upperd: Upperd) -> None:
     """Twenty reloads in a row and two at once, under clients: nobody notices, and the unit is never left reloading."""
     upperd.systemctl("start", "upperd")
     pid = upperd.main_pid()
-    with asking(upperd) as clients:
+    with asking(upperd.machine) as clients:
         for number in range(RELOADS):
             upperd.configure(f"max-children = {40 + number}\n")
             upperd.systemctl("reload", "upperd")

@@ -1,55 +1,15 @@
 """`systemctl restart` under clients."""
 
 import hashlib
-import socket
 from pathlib import Path
 
 import pytest
-from installed import DEADLINE, SOCKET, Upperd, read_to_end
+from installed import DEADLINE, SOCKET, Upperd
 from machine import wait_until
 from questions import asking, wait_for_progress
+from upload import Upload
 
 RESTARTS = 20
-
-
-class Upload:
-    """A client in the middle of an upload: as long as `finish` is not called, the daemon has to
-    wait for it, because it reads no answers and so all buffers between the two are full."""
-
-    TEXT = "Die Straße, die längste, größte.\n" * 1_000_000
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-        self._connection.setblocking(False)
-        self._left = memoryview(self.TEXT.encode())
-        self._answer = bytearray()
-        self._refused = 0
-        wait_until(self._is_stuck, DEADLINE, "all buffers are full")
-
-    def _is_stuck(self) -> bool:
-        """Send what can be sent; stuck is who could send nothing again and again."""
-        self._refused = 0 if self._send() else self._refused + 1
-        return self._refused == 10
-
-    def _send(self) -> int:
-        before = len(self._left)
-        try:
-            while self._left:
-                self._left = self._left[self._connection.send(self._left) :]
-        except BlockingIOError:
-            pass
-        return before - len(self._left)
-
-    def finish(self) -> str:
-        """Send the rest, without ever letting the buffers run empty; give the whole answer."""
-        self._connection.settimeout(DEADLINE)
-        while self._left:
-            self._answer += self._connection.recv(65536)
-            self._connection.setblocking(False)
-            self._send()
-            self._connection.settimeout(DEADLINE)
-        self._connection.shutdown(socket.SHUT_WR)
-        return self._answer.decode() + read_to_end(self._connection)
 
 
 @pytest.mark.parametrize("kind", ["socket unit", "own socket"])
@@ -61,7 +21,7 @@ def test_clients_lose_nothing(upperd: Upperd, kind: str) -> None:
     if kind == "own socket":
         upperd.without_socket_unit()
     upperd.systemctl("start", "upperd")
-    with asking(upperd) as clients:
+    with asking(upperd.machine) as clients:
         for _ in range(RESTARTS):
             upperd.systemctl("restart", "upperd")
             wait_for_progress(clients)

@@ -7,7 +7,6 @@ import socket
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from zlib import crc32
 
 import pytest
 from installed import DEADLINE, Upperd, read_to_end
@@ -15,6 +14,7 @@ from questions import asking, wait_for_progress
 from releases import release_of
 
 NAMES = ("a", "b", "c")
+SOCKETS = [f"/run/upperd-{name}/upperd.sock" for name in NAMES]
 ABSENT = "nobody"
 """An instance without a file of options."""
 TEMPLATES = tuple(f"/usr/local/lib/systemd/system/upperd@.{kind}" for kind in ("socket", "service"))
@@ -43,10 +43,6 @@ class Instances:
             connection.sendall(text.encode())
             connection.shutdown(socket.SHUT_WR)
             return read_to_end(connection)
-
-    def ask(self, text: str) -> str:
-        """Ask one of them, by chance."""
-        return self.ask_one(NAMES[crc32(text.encode()) % len(NAMES)], text)
 
     def stats(self, instance: str) -> dict[str, object]:
         done = self.machine.output("upperctl", "--socket", f"/run/upperd-{instance}/upperd.sock", "stats", "--json")
@@ -85,7 +81,7 @@ def test_instances_are_apart(instances: Instances) -> None:
 def test_one_restarts_while_the_others_serve(instances: Instances) -> None:
     """A restart of one instance, and a reload of another, lose no request to any of them; the third is not touched."""
     before = {name: instances.property("MainPID", name) for name in NAMES}
-    with asking(instances) as clients:  # type: ignore[arg-type]
+    with asking(instances.machine, SOCKETS) as clients:
         for _ in range(3):
             instances.systemctl("restart", "upperd@b")
             wait_for_progress(clients)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from installed import CHECKOUT, DEADLINE, Upperd, read_to_end
 from machine import wait_until
+from upload import Upload
 
 MANUAL = (CHECKOUT / "man/upperd.8").read_text()
 SOCKET = "/run/upper.sock"
@@ -50,10 +51,23 @@ def records(upperd: Upperd) -> list[dict[str, str]]:
     return [record for record in found if record.get("_SYSTEMD_UNIT", "").startswith("upper@")]
 
 
+def units(upperd: Upperd) -> list[str]:
+    """The units of the connections that are served."""
+    shown = upperd.systemctl("list-units", "--plain", "--no-legend", "--state=active", "upper@*.service")
+    return [line.split()[0] for line in shown.splitlines()]
+
+
+def processes(upperd: Upperd) -> list[int]:
+    """How many processes each unit has."""
+    groups = [upperd.systemctl("show", "--property=ControlGroup", "--value", unit) for unit in units(upperd)]
+    return [len(upperd.machine.output("cat", f"/sys/fs/cgroup{group}/cgroup.procs").split()) for group in groups]
+
+
 def test_each_connection_has_a_process(accepting: Upperd) -> None:
     """Clients are answered, and the end of each is a record with fields in the journal of its own unit."""
     before = len(records(accepting))
     with closing(connect(accepting)) as one, closing(connect(accepting)) as two:
+        assert processes(accepting) == [2, 2]  # a parent with one child
         for connection in (one, two):
             connection.shutdown(socket.SHUT_WR)
             assert read_to_end(connection) == ""
@@ -69,3 +83,16 @@ def test_stop_ends_a_quiet_connection(accepting: Upperd) -> None:
         assert read_to_end(connection) == ""
     assert records(accepting)[-1]["UPPERD_OUTCOME"] == "quiet"
     assert accepting.systemctl("list-units", "--failed", "--no-legend", "upper@*.service") == ""
+
+
+def test_stop_waits_for_an_upload(accepting: Upperd) -> None:
+    """An upload that a stop finds in its middle is answered to its end: the child does not get the manager's signal."""
+    with closing(connect(accepting)) as connection:
+        upload = Upload(connection)
+        [unit] = units(accepting)
+        with accepting.machine.start("systemctl", "stop", unit) as stop:
+            state = ("show", "--property=SubState", "--value", unit)
+            wait_until(lambda: accepting.systemctl(*state) == "stop-sigterm", DEADLINE, "the stop began")
+            answer = upload.finish()
+    assert answer == Upload.TEXT.upper()
+    assert stop.returncode == 0

@@ -42,6 +42,7 @@ def ask(upperd: Upperd, text: str, user: str) -> str:
 
 def test_first_datagram_starts_the_service(listening: Upperd) -> None:
     """The first datagram starts the sandboxed service and is answered, as is what comes after a restart; to members."""
+    listening.configure("connections-per-child = 1\n")
     assert ask(listening, "wake up", "bob") == "WAKE UP"
     wait_until(lambda: listening.records("UPPERD_EVENT=end"), DEADLINE, "there is a record")
     [record] = listening.records("UPPERD_EVENT=end")

@@ -19,6 +19,7 @@ FIELDS = {
 
 def test_ended_child_is_a_record(upperd: Upperd) -> None:
     """A child that ended can be found by its peer's uid, with what it did in fields."""
+    upperd.configure("connections-per-child = 1\n")
     upperd.systemctl("start", "upperd")
     upperd.machine.run("upperctl", "send", "straße", user="alice")
     match = f"UPPERD_PEER_UID={upperd.machine.output('id', '--user', 'alice')}"

@@ -21,7 +21,7 @@ def test_rules_by_name(started: Upperd) -> None:
     assert [is_served(started, user) for user in ("alice", "bob")] == [True, True]
     started.configure('deny-user = ["alice"]\n')
     started.systemctl("reload", "upperd")
-    wait_until(lambda: started.stats()["rules"] == 1, DEADLINE, "the rules are taken over")
+    wait_until(lambda: len(started.records("UPPERD_EVENT=reload")) == 1, DEADLINE, "the rules are taken over")
     assert [is_served(started, user) for user in ("alice", "bob", "root")] == [False, True, True]
     uid = started.machine.run("id", "-u", "alice").stdout.strip()
     wait_until(lambda: started.records("UPPERD_EVENT=deny"), DEADLINE, "the refusal is logged")
@@ -31,7 +31,7 @@ def test_rules_by_name(started: Upperd) -> None:
 
     started.configure('allow-group = ["upperd"]\n')
     started.systemctl("reload", "upperd")
-    wait_until(lambda: started.stats()["rules"] == 2, DEADLINE, "the rules are taken over")
+    wait_until(lambda: len(started.records("UPPERD_EVENT=reload")) == 2, DEADLINE, "the rules are taken over")
     assert [is_served(started, user) for user in ("alice", "bob", "root")] == [True, True, False]
 
 

@@ -1,21 +1,20 @@
 """The promises of upperctl's command line: help that fits a screen, and errors that name what may have been meant."""
 
-import importlib
-
 import pytest
 
 from upperd.ctl import main as ctl
 from upperd.ctl import parser
+from upperd.ctl.parser import COMMANDS
 
 
 def _exit(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[object, str, str]:
     """The status with which the parser ends, and what it has printed and complained."""
     with pytest.raises(SystemExit) as caught:
-        parser.parse(words, ctl.COMMANDS)
+        parser.parse(words)
     return (caught.value.code, *capsys.readouterr())
 
 
-@pytest.mark.parametrize("command", ["", *ctl.COMMANDS])
+@pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_help_fits_a_screen(command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """--help, of upperctl and of every command, fits a terminal of 24 lines of 80 columns, and has examples."""
     monkeypatch.setenv("COLUMNS", "80")
@@ -32,7 +31,7 @@ def test_help_fits_a_screen(command: str, monkeypatch: pytest.MonkeyPatch, capsy
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     """--help has every command with a line about it."""
     printed = " ".join(_exit(["--help"], capsys)[1].split())
-    assert [name for name, line in ctl.COMMANDS.items() if f"{name} {line}" not in printed] == []
+    assert [name for name, line in COMMANDS.items() if f"{name} {line}" not in printed] == []
 
 
 def test_no_word(capsys: pytest.CaptureFixture[str]) -> None:
@@ -85,10 +84,10 @@ def test_wrong_line_is_explained(words: list[str], cure: str, capsys: pytest.Cap
 )
 def test_plain_text_needs_no_parser(words: list[str], expected: tuple[list[str], str | None]) -> None:
     """A plain line that sends a text is understood without the parser, and as the parser would."""
-    found = ctl._find_text(words)
+    found = ctl.find_text(words)
     assert found is not None
     assert found[:2] == expected
-    arguments = parser.parse(words, ctl.COMMANDS)
+    arguments = parser.parse(words)
     assert (arguments.text, arguments.socket, arguments.tcp) == found
 
 
@@ -102,25 +101,12 @@ def test_plain_text_needs_no_parser(words: list[str], expected: tuple[list[str],
 )  # fmt: skip
 def test_everything_else_goes_to_the_parser(line: str) -> None:
     """Whatever is not as plain is left to the parser."""
-    assert ctl._find_text(line.split()) is None
-    assert ctl._find_text(["--socket", "", "send", "a"]) is None
+    assert ctl.find_text(line.split()) is None
+    assert ctl.find_text(["--socket", "", "send", "a"]) is None
 
 
 @pytest.mark.parametrize("words", [["--socket", "stats", "send", "x"], ["--tcp", "stats:1", "send", "--", "x"]])
 def test_address_is_no_command(words: list[str]) -> None:
     """A socket with the name of a command is a socket."""
-    arguments = parser.parse(words, ctl.COMMANDS)
-    assert (arguments.run.__module__, arguments.text) == ("upperd.ctl.send", ["x"])
-
-
-def test_only_the_command_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a command line only its command is imported, whatever else its words are called."""
-    imported: list[str] = []
-
-    def note(name: str) -> object:
-        imported.append(name)
-        return importlib.import_module(name)
-
-    monkeypatch.setattr(parser, "import_module", note)
-    parser.make_parser(["--socket", "top", "send", "stats", "status"], ctl.COMMANDS)
-    assert imported == ["upperd.ctl.send"]
+    arguments = parser.parse(words)
+    assert (arguments.command, arguments.text) == ("send", ["x"])

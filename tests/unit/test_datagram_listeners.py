@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from upperd.base import paths
-from upperd.service.listeners import ActivationError, AlreadyRunningError, ListenerError, adopt, bind_unix
+from upperd.service.activation import adopt
+from upperd.service.binding import bind_unix
+from upperd.service.listeners import ActivationError, AlreadyRunningError, ListenerError
 
 
 @pytest.fixture
@@ -20,12 +22,12 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.mark.parametrize(
     ("kind", "wrong"),
     [
-        (socket.SOCK_DGRAM, "is not bound: nobody can send it a datagram"),
+        (socket.SOCK_DGRAM, "is not bound: no datagram can reach it"),
         (socket.SOCK_SEQPACKET, r"but SOCK_SEQPACKET, nor one for datagrams \(ListenDatagram=\)"),
     ],
 )
 def test_socket_that_is_no_use(kind: socket.SocketKind, wrong: str) -> None:
-    """A socket to which nobody can send a datagram, or of a type that is not served, is named with the reason."""
+    """A socket that no datagram can reach, or of a type that is not served, is named with the reason."""
     with socket.socket(socket.AF_UNIX, kind) as sock, pytest.raises(ActivationError, match=f"{wrong}$"):
         adopt(sock.fileno(), "web")
 

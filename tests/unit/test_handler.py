@@ -1,45 +1,66 @@
-"""The handler of one connection, on a socket that fails."""
-
-from __future__ import annotations
+"""The handlers, on plain sockets and on one that fails."""
 
 import errno
+import socket
+from socketserver import BaseServer
 from typing import Any
 
 import pytest
 
-from upperd.server.layout import OUTCOME, OUTCOMES, WAITING
-from upperd.server.scoreboard import Scoreboard
-from upperd.upper.handler import UpperHandler
+from upperd.server.session import is_gone
+from upperd.upper.handler import UpperDatagramHandler, UpperHandler
+
+NO_SERVER: Any = BaseServer
+
+
+def test_a_stream_comes_back_piece_by_piece() -> None:
+    """What a client sends comes back in upper case, and what is not UTF-8, or unfinished, unchanged."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(b"stra\xc3\x9fe \xff \xe2\x82")
+        ours.shutdown(socket.SHUT_WR)
+        handler = UpperHandler(theirs, "", NO_SERVER)
+        theirs.shutdown(socket.SHUT_WR)
+        assert ours.makefile("rb").read() == b"STRASSE \xff \xe2\x82"
+    assert handler.undecodable == 3
 
 
 class _Failing:
-    """A connection whose recv() fails."""
+    """A connection of which nothing can be read."""
 
     def __init__(self, number: int) -> None:
         self._number = number
 
     def recv(self, size: int) -> bytes:
+        """Fail as told."""
         raise OSError(self._number, "as told")
 
 
-class _Server:
-    def __init__(self, slot: Any) -> None:
-        self.slot = slot
+@pytest.mark.parametrize(
+    ("name", "gone"),
+    [("ECONNRESET", True), ("EPIPE", True), ("ETIMEDOUT", True), ("EHOSTUNREACH", True), ("ENETUNREACH", True),
+     ("EBADF", False), ("ENOMEM", False)],
+)
+def test_errors_reach_the_server(name: str, gone: bool) -> None:
+    """A handler hides no error, and of a peer that is gone, or that the network has lost, the server can tell."""
+    request: Any = _Failing(getattr(errno, name))
+    with pytest.raises(OSError, match="as told") as raised:
+        UpperHandler(request, "", NO_SERVER)
+    assert is_gone(raised.value) == gone
 
 
-def _outcome(number: int) -> str:
-    _, slot = Scoreboard(slots=1).claim(0, WAITING)
-    UpperHandler(_Failing(number), "", _Server(slot))  # type: ignore[arg-type]
-    return OUTCOMES[slot.words[OUTCOME]]
+def test_a_datagram_comes_back_whole() -> None:
+    """A datagram comes back in one, with what is unfinished at its end; a sender without an address has no answer."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with ours, theirs:
+        sent: list[tuple[bytes, str]] = []
 
+        class _Sending:
+            sendto = staticmethod(lambda data, address: sent.append((data, address)))
 
-@pytest.mark.parametrize("name", ["ECONNRESET", "EPIPE", "ETIMEDOUT", "EHOSTUNREACH", "ENETUNREACH"])
-def test_peer_that_is_gone(name: str) -> None:
-    """A peer that is gone, or that the network has lost, is no error of the child."""
-    assert _outcome(getattr(errno, name)) == "reset"
-
-
-def test_error_of_our_own() -> None:
-    """An error that is not the peer's is one of the child."""
-    with pytest.raises(OSError, match="as told"):
-        _outcome(errno.EBADF)
+        handler = UpperDatagramHandler((b"a\xe2\x82", _Sending), "/client", NO_SERVER)
+        assert (sent, handler.undecodable) == ([(b"A\xe2\x82", "/client")], 2)
+        UpperDatagramHandler((b"a", _Sending), "", NO_SERVER)
+        UpperDatagramHandler((b"a", _Sending), None, NO_SERVER)
+        assert len(sent) == 1
+        UpperDatagramHandler((b"a", theirs), "/nowhere", NO_SERVER)  # nothing listens there: it is dropped

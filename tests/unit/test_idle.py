@@ -1,59 +1,80 @@
-"""The promises of idleness: it leaves after its time, and whatever is done begins the time anew."""
+"""The promises of idleness: the parent is stopped after its time, and whatever is done begins the time anew."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from upperd.server import layout, scoreboard
-from upperd.service.idle import Idle
+from upperd.server.layout import CONNECTIONS
+from upperd.server.scoreboard import Scoreboard
+from upperd.service.idle import IdleExit
 
 START = 1000.0
 SECONDS = 10.0
 
 
 class Stage:
-    """An `Idle` with a scoreboard, and a count of how often it left."""
+    """An `IdleExit` with a scoreboard, and a parent of which it is noted how often it was stopped."""
 
     def __init__(self) -> None:
-        self.board = scoreboard.Scoreboard(slots=4)
-        self.left = 0
-        self.idle = Idle(self.board, SECONDS, self._leave, START)
+        self.board = Scoreboard(slots=4)
+        self.stopped = 0
+        self.roster = SimpleNamespace(busy=0)
+        self.queue: list[object] = []
+        self.loop = SimpleNamespace(now=START)
+        parent: Any = self
+        self.idle = IdleExit(parent)
+        self.idle.seconds = SECONDS
         assert self.idle.turn(START) == START + SECONDS
 
-    def _leave(self) -> None:
-        self.left += 1
+    def stop(self) -> None:
+        """As the parent's."""
+        self.stopped += 1
 
 
 @pytest.fixture
 def stage() -> Stage:
+    """A daemon that has just begun."""
     return Stage()
 
 
 def test_leaves_after_its_time(stage: Stage) -> None:
-    """It leaves when nothing was done for its time, not before, and again after that time."""
+    """The parent is stopped when nothing was done for the time, not before, and again after that time."""
     assert stage.idle.turn(START + SECONDS - 0.1) == START + SECONDS
-    assert stage.left == 0
+    assert stage.stopped == 0
     assert stage.idle.turn(START + SECONDS) == START + 2 * SECONDS
     stage.idle.turn(START + 2 * SECONDS)
-    assert stage.left == 2
+    assert stage.stopped == 2
 
 
-def test_busy_child_keeps_it(stage: Stage) -> None:
-    """While a child serves a connection it does not leave; the time counts from then."""
-    stage.board.claim(0, layout.BUSY)
-    assert stage.idle.turn(START + 3 * SECONDS) == START + 4 * SECONDS
-    assert stage.left == 0
+def test_never(stage: Stage) -> None:
+    """Without the setting the parent is never stopped, and no turn is asked for."""
+    stage.idle.seconds = 0.0
+    assert stage.idle.turn(START + 1e6) is None
+    assert stage.stopped == 0
 
 
-def test_end_of_a_child_keeps_it(stage: Stage) -> None:
-    """A child that has ended, whatever it did, begins the time anew."""
-    stage.board.add("ended")
+@pytest.mark.parametrize("kept_by", ["busy", "queue", "connections", "refused"])
+def test_whatever_is_done_begins_the_time_anew(stage: Stage, kept_by: str) -> None:
+    """A child that serves, a connection that waits, one that is over already, and a refused one: each counts."""
+    if kept_by == "busy":
+        stage.roster.busy = 1
+    elif kept_by == "queue":
+        stage.queue.append(object())
+    elif kept_by == "connections":
+        stage.board.claim()[1][CONNECTIONS] = 1
+    else:
+        stage.board.add("refused")
     assert stage.idle.turn(START + SECONDS) == START + 2 * SECONDS
-    assert stage.left == 0
+    assert stage.stopped == 0
 
 
-def test_reused_child_keeps_it(stage: Stage) -> None:
-    """What a child that waits again has done meanwhile counts, though nobody was woken for it."""
-    index, slot = stage.board.claim(0, layout.WAITING)
-    slot.words[layout.ACTIVE] = int((START + 7) * 1e6)
-    assert stage.idle.turn(START + SECONDS) == START + 7 + SECONDS
-    assert stage.left == 0
-    stage.board.release(index)
+def test_the_end_of_a_child_changes_nothing(stage: Stage) -> None:
+    """What a child has served counts once, not again when the child ends."""
+    slot, words = stage.board.claim()
+    words[CONNECTIONS] = 1
+    stage.idle.turn(START + 1)
+    stage.board.release(slot)
+    assert stage.idle.turn(START + 5) == START + 1 + SECONDS

@@ -7,17 +7,17 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from upperd.server import layout
-from upperd.service.options import OPTIONS, flag
+from upperd.service.options import OPTIONS
 
 WORD = st.one_of(st.integers(0, 9), st.integers(0, layout.UNKNOWN)).map(lambda word: word.to_bytes(8, "little"))
-ROW = st.lists(WORD, min_size=layout.WORDS_A_SLOT, max_size=layout.WORDS_A_SLOT).map(b"".join)
+ROW = st.lists(WORD, min_size=len(layout.ROW_FIELDS), max_size=len(layout.ROW_FIELDS)).map(b"".join)
 LINES = st.one_of(st.binary(max_size=40), st.text(max_size=20).map(str.encode), st.just(b"unix:/run/upperd.sock\n"))
-FILES = st.builds(
-    invariants.scoreboard_file,
+ROWS = st.lists(ROW, max_size=5).map(b"".join)
+HEADS = st.builds(
+    invariants.scoreboard_head,
     header=st.lists(WORD, max_size=len(layout.HEADER_FIELDS)).map(b"".join),
     text=st.lists(LINES, max_size=4).map(b"\n".join),
-    states=st.lists(st.sampled_from(bytes((0, 1, 2, 0x7F, 0x80, 0xFF))), max_size=20).map(bytes),
-    slots=st.lists(ROW, max_size=5).map(b"".join),
+    pids=st.lists(WORD, max_size=9).map(b"".join),
 )
 
 NUMBERS = st.one_of(st.integers(-1, 1100).map(str), st.sampled_from([str(invariants.PID), "9" * 19, "٣", "²"]))
@@ -29,7 +29,7 @@ SOCKETS = NAMES.map(lambda names: f"LISTEN_PID={invariants.PID}\0LISTEN_FDS=3\0L
 LETTERS = st.one_of(st.sampled_from("a\0\n\x1b\u2028"), st.characters(codec="utf-8"))
 QUOTED = st.text(LETTERS, max_size=3).map(lambda text: json.dumps(text, ensure_ascii=False))
 """A string of JSON is one of TOML, too."""
-KEYS = st.one_of(*[st.just(flag(option.name)) for option in OPTIONS], QUOTED, st.text(max_size=5))
+KEYS = st.one_of(*[st.just(option.flag) for option in OPTIONS], QUOTED, st.text(max_size=5))
 TOML = st.one_of(
     st.integers(-1, 2**70).map(str),
     st.floats().map(str),
@@ -51,13 +51,13 @@ def test_transform(data: bytes) -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(FILES, st.binary(max_size=9))
-@example(invariants.scoreboard_file(text=b"1\nunix:/a\x1b[2J\n"), b"")
-@example(invariants.scoreboard_file(header=b"\xff" * 1024, text=b"\x85", states=b"\1" * 20, slots=b"\xff" * 2560), b"")
-def test_scoreboard_reader(data: bytes, more: bytes) -> None:
+@given(HEADS, ROWS, st.binary(max_size=9))
+@example(invariants.scoreboard_head(text=b"1\nunix:/a\x1b[2J\n"), b"", b"")
+@example(invariants.scoreboard_head(header=b"\xff" * 1024, text=b"\x85", pids=b"\1" * 20), b"\xff" * 2560, b"")
+def test_scoreboard_reader(head: bytes, rows: bytes, more: bytes) -> None:
     """Any bytes are a snapshot with every number in its range that is shown as clean text and JSON, or an error."""
-    invariants.check_scoreboard(data + more)
-    invariants.check_scoreboard(data[len(more) :])
+    invariants.check_scoreboard(head + more, rows)
+    invariants.check_scoreboard(head[len(more) :])
     invariants.check_scoreboard(more)
 
 

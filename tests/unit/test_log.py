@@ -1,4 +1,4 @@
-"""The promises of the log: readable, in fields, and never in anybody's way."""
+"""The promises of the log: readable, in fields, and never in the way of the daemon."""
 
 import os
 import socket
@@ -142,7 +142,7 @@ def test_level(stderr: Stderr, level: str, written: str) -> None:
 
 
 def test_full_pipe_never_blocks(stderr: Stderr) -> None:
-    """Nobody reads standard error: entries are lost and counted, and the daemon goes on."""
+    """Where standard error is not read, entries are lost and counted, and the daemon goes on."""
     stderr.fill()
     subject = stderr.log()
     for _ in range(3):
@@ -155,7 +155,7 @@ def test_full_pipe_never_blocks(stderr: Stderr) -> None:
 
 
 def test_every_entry_is_there_or_counted(stderr: Stderr) -> None:
-    """However many entries nobody reads, each is there as a whole line, or counted."""
+    """However many entries are never read, each is there as a whole line, or counted."""
     subject = stderr.log()
     for _ in range(1000):
         subject.write(INFO, "end", "x" * 300)
@@ -231,7 +231,7 @@ def test_close_waits_for_the_journal(journal: socket.socket, stderr: Stderr) -> 
 
 
 def test_close_without_an_entry(journal: socket.socket, stderr: Stderr) -> None:
-    """There is nothing to wait for where nothing was said, or where nobody listens."""
+    """There is nothing to wait for where nothing was said, or where no journal listens."""
     assert _Piped(stderr, journal=True).close(0)
     journal.close()
     unheard = _Piped(stderr, journal=True)
@@ -277,7 +277,7 @@ def test_syslog(stderr: Stderr, tmp_path: Path, to_syslog: Log) -> None:
 
 def test_syslog_made_anew(tmp_path: Path, to_syslog: Log) -> None:
     """Entries while there is no syslog, or a full one, are counted; a new one gets the next entry."""
-    to_syslog.write(INFO, "end", "nobody")
+    to_syslog.write(INFO, "end", "lost")
     assert to_syslog.lost == 1
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslog:
         syslog.bind(str(tmp_path / "log"))

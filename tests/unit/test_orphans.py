@@ -1,4 +1,4 @@
-"""The promises of the reaper of process 1: strangers are reaped, and nobody else, however they stand in the queue."""
+"""The promises of the reaper of process 1: strangers are reaped, and no other child, in whatever order they end."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_strangers_are_reaped(ended: Ended) -> None:
 
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_our_own_keep_their_status(ended: Ended, place: int) -> None:
-    """One of ours is left to who waits for it; the strangers behind it are reaped once it is gone."""
+    """One of ours is left to the code that waits for it; the strangers behind it are reaped once it is gone."""
     own = ended.pids[place]
     reaper = Orphans(lambda: {own})
     again = reaper.turn(1.0)
@@ -93,7 +93,7 @@ print(os.waitpid(lives, 0)[1])
 """
 
 
-def test_who_lives_is_left_alone() -> None:
+def test_living_child_is_left_alone() -> None:
     """A process without children has nothing to reap, and one that lives is not waited for."""
     command = [sys.executable, "-IS", "-c", LONELY, str(Path(orphans.__file__).parents[2])]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)

@@ -130,7 +130,7 @@ def test_folder_that_others_can_enter(folder: Path, mode: int) -> None:
 
 
 def test_folder_of_another_is_refused(tmp_path: Path) -> None:
-    """A folder that somebody else has prepared is refused."""
+    """A folder that another user has prepared is refused."""
     (tmp_path / "upperd").mkdir(0o700)
     with pytest.raises(FolderError, match="not a folder of uid 4242 alone"):
         paths.make_default_folder(str(tmp_path / "upperd" / "upperd.sock"), 4242)
@@ -150,14 +150,14 @@ def test_no_folder_for_the_folder(tmp_path: Path) -> None:
         paths.make_default_folder(str(tmp_path / "none" / "upperd" / "upperd.sock"), ME)
 
 
-def test_own_folder(tmp_path: Path) -> None:
-    """The system's folder may be looked into by all and written by its user only."""
-    tmp_path.chmod(0o755)
-    assert paths.is_own_folder(str(tmp_path), ME, private=False)
-    assert not paths.is_own_folder(str(tmp_path), ME, private=True)
-    tmp_path.chmod(0o775)
-    assert not paths.is_own_folder(str(tmp_path), ME, private=False)
-    tmp_path.chmod(0o700)
-    assert not paths.is_own_folder(str(tmp_path / "none"), ME, private=True)
-    (tmp_path / "file").touch(0o600)
-    assert not paths.is_own_folder(str(tmp_path / "file"), ME, private=True)
+def test_own_folder(folder: Path) -> None:
+    """A folder may be written by its user only; by others it may be looked into, except in /tmp."""
+    folder.chmod(0o755)
+    assert paths.is_own_folder(str(folder), ME) == (folder.parent != Path("/tmp"))
+    folder.chmod(0o775)
+    assert not paths.is_own_folder(str(folder), ME)
+    folder.chmod(0o700)
+    assert paths.is_own_folder(str(folder), ME)
+    assert not paths.is_own_folder(str(folder / "none"), ME)
+    (folder / "file").touch(0o600)
+    assert not paths.is_own_folder(str(folder / "file"), ME)

@@ -1,4 +1,4 @@
-"""A socket that is to have other permissions than its own."""
+"""A socket that gets other permissions than its own."""
 
 import errno
 import os
@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from upperd.service.listeners import ListenerError, Permissions, bind_unix
+from upperd.service.binding import Permissions, bind_unix
+from upperd.service.listeners import ListenerError
 
 
-def test_permissions_that_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_permissions_that_we_may_not_give(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An owner that only root may choose is an error with the cause; path and lock are free again."""
     path = str(tmp_path / "s")
 

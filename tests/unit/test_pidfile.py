@@ -1,4 +1,4 @@
-"""The promises of the pid file: whole or not there, never through a link, and never anybody else's."""
+"""The promises of the pid file: whole or not there, never through a link, and never another daemon's."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ OURS = f"{os.getpid()}\n"
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the pid file is to be."""
+    """Where the pid file goes."""
     return tmp_path / "upperd.pid"
 
 
@@ -41,7 +41,7 @@ def test_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("before", ["", "1\n", "4194304", " 7 \n"])
 def test_stale_one_is_replaced(path: Path, before: str) -> None:
-    """A file that holds a pid, or nothing, is replaced; whoever has it open still reads what he opened."""
+    """A file that holds a pid, or nothing, is replaced; a reader that has it open still reads what it opened."""
     path.write_text(before)
     with path.open() as reader:
         PidFile(str(path)).write()

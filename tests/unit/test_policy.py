@@ -1,42 +1,141 @@
-"""What a reload writes for children that take connections meanwhile."""
+"""The promises of the policy: settings reach rules, rates, limits and scoreboard, and a reload reaches those inside."""
 
 from __future__ import annotations
 
-from upperd.server.layout import DOOR, HEADER, LIMITS
-from upperd.server.scoreboard import Scoreboard
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from upperd.server.layout import ENDING, UNKNOWN, Outcome
+from upperd.server.parent import Parent
+from upperd.server.roster import Child, Connection
+from upperd.service.options import Options
 from upperd.service.policy import Policy
 from upperd.service.settings import Settings
 
-
-class _Watched(Scoreboard):
-    """Notes every value of `guarded`."""
-
-    seen: list[int]
-
-    def __setitem__(self, field: str, value: int) -> None:
-        super().__setitem__(field, value)
-        if hasattr(self, "seen"):
-            self.seen.append(self.header[HEADER["guarded"]])
+ALICE, BOB = 61001, 61002
 
 
-def test_door_is_never_open_for_a_moment() -> None:
-    """While a reload changes settings, rules and limits that hold before and after it hold at every moment of it."""
-    board = _Watched(slots=1)
-    policy = Policy(board)
-    settings = Settings()
-    settings.deny_user, settings.idle_timeout = "1000", 5.0
-    policy.follow(settings)
-    board.seen = []
-    for users in ("1000", "1000,1001"):
-        settings.deny_user = users
-        policy.follow(settings)
-    assert set(board.seen) == {DOOR | LIMITS}
+def settings(**values: Any) -> Settings:
+    """Every option, these with a value of their own."""
+    return Settings(**{**vars(Options()), **values})
 
 
-def test_shortest_time() -> None:
+class _Server:
+    """A server that notes what becomes of its requests."""
+
+    is_datagram = False
+    connections_per_child = 1000
+    server_address: object = "/s"
+
+    def __init__(self) -> None:
+        self.refused_uids: list[tuple[int, str]] = []
+        self.shut: list[object] = []
+        self.shutdown_request = self.shut.append
+
+    def refused(self, request: object, peer: tuple[int, int, int], reason: str) -> None:
+        """As the hook."""
+        self.refused_uids.append((peer[0], reason))
+
+    def descriptors(self) -> tuple[int, ...]:
+        """None."""
+        return ()
+
+    def descriptor_of(self, request: object) -> int:
+        """None."""
+        return -1
+
+    def close_request(self, request: object) -> None:
+        """Nothing was kept."""
+
+
+@pytest.fixture
+def parent() -> Iterator[Parent]:
+    """A parent without a child."""
+    parent = Parent()
+    yield parent
+    parent.close()
+
+
+@pytest.fixture
+def server(parent: Parent) -> Any:
+    """Its server."""
+    server: Any = _Server()
+    parent.servers.append(server)
+    return server
+
+
+def connection(server: Any, uid: int) -> Connection:
+    """One of this user."""
+    return Connection(server, SimpleNamespace(), "", (uid, UNKNOWN, UNKNOWN), is_reusable=True)
+
+
+def child_of(parent: Parent, server: Any, uid: int) -> Child:
+    """A child that serves a connection of this user."""
+    slot, words = parent.board.claim()
+    control: Any = SimpleNamespace(shutdown=lambda how: None)
+    child = Child(2**31 - 1, slot, words, control, 0)
+    parent.roster.begin(child, parent.roster.user(uid), connection(server, uid), 0.0)
+    return child
+
+
+def test_reasons() -> None:
+    """A peer that the rules keep out is refused for that, one that comes too often for that, others are not."""
+    policy = Policy(settings(deny_user=(BOB,), max_rate_per_user=1.0))
+    peers = [(uid, UNKNOWN, UNKNOWN) for uid in (ALICE, BOB, ALICE, BOB)]
+    assert [policy.refusal(None, peer, is_private=False) for peer in peers] == [
+        "", "refused_access", "refused_rate", "refused_access",
+    ]  # fmt: skip
+    assert policy.refusal(None, (ALICE, UNKNOWN, UNKNOWN), is_private=True) == "refused_access"
+
+
+def test_limits_are_followed(parent: Parent, server: Any) -> None:
+    """Every limit of the settings is the parent's after a reload, and stands in the scoreboard."""
+    policy = Policy(settings())
+    changed = {"max_children": 100, "spare_children": 3, "max_children_per_user": 50, "max_queue": 77, "max_bytes": 9}
+    found = settings(**changed, idle_timeout=1.5, max_lifetime=2.5, reuse_unknown=True, connections_per_child=5)
+    policy.follow(found, parent)
+    limits = policy.limits
+    assert {name: getattr(limits, name) for name in changed} == changed
+    assert (limits.idle_timeout, limits.max_lifetime, limits.reuses_unknown) == (1.5, 2.5, True)
+    assert server.connections_per_child == parent.board["connections_per_child"] == 5
+    assert {name: parent.board[name] for name in changed} == changed
+    assert (parent.board["idle_timeout_usec"], parent.board["max_lifetime_usec"]) == (1_500_000, 2_500_000)
+    assert parent.board["slots"] == 100
+
+
+@pytest.mark.parametrize(("per_user", "most"), [(0, 10), (5, 5), (50, 10)])
+def test_children_of_one_user(per_user: int, most: int) -> None:
+    """0 lets one user have every child, and nothing lets it have more than there are."""
+    assert Policy(settings(max_children=10, max_children_per_user=per_user)).limits.max_children_per_user == most
+
+
+def test_shortest_time(parent: Parent) -> None:
     """A limit that is shorter than the clock can tell is a limit, not none."""
-    board = Scoreboard(slots=1)
-    settings = Settings()
-    settings.idle_timeout = settings.max_lifetime = 1e-9
-    Policy(board).follow(settings)
-    assert (board["idle_timeout_usec"], board["max_lifetime_usec"]) == (1, 1)
+    found = settings(idle_timeout=1e-9, max_lifetime=1e-9)
+    Policy(found).say(found, parent.board)
+    assert (parent.board["idle_timeout_usec"], parent.board["max_lifetime_usec"]) == (1, 1)
+
+
+def test_a_reload_judges_those_inside_anew(parent: Parent, server: Any) -> None:
+    """A user that a reload denies loses its connections, those that wait and those that are served; others stay."""
+    policy = Policy(settings())
+    served = {uid: child_of(parent, server, uid) for uid in (ALICE, BOB)}
+    for uid in (ALICE, BOB, BOB):
+        parent.queue.add(parent.roster.user(uid), connection(server, uid))
+    policy.follow(settings(deny_user=(BOB,)), parent)
+    assert [child.words[ENDING] for child in served.values()] == [0, Outcome.DENIED]
+    assert parent.board["ended_access"] == 1
+    assert [connection.peer[0] for connection in parent.queue] == [ALICE]
+    assert server.refused_uids == [(BOB, "refused_access")] * 2
+    assert len(server.shut) == 2
+
+
+def test_a_datagram_is_not_judged_anew(parent: Parent, server: Any) -> None:
+    """A datagram that is being served is not ended by a reload: it is over in an instant."""
+    server.is_datagram = True
+    child = child_of(parent, server, BOB)
+    Policy(settings()).follow(settings(deny_user=(BOB,)), parent)
+    assert child.words[ENDING] == 0

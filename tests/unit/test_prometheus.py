@@ -12,14 +12,16 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from upperd.ctl import view
 from upperd.ctl.prometheus import METRICS, exposition
-from upperd.ctl.usage import Usage
+from upperd.ctl.view import Usage
 from upperd.server import layout
-from upperd.server.layout import BUSY, WAITING
 from upperd.server.scoreboard import Scoreboard
 
 FIELDS = {
     "started_unix_usec": ("upperd_start_time_seconds", {}, 10**6),
     "max_children": ("upperd_max_children", {}, 1),
+    "max_queue": ("upperd_max_queue", {}, 1),
+    "queued": ("upperd_queued_connections", {}, 1),
+    "queued_users": ("upperd_queued_users", {}, 1),
     "spare_children": ("upperd_wanted_spare_children", {}, 1),
     "connections_per_child": ("upperd_connections_per_child", {}, 1),
     "max_children_per_user": ("upperd_max_children_per_user", {}, 1),
@@ -27,16 +29,18 @@ FIELDS = {
     "idle_timeout_usec": ("upperd_idle_timeout_seconds", {}, 10**6),
     "max_lifetime_usec": ("upperd_max_lifetime_seconds", {}, 10**6),
     "max_bytes": ("upperd_max_bytes", {}, 1),
-    "penalised": ("upperd_penalised_users", {}, 1),
     "forked": ("upperd_children_forked_total", {}, 1),
     "ended": ("upperd_children_ended_total", {}, 1),
     "crashed": ("upperd_children_crashed_total", {}, 1),
     "cut": ("upperd_children_cut_total", {}, 1),
     "killed": ("upperd_children_killed_total", {}, 1),
     "overdue": ("upperd_children_overdue_total", {}, 1),
+    "stopped": ("upperd_children_stopped_total", {}, 1),
     "fork_failures": ("upperd_fork_failures_total", {}, 1),
     "connections": ("upperd_connections_total", {}, 1),
-    "passed": ("upperd_connections_passed_total", {}, 1),
+    "waited": ("upperd_connections_waited_total", {}, 1),
+    "handed_again": ("upperd_connections_handed_again_total", {}, 1),
+    "lost": ("upperd_connections_lost_total", {}, 1),
     "refused": ("upperd_connections_refused_total", {}, 1),
     "refused_access": ("upperd_connections_refused_by_reason_total", {"reason": "access"}, 1),
     "refused_user": ("upperd_connections_refused_by_reason_total", {"reason": "user"}, 1),
@@ -51,13 +55,11 @@ FIELDS = {
     "messages": ("upperd_messages_total", {}, 1),
     "bytes_in": ("upperd_received_bytes_total", {}, 1),
     "bytes_out": ("upperd_sent_bytes_total", {}, 1),
-    "undecodable": ("upperd_undecodable_bytes_total", {}, 1),
     "records_lost": ("upperd_log_records_lost_total", {}, 1),
 }  # fmt: skip
 """Where a field of the header is found, and by what it is divided."""
 INTERNAL = {
-    "magic", "pid", "pid_started", "phase", "started_usec", "slots", "listeners", "poke_below", "guarded", "rules",
-    "denied_uid",
+    "magic", "pid", "pid_started", "phase", "started_usec", "slots", "listeners", "denied_uid",
 }  # fmt: skip
 
 
@@ -78,37 +80,43 @@ def board(tmp_path: Path) -> Scoreboard:
     board = Scoreboard(str(tmp_path / "scoreboard"))
     for number, field in enumerate(FIELDS):
         board[field] = 1000 * number + 123
-    board.describe("1.2", ["unix:/a", 'tcp:"b"\\'])
-    for state in (BUSY, WAITING, WAITING + 1):
-        board.claim(0, state)
+    board.describe("1.2", ["unix:/a", 'tcp:"b"\\'], ["undecodable", "answers"])
+    for pid, handed in ((71, 1), (72, 0), (73, 0)):
+        slot, words = board.claim()
+        board.born(slot, pid)
+        words[layout.HANDED] = handed
     return board
 
 
-def sight_of(board: Scoreboard, state: int = view.RUNNING) -> view.Sight:
-    sight = view.Sight(str(board.path))
-    sight.state = state
-    return sight
+def view_of(board: Scoreboard, state: int = view.RUNNING) -> view.DaemonView:
+    daemon = view.DaemonView(str(board.path))
+    daemon.state = state
+    return daemon
 
 
 def test_every_field_is_a_metric(board: Scoreboard) -> None:
     """Every field of the scoreboard's header is a metric with its value in the base unit, or known to be internal."""
-    assert set(FIELDS) | INTERNAL == set(layout.HEADER_FIELDS)
-    text = exposition(sight_of(board), {})
+    assert set(FIELDS) | INTERNAL == {name for name in layout.HEADER_FIELDS if not name.startswith("counter_")}
+    text = exposition(view_of(board))
     for field, (name, labels, divisor) in FIELDS.items():
         assert value(text, name, labels) == board[field] / divisor
 
 
 def test_living_children_are_added(board: Scoreboard) -> None:
     """What the living have done counts, as in the snapshot."""
-    board.words(0)[layout.CONNECTIONS] = 5
-    assert value(exposition(sight_of(board), {}), "upperd_connections_total") == board["connections"] + 5
-    assert value(exposition(sight_of(board), {}), "upperd_children", {"state": "busy"}) == 1
-    assert value(exposition(sight_of(board), {}), "upperd_children", {"state": "spare"}) == 2
+    busy = next(iter(board.living()))
+    busy[layout.CONNECTIONS], busy[layout.FIRST_COUNTER] = 5, 7
+    text = exposition(view_of(board))
+    assert value(text, "upperd_connections_total") == board["connections"] + 5
+    assert value(text, "upperd_handler_counter_total", {"counter": "undecodable"}) == 7
+    assert value(text, "upperd_handler_counter_total", {"counter": "answers"}) == 0
+    assert value(exposition(view_of(board)), "upperd_children", {"state": "busy"}) == 1
+    assert value(exposition(view_of(board)), "upperd_children", {"state": "spare"}) == 2
 
 
 def test_form(board: Scoreboard) -> None:
     """Each metric has its help and its type before its samples; a counter, and nothing else, ends in _total."""
-    text = exposition(sight_of(board), {})
+    text = exposition(view_of(board))
     assert re.findall(r"^# HELP (\S+) .*\n# TYPE \1 (?:gauge|counter)\n(?=\1[{ ])", text, re.MULTILINE) == [
         name for name in (metric.name for metric in METRICS) if f"# HELP {name} " in text
     ]
@@ -120,17 +128,17 @@ def test_form(board: Scoreboard) -> None:
 
 def test_labels_are_escaped(board: Scoreboard) -> None:
     """Quotes, backslashes and control characters in a label do no harm."""
-    board.describe("1\x1b\n", ['tcp:"b"\\', "x\x07"])
-    text = exposition(sight_of(board), {})
+    board.describe("1\x1b", ['tcp:"b"\\', "x\x07"], ['"{\n'])
+    text = exposition(view_of(board))
     assert text.replace("\n", "").isprintable()
     addresses = [sample.labels["address"] for sample in parsed(text)["upperd_listener_info"].samples]
-    assert addresses == ["", 'tcp:"b"\\', r"x\x07"]
+    assert addresses == ['tcp:"b"\\', r"x\x07"]
     assert parsed(text)["upperd_build_info"].samples[0].labels == {"version": r"1\x1b"}
 
 
 def test_a_daemon_that_stopped(board: Scoreboard) -> None:
     """A daemon that does not run is down and has no children; its counters are the last ones."""
-    text = exposition(sight_of(board, view.NOT_RUNNING), {})
+    text = exposition(view_of(board, view.NOT_RUNNING))
     assert value(text, "upperd_up") == 0
     assert value(text, "upperd_children", {"state": "busy"}) == value(text, "upperd_children", {"state": "spare"}) == 0
     assert value(text, "upperd_phase", {"phase": "stopped"}) == 1
@@ -139,29 +147,28 @@ def test_a_daemon_that_stopped(board: Scoreboard) -> None:
 
 def test_no_scoreboard(tmp_path: Path) -> None:
     """A daemon that never was is down, and nothing else is said of it; where it cannot be told, it is no number."""
-    sight = view.Sight(str(tmp_path / "scoreboard"))
-    assert list(parsed(exposition(sight, {}))) == ["upperd_up"]
-    assert value(exposition(sight, {}), "upperd_up") == 0
-    sight.state = view.UNKNOWN
-    assert math.isnan(value(exposition(sight, {}), "upperd_up"))
+    daemon = view.DaemonView(str(tmp_path / "scoreboard"))
+    assert list(parsed(exposition(daemon))) == ["upperd_up"]
+    assert value(exposition(daemon), "upperd_up") == 0
+    daemon.state = view.UNKNOWN
+    assert math.isnan(value(exposition(daemon), "upperd_up"))
 
 
 def test_processes(board: Scoreboard) -> None:
     """Memory is that of the parent and of its children; processor time includes the children that have ended."""
     board["pid"] = 70
-    board.born(0, 71)
-    board.born(1, 72)
-    usages = {
+    daemon = view_of(board)
+    daemon.usages = {
         70: Usage(1000, 500, 1_000_000, 2_000_000, 250_000, 500_000),
         71: Usage(30, 3, 1, 1, 0, 0),
         72: Usage(40, 4, 1, 1, 0, 0),
     }
-    text = exposition(sight_of(board), usages)
+    text = exposition(daemon)
     assert value(text, "upperd_resident_memory_bytes", {"process": "parent"}) == 1000
     assert value(text, "upperd_resident_memory_bytes", {"process": "children"}) == 70
     assert value(text, "upperd_proportional_memory_bytes", {"process": "children"}) == 7
     assert value(text, "upperd_cpu_seconds_total", {"mode": "user"}) == 1.25
     assert value(text, "upperd_cpu_seconds_total", {"mode": "system"}) == 2.5
-    usages[72] = usages[72]._replace(pss_bytes=None)
-    text = exposition(sight_of(board), usages)
+    daemon.usages[72] = daemon.usages[72]._replace(pss_bytes=None)
+    text = exposition(daemon)
     assert [s.labels["process"] for s in parsed(text)["upperd_proportional_memory_bytes"].samples] == ["parent"]

@@ -1,80 +1,135 @@
 """The promises of a reload's parts: what changes is named, what comes back of a check is settings or a reason."""
 
 import os
-import shlex
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from upperd import __version__
-from upperd.service import cli, daemonize, recheck, reload
-from upperd.service.reload import CHANGEABLE, FIXED, ReloadError, changes
+from upperd.server.loop import Loop
+from upperd.service import cli, daemonize, recheck
+from upperd.service.cli import parse
+from upperd.service.log import Log
+from upperd.service.options import OPTIONS, Options
+from upperd.service.reload import Reload, ReloadError, changes, outcome
 from upperd.service.settings import Settings
 
-
-def settings(**changed: object) -> Settings:
-    """Settings with some values of their own."""
-    made = Settings()
-    for name, value in changed.items():
-        setattr(made, name, value)
-    return made
+VERSION = f"{__version__}\0\0"
 
 
-def test_every_option_is_changeable_or_fixed() -> None:
-    """Each setting that comes from an option is either taken over by a reload or named as one that takes a restart."""
-    from_the_manager = {"default_socket", "journal", "listeners", "arguments", "titles", "warning", "notify_socket"}
-    from_the_manager |= {"watchdog_usec", "starter", "syslog"}
-    assert set(CHANGEABLE) | set(FIXED) == set(Settings.__annotations__) - from_the_manager
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """The file that the program that checks reads."""
+    return tmp_path / "upperd.toml"
+
+
+def check(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run the program that checks."""
+    program = Path(recheck.__file__)
+    path = os.pathsep.join([str(program.parents[2]), *filter(None, sys.path)])
+    command = [sys.executable, "-I", "-S", str(program), path, *words]
+    return subprocess.run(command, capture_output=True, text=True)
 
 
 def test_changes_are_named() -> None:
     """What differs is said by the option's name, old value and new value, and nothing else is said."""
-    old, new = settings(max_children=64, tcp=""), settings(max_children=32, tcp="localhost:1")
-    assert changes(old, new, CHANGEABLE) == "max-children 64 -> 32"
-    assert changes(old, new, FIXED) == "tcp none -> localhost:1"
-    assert changes(old, old, CHANGEABLE) == ""
+    old = Settings(**vars(Options()))
+    assert changes(old, Settings(max_children=32, spare_children=8)) == "max-children 64 -> 32"
+    assert changes(old, Settings(tcp="localhost:1")) == "tcp none -> localhost:1"
+    assert changes(old, Settings(allow_user=(0, 7), reuse_unknown=True, max_queue=1)) == (
+        "allow-user none -> 0,7, reuse-unknown none -> true, max-queue 2048 -> 1"
+    )
+    assert changes(Settings(deny_user=(1,)), Settings(deny_user=())) == "deny-user 1 -> none"
+    assert changes(old, old) == ""
 
 
 def test_outcome_of_a_check() -> None:
     """Status 0 gives settings; another one gives the reason, a signal a reason of its own."""
-    good = reload._outcome(0, f"{__version__}\nmax_children=7\nsocket=/a\vb\u2028c\n")
-    assert (good.max_children, good.socket) == (7, "/a\vb\u2028c")
+    reloadable, fixed = outcome(0, f"{VERSION}max_children=7\0max_queue=1\0\0socket='/a\vb\u2028c\n'")
+    assert (vars(reloadable), vars(fixed)) == ({"max_children": 7, "max_queue": 1}, {"socket": "/a\vb\u2028c\n"})
     for status, answer, reason in (
-        (78 << 8, "no option 'x'\n", "^no option 'x'$"),
+        (78 << 8, "no option 'x'", "^no option 'x'$"),
         (signal.SIGALRM, "", "signal 14"),
         (1 << 8, "", "exit status 1"),
-        (0, "99.0\nmax_children=7\n", "was replaced by another version: restart it"),
-        (0, f"{__version__}\nbrand_new=7\n", "was replaced by another version: restart it"),
+        (0, "99.0\0\0max_children=7\0\0tcp=''", "was replaced by another version: restart it"),
+        (0, f"{VERSION}max_children=7", "was replaced by another version: restart it"),
+        (0, f"{VERSION}max_children=many\0\0tcp=''", "was replaced by another version: restart it"),
+        (0, "", "was replaced by another version: restart it"),
     ):
         with pytest.raises(ReloadError, match=reason):
-            reload._outcome(status, answer)
+            outcome(status, answer)
 
 
-def test_check_as_a_program(tmp_path: Path) -> None:
-    """The program that checks prints settings that parse, or a reason that the parent's one read can hold."""
-    config = tmp_path / "upperd.toml"
-    package = Path(recheck.__file__).parent
-    path = os.pathsep.join([str(package.parents[1]), *filter(None, sys.path)])
-    command = [sys.executable, "-I", "-S", str(package / "recheck.py"), path, f"--config '{config}'"]
-    config.write_text("max-children = 7\n")
-    done = subprocess.run(command, capture_output=True, text=True)
+def test_check_as_a_program(config: Path) -> None:
+    """The program that checks prints every option as the daemon goes by it, apart what a reload takes over."""
+    config.write_text('max-children = 7\nallow-user = ["root"]\nsocket = "/é"\n')
+    done = check("--config", str(config))
     assert (done.returncode, done.stderr) == (0, "")
-    assert "max_children=7" in done.stdout.splitlines()
+    reloadable, fixed = outcome(0, done.stdout)
+    assert set(vars(reloadable)) == {option.name for option in OPTIONS if option.reload}
+    assert set(vars(fixed)) == {option.name for option in OPTIONS if not option.reload}
+    assert (reloadable.max_children, reloadable.max_children_per_user, reloadable.allow_user) == (7, 6, (0,))
+    assert fixed.socket == "/é"
+
+
+def test_check_that_fails(config: Path) -> None:
+    """Else it prints a reason that the parent's one read can hold, and has the launcher's exit status."""
     config.write_text(f'"{"x" * 200_000}" = 1\n')
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = check("--config", str(config))
     assert (done.returncode, done.stderr) == (78, "")
     assert len(done.stdout.encode()) < 65536
+    done = check("--no-such-option")
+    assert (done.returncode, done.stdout) == (64, "no option '--no-such-option'")
+
+
+def test_longest_answer(config: Path) -> None:
+    """Three lists as long as may be fit into the parent's one read."""
+    lists = {name: [*range(2**32 - 1500 - 1024, 2**32 - 1500)] for name in ("allow-user", "allow-group")}
+    lists["deny-user"] = [*range(10**9, 10**9 + 1024)]
+    config.write_text("".join(f"{name} = {numbers}\n" for name, numbers in lists.items()))
+    done = check("--config", str(config))
+    assert (done.returncode, len(done.stdout) < 60_000) == (0, True)
+
+
+def test_reload(config: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    """A reload takes over what it may, names what takes a restart, and changes nothing where the file is wrong."""
+    words = ["--socket", "/x", "--config", str(config)]
+    monkeypatch.setattr(sys, "argv", ["lean.py", str(Path(recheck.__file__).parents[2])])
+    config.write_text("max-children = 9\n")
+    found = Settings(**vars(cli.read_options(parse(words))), arguments=tuple(words))
+    parent: Any = SimpleNamespace(loop=Loop())
+    followed: list[int] = []
+    problems: list[str] = []
+    reload = Reload(parent, found, Log(), lambda: followed.append(found.max_children), problems.append)
+    for text, problem in (
+        ("max-children = 7\ntcp = 'localhost:1'\nreuse-unknown = true\n", ""),
+        ("max-children = 0\n", f"{config}: max-children is 0: it must be a whole number from 1 to 4096"),
+    ):
+        config.write_text(text)
+        reload.begin()
+        reload.begin()  # which is one more after the first
+        while len(problems) < 2:
+            parent.loop.turn(60)
+        assert problems == [problem, problem]
+        problems.clear()
+    assert (followed, found.max_children_per_user, found.reuse_unknown, found.tcp) == ([7, 7], 6, True, "")
+    said = capfd.readouterr().err
+    assert "reload: max-children 9 -> 7, max-children-per-user 7 -> 6, reuse-unknown none -> true\n" in said
+    assert said.count("reload: tcp none -> localhost:1: takes a restart, ignoring\n") == 2
+    assert said.count("; the old settings stay\n") == 2
 
 
 def test_command_line_of_a_daemon_in_the_background() -> None:
     """A reload of a daemon that --daemonize started reads the flags as they were given, the repeated ones, too."""
-    flags = cli.parse(
+    flags = parse(
         ["--allow-user=root", "--max-rate-per-user", "0.1", "--no-fallback", "--allow-user", "1", "--socket=/a b"]
     )
-    made = Settings()
+    made = Settings(**vars(Options(**flags)))
     daemonize._make_absolute(made, dict(flags))
-    assert cli.parse(shlex.split(made.arguments)) == flags
+    assert parse([*made.arguments]) == flags
     assert flags["allow_user"] == ("root", "1")

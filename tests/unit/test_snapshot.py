@@ -5,44 +5,187 @@ from pathlib import Path
 
 import pytest
 
-from upperd.server import snapshot
-from upperd.server.layout import BUSY, CONNECTIONS, SIZE, TABLE
+from upperd.server import layout, snapshot
+from upperd.server.layout import CONNECTIONS, HANDED, ROWS, SIZE, UNKNOWN
 from upperd.server.scoreboard import Scoreboard
+from upperd.server.snapshot import ScoreboardError, read
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    """Where a scoreboard may be made."""
+    return str(tmp_path / "scoreboard")
 
 
 def ended_child(path: str) -> tuple[bytes, bytes]:
-    """A scoreboard file whose one child has served five connections and ended: what stood there before, and after."""
+    """A scoreboard whose one child has served five connections and ended: its head before, and after."""
     board = Scoreboard(path, slots=2)
-    index, slot = board.claim(0, BUSY)
-    board.born(index, 77)
-    slot.words[CONNECTIONS] = 5
-    before = Path(path).read_bytes()
-    board.release(index)
+    slot, words = board.claim()
+    board.born(slot, 77)
+    words[CONNECTIONS] = 5
+    before = Path(path).read_bytes()[:ROWS]
+    board.release(slot)
     board.add("ended")
-    return before, Path(path).read_bytes()
+    return before, Path(path).read_bytes()[:ROWS]
 
 
 @pytest.mark.parametrize("torn", ["missed", "twice"])
-def test_a_child_that_ends_meanwhile_is_counted_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torn: str
-) -> None:
+def test_a_child_that_ends_meanwhile_is_counted_once(path: str, monkeypatch: pytest.MonkeyPatch, torn: str) -> None:
     """A child that ends while the file is read is counted once: neither missed nor found in both its places."""
-    path = str(tmp_path / "scoreboard")
     before, after = ended_child(path)
     first = before[:4096] + after[4096:] if torn == "missed" else after[:4096] + before[4096:]
     pread, reads = os.pread, [first]
 
     def tear(descriptor: int, size: int, offset: int) -> bytes:
-        return reads.pop() if reads and size == SIZE else pread(descriptor, size, offset)
+        return reads.pop() if reads and size == ROWS else pread(descriptor, size, offset)
 
     monkeypatch.setattr(snapshot.os, "pread", tear)
-    assert len(first) == SIZE > TABLE
-    assert snapshot.read(path).header["connections"] == 5
+    assert read(path).header["connections"] == 5
     assert reads == []
 
 
-def test_reading_ends(tmp_path: Path) -> None:
+def test_reading_ends(path: str) -> None:
     """A file in which nothing adds up is read all the same, after some more looks."""
-    path = str(tmp_path / "scoreboard")
     Scoreboard(path)["forked"] = 3
-    assert snapshot.read(path).header["forked"] == 3
+    assert read(path).header["forked"] == 3
+
+
+def test_busy_and_spare(path: str) -> None:
+    """A child that has finished all that was handed to it is spare, any other is busy."""
+    board = Scoreboard(path)
+    for handed, finished in ((0, 0), (3, 3), (3, 2)):
+        slot, words = board.claim()
+        board.born(slot, 10 + handed)
+        words[HANDED], words[layout.FINISHED] = handed, finished
+    found = read(path)
+    assert (found.busy, found.spare, [child["waiting"] for child in found.children]) == (1, 2, [1, 1, 0])
+
+
+def test_a_child_that_has_not_been_forked_is_not_there(path: str) -> None:
+    """A slot whose child is being forked is not shown."""
+    Scoreboard(path).claim()
+    assert read(path).children == []
+
+
+def test_nonsense_is_clamped(path: str) -> None:
+    """Numbers that a broken child wrote never lead a reader outside its lists, nor to another process."""
+    board = Scoreboard(path)
+    board.describe("1", ["unix:/a", "unix:/b"], [])
+    board["phase"] = 99
+    slot, words = board.claim()
+    board.born(slot, 77)
+    for field in range(len(layout.ROW_FIELDS)):
+        words[field] = UNKNOWN
+    found = read(path)
+    [child] = found.children
+    assert found.header["phase"] == layout.STOPPED
+    assert (child["pid"], child["listener"], child["outcome"]) == (77, 1, 0)
+
+
+def test_the_parents_word_comes_first(path: str) -> None:
+    """Where the parent has ended a connection, that is the outcome; else it is what the child says."""
+    board = Scoreboard(path)
+    slot, words = board.claim()
+    board.born(slot, 77)
+    words[layout.OUTCOME] = layout.Outcome.DONE
+    assert read(path).children[0]["outcome"] == layout.Outcome.DONE
+    words[layout.ENDING] = layout.Outcome.IDLE
+    assert read(path).children[0]["outcome"] == layout.Outcome.IDLE
+
+
+def test_counters_of_the_handler(path: str) -> None:
+    """A handler's counters stand under their names, of each child, and in all; those that there are not, nowhere."""
+    board = Scoreboard(path)
+    board.describe("1", ["unix:/a"], ["undecodable", "answers"])
+    for pid, count in ((11, 2), (12, 3)):
+        slot, words = board.claim()
+        board.born(slot, pid)
+        words[layout.FIRST_COUNTER + 1] = count
+    board.release(0)
+    board.add("ended")
+    found = read(path)
+    assert found.counters == ["undecodable", "answers"]
+    assert (found.header["undecodable"], found.header["answers"], found.children[0]["answers"]) == (0, 5, 3)
+    assert [name for name in (*found.header, *found.children[0]) if name.startswith("counter_")] == []
+
+
+def test_broken_names_of_counters(path: str) -> None:
+    """A counter whose name is no name, or one of ours, keeps the name of its field, and hides nothing."""
+    board = Scoreboard(path)
+    board.describe("1", [], ["pid", "slot", "x", "x", "\x1b[2J", ""])
+    found = read(path)
+    assert found.counters == ["counter_0", "counter_1", "x", "counter_3", "counter_4", "counter_5"]
+    assert found.header["pid"] == os.getpid()
+
+
+def test_no_text(path: str) -> None:
+    """A scoreboard that has no text yet can be read."""
+    board = Scoreboard(path)
+    slot, words = board.claim()
+    board.born(slot, 77)
+    words[layout.LISTENER] = 5
+    found = read(path)
+    assert (found.version, found.listeners, found.children[0]["listener"]) == ("?", [], 0)
+
+
+def test_text_that_is_not_utf8(path: str) -> None:
+    """Broken text is shown with replacements."""
+    Scoreboard(path).describe("1", ["unix:/x"], [])
+    with open(path, "r+b") as file:
+        file.seek(1024)
+        file.write(b"\xff")
+    assert read(path).version == "\ufffd"
+
+
+def test_link_is_not_read(path: str, tmp_path: Path) -> None:
+    """A reader does not follow a symbolic link."""
+    Scoreboard(str(tmp_path / "true"))
+    os.symlink(tmp_path / "true", path)
+    with pytest.raises(OSError, match="symbolic"):
+        read(path)
+
+
+@pytest.mark.parametrize("length", [0, 1, 8191, ROWS, SIZE - 1])
+def test_truncated(path: str, length: int) -> None:
+    """A file that is too short is refused, with its length in the text."""
+    Scoreboard(path)
+    os.truncate(path, length)
+    with pytest.raises(ScoreboardError, match=f"has {length} bytes"):
+        read(path)
+
+
+def test_longer_file(path: str) -> None:
+    """What a file has beyond a scoreboard's size is ignored."""
+    Scoreboard(path)["forked"] = 0
+    with open(path, "ab") as file:
+        file.write(b"more")
+    assert read(path).children == []
+
+
+@pytest.mark.parametrize("word", [bytes(8), b"\x01" * 8, b"UPPERD\x00\x01"])
+def test_foreign(path: str, word: bytes) -> None:
+    """A file of the right size is refused without the mark: another's, one that was only begun, an older version."""
+    with open(path, "wb") as file:
+        file.write(word)
+        file.truncate(SIZE)
+    with pytest.raises(ScoreboardError, match="mark of a scoreboard of version 2"):
+        read(path)
+
+
+def test_missing(path: str) -> None:
+    """A missing file is an OSError, as open() has it."""
+    with pytest.raises(FileNotFoundError):
+        read(path)
+
+
+def test_fifo_does_not_block(path: str) -> None:
+    """A FIFO at the path is refused at once."""
+    os.mkfifo(path)
+    with pytest.raises(ScoreboardError):
+        read(path)
+
+
+def test_pid_started() -> None:
+    """A process that lives has a start, one that cannot exist has none."""
+    assert snapshot.pid_started(os.getpid()) == snapshot.pid_started(os.getpid()) is not None
+    assert snapshot.pid_started(2**31 - 1) is None

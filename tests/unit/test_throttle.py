@@ -1,6 +1,6 @@
 """The promises of the throttle."""
 
-from upperd.server.throttle import FIRST_PAUSE, LONGEST_PAUSE, Throttle
+from upperd.server.limits import FIRST_PAUSE, LONGEST_PAUSE, Throttle
 
 
 def test_free_at_first() -> None:

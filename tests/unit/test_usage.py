@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from upperd.base import atomic
-from upperd.ctl import usage
+from upperd.ctl import view as usage
 from upperd.server.scoreboard import Scoreboard
 from upperd.server.snapshot import read
 
@@ -31,7 +31,7 @@ def test_nobody(pid: int) -> None:
     assert usage.of_process(pid) is None
 
 
-def test_somebody_else() -> None:
+def test_another_process() -> None:
     """A process that is not the daemon's child, though it has the pid of one, is left out."""
     assert usage.of_process(os.getpid(), os.getpid()) is None
 
@@ -50,11 +50,11 @@ def test_no_permission(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_of_a_daemon(tmp_path: Path) -> None:
-    """Of a daemon that is gone nothing is known, nor of who has its children's pids by now."""
+    """Of a daemon that is gone nothing is known, nor of the processes that have its children's pids by now."""
     path = str(tmp_path / "scoreboard")
     board = Scoreboard(path)
-    index, _ = board.claim(0, 0xFF)
-    board.born(index, os.getppid())
+    slot, _ = board.claim()
+    board.born(slot, os.getppid())
     assert set(usage.of_daemon(read(path))) == {os.getpid()}
     board["pid"] = 2**22
     assert usage.of_daemon(read(path)) == {}

@@ -4,57 +4,53 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from upperd.ctl import view
-from upperd.ctl.history import ASCII_BARS, BARS, History, sparkline
-from upperd.ctl.usage import Usage
-from upperd.server.layout import BUSY, BYTES_IN, BYTES_OUT, CONNECTIONS
+from upperd.ctl.rows import BARS, History, sparkline
+from upperd.ctl.view import Usage
+from upperd.server.layout import BYTES_IN, BYTES_OUT, CONNECTIONS
 from upperd.server.scoreboard import Scoreboard
 
 
-def sight_of(board: Scoreboard, state: int = view.RUNNING) -> view.Sight:
-    sight = view.Sight(str(board.path))
-    sight.state = state
-    return sight
-
-
-def usage(cpu: int) -> dict[int, Usage]:
-    """Of the one child."""
-    return {71: Usage(1, 1, cpu, 0, 0, 0)}
+def view_of(board: Scoreboard, state: int = view.RUNNING, cpu: int | None = None) -> view.DaemonView:
+    """`cpu`: microseconds of the one child."""
+    daemon = view.DaemonView(str(board.path))
+    daemon.state = state
+    daemon.usages = {} if cpu is None else {71: Usage(1, 1, cpu, 0, 0, 0)}
+    return daemon
 
 
 def test_rates(tmp_path: Path) -> None:
     """A rate is the difference of two looks by the time between them, of all and of each child."""
     board = Scoreboard(str(tmp_path / "scoreboard"))
-    index, slot = board.claim(0, BUSY)
-    board.born(index, 71)
+    slot, words = board.claim()
+    board.born(slot, 71)
     board["connections"] = 100
     history = History()
-    history.add(sight_of(board), usage(5_000_000), 10.0)
+    history.add(view_of(board, cpu=5_000_000), 10.0)
     assert (history.rates["connections"], history.rows[0].byte_rate, history.rows[0].cpu_percent) == (0, 0, 0)
-    slot.words[CONNECTIONS], slot.words[BYTES_IN], slot.words[BYTES_OUT] = 6, 300, 100
-    history.add(sight_of(board), usage(6_000_000), 12.0)
+    words[CONNECTIONS], words[BYTES_IN], words[BYTES_OUT] = 6, 300, 100
+    history.add(view_of(board, cpu=6_000_000), 12.0)
     assert (history.rates["connections"], history.rates["bytes_in"]) == (3, 150)
     assert (history.rows[0].byte_rate, history.rows[0].cpu_percent) == (200, 50)
     assert list(history.past["connections"]) == [0, 3]
 
 
-def test_a_new_daemon_is_compared_with_nobody(tmp_path: Path) -> None:
+def test_a_new_daemon_is_compared_with_none(tmp_path: Path) -> None:
     """A daemon that takes another's place has no rates at first, nor has one that has stopped, nor one that is back."""
     board = Scoreboard(str(tmp_path / "scoreboard"))
     board["connections"] = 100
     history = History()
-    history.add(sight_of(board), {}, 1.0)
+    history.add(view_of(board), 1.0)
     board["connections"], board["pid"] = 500, 99
-    history.add(sight_of(board), {}, 2.0)
+    history.add(view_of(board), 2.0)
     assert history.rates["connections"] == 0
     board["connections"] = 600
-    history.add(sight_of(board, view.NOT_RUNNING), {}, 3.0)
+    history.add(view_of(board, view.NOT_RUNNING), 3.0)
     assert (history.rates["connections"], history.rows) == (0, [])
-    history.add(sight_of(board), {}, 4.0)
+    history.add(view_of(board), 4.0)
     assert history.rates["connections"] == 0
 
 
@@ -63,11 +59,12 @@ def test_a_slot_has_another_child(tmp_path: Path) -> None:
     board = Scoreboard(str(tmp_path / "scoreboard"), slots=1)
     history = History()
     for number, moved in enumerate((1000, 10)):
-        index, slot = board.claim(0, BUSY)
-        board.born(index, 71)
-        slot.words[BYTES_IN] = moved
-        history.add(sight_of(board), usage(100), float(number))
-        board.release(index)
+        slot, words = board.claim()
+        board.born(slot, 71)
+        words[BYTES_IN] = moved
+        history.add(view_of(board, cpu=100), float(number))
+        board.release(slot)
+        board.add("ended")
     assert (history.rows[0].byte_rate, history.rows[0].cpu_percent) == (10, 0.01)
 
 
@@ -77,16 +74,15 @@ def test_a_counter_that_goes_back(tmp_path: Path) -> None:
     history = History()
     for moment, connections in ((1.0, 100), (2.0, 50)):
         board["connections"] = connections
-        history.add(sight_of(board), {}, moment)
+        history.add(view_of(board), moment)
     assert history.rates["connections"] == 0
 
 
-@pytest.mark.parametrize("bars", [BARS, ASCII_BARS])
-def test_sparkline(bars: str) -> None:
+def test_sparkline() -> None:
     """Nothing is the lowest bar, the most is the highest, what is between is between, the newest is at the right."""
-    assert sparkline([0, 1e-9, 50, 100], 6, bars) == "  " + bars[0] + bars[1] + bars[4] + bars[-1]
-    assert sparkline([7, 0, 0], 2, bars) == bars[0] * 2
-    assert sparkline([], 3, bars) == "   "
+    assert sparkline([0, 1e-9, 50, 100], 6) == "  " + BARS[0] + BARS[1] + BARS[4] + BARS[-1]
+    assert sparkline([7, 0, 0], 2) == BARS[0] * 2
+    assert sparkline([], 3) == "   "
 
 
 @given(st.lists(st.floats(0, 1e18)), st.integers(0, 100))

@@ -1,4 +1,4 @@
-"""`make bench QUICK=1`: the benchmark runs, and notices who answers wrongly."""
+"""`make bench SMOKE=1`: the benchmark runs, and notices who answers wrongly."""
 
 from __future__ import annotations
 
@@ -27,32 +27,69 @@ class Server(socketserver.ForkingMixIn, socketserver.UnixStreamServer):
 with Server(sys.argv[1], Liar) as server:
     server.serve_forever()
 """
+WITNESS = """
+import socket, socketserver, struct, sys
+
+class Handler(socketserver.StreamRequestHandler):
+    def handle(self):
+        credentials = self.connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        print(struct.unpack("3i", credentials)[1], file=uids, flush=True)
+        self.wfile.write(self.rfile.read().upper())
+
+class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    request_queue_size = 100
+
+with open(sys.argv[1], "w") as uids, Server(sys.argv[2], Handler) as server:
+    server.serve_forever()
+"""
 
 
-def run_quick(results: Path, *options: str, **environ: str) -> subprocess.CompletedProcess[str]:
+def run_smoke(results: Path, *options: str, **environ: str) -> subprocess.CompletedProcess[str]:
     """One quick run that writes to `results`."""
     if shutil.which("cc") is None and shutil.which("gcc") is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)("no C compiler: apt-get install gcc libc6-dev")
-    command = [sys.executable, str(ROOT / "bench/run.py"), "--quick", "--results", str(results), *options]
+    command = [sys.executable, str(ROOT / "bench/run.py"), "--smoke", "--results", str(results), *options]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ, **environ})
 
 
-def test_quick_run_is_written(tmp_path: Path) -> None:
-    """upperd and a peer are measured side by side, and table, plots and all that was found are written."""
-    done = run_quick(tmp_path, "--peers", "upperd,c-fork", "--works", "connections,pingpong,bulk,memory,faults")
+def test_run_is_written(tmp_path: Path) -> None:
+    """upperd, its mixin and a peer are measured side by side, and table, plots and all that was found are written."""
+    contenders = ("upperd", "mixin-single", "c-fork")
+    done = run_smoke(tmp_path, "--peers", ",".join(contenders), "--works", "connections,pingpong,bulk,memory,faults")
     assert done.returncode == 0, done.stderr
     records = json.loads((tmp_path / "results.json").read_text())["records"]
-    cases = {"connections-1", "connections-8", "connections-32", "pingpong", "bulk-ascii", "memory", "faults"}
-    both = {(case, contender) for case in cases for contender in ("upperd", "c-fork")}
-    assert {(record["case"], record["contender"]) for record in records} >= both
+    cases = ("connections-1", "connections-8", "connections-32", "pingpong", "bulk-ascii", "memory")
+    wanted = {(case, contender) for case in cases for contender in contenders}
+    wanted |= {("faults", "mixin-single"), ("faults", "c-fork")}
+    assert {(record["case"], record["contender"]) for record in records} == wanted
     rates = [record["figures"]["rate"] for record in records if record["case"].startswith("connections")]
-    assert len(rates) == 6
+    assert len(rates) == 9
     assert min(rates) > 0
     table = (tmp_path / "table.md").read_text()
     assert "## Connections of 64 bytes, 32 clients" in table
     assert "not measured" in table  # the targets against those who did not take part
     for name in ("connections", "pingpong", "bulk", "memory", "faults"):
         assert xml.etree.ElementTree.parse(tmp_path / f"{name}.svg").getroot().tag.endswith("svg")
+
+
+def test_users_take_turns(tmp_path: Path) -> None:
+    """Root's clients come as up to 200 users, and the rate is compared with that of one of them."""
+    if os.geteuid() != 0:
+        pytest.skip("acting as other users takes root")
+    server = tmp_path / "witness.py"
+    server.write_text(WITNESS)
+    uids = tmp_path / "uids"
+    own = f"witness={sys.executable} {server} {uids} {{}}"
+    done = run_smoke(tmp_path, "--own", own, "--peers", "witness", "--works", "users")
+    assert done.returncode == 0, done.stderr
+    seen = {int(line) for line in uids.read_text().split()}
+    # The first is root's, who looks whether the server accepts; how many of 200 get their turn the host decides.
+    assert seen <= {0, *range(60101, 60301)}
+    assert len(seen) > 100
+    records = json.loads((tmp_path / "results.json").read_text())["records"]
+    cases = [f"users-{users}-{clients}" for users in (1, 4, 50, 200) for clients in (1, 8)]
+    assert sorted(record["case"] for record in records) == sorted(cases)
+    assert min(record["figures"]["shared"] for record in records) > 0
 
 
 @pytest.mark.parametrize(
@@ -66,7 +103,7 @@ def test_wrong_reply_fails_the_run(tmp_path: Path, answer: str) -> None:
     liar.write_text(LIAR.format(answer=answer))
     results = tmp_path / "results"
     own = f"liar={sys.executable} {liar} {{}}"
-    done = run_quick(results, "--own", own, "--peers", "liar", "--works", "connections")
+    done = run_smoke(results, "--own", own, "--peers", "liar", "--works", "connections")
     assert done.returncode == 3, done.stderr
     assert "connections of liar: wrong reply" in done.stderr
     assert list(results.iterdir()) == []
@@ -77,15 +114,15 @@ def test_wrong_bulk_fails_the_run(tmp_path: Path) -> None:
     liar = tmp_path / "liar.py"
     liar.write_text(LIAR.format(answer="text.upper() if len(text) < 500000 else text.upper()[:-5000] + text[-5000:]"))
     own = f"liar={sys.executable} {liar} {{}}"
-    done = run_quick(tmp_path / "results", "--own", own, "--peers", "liar", "--works", "bulk")
+    done = run_smoke(tmp_path / "results", "--own", own, "--peers", "liar", "--works", "bulk")
     assert done.returncode == 3, done.stderr
     assert "bulk of liar: wrong reply" in done.stderr
 
 
 def test_missing_peer_is_named(tmp_path: Path) -> None:
     """A peer that is not installed is named with the package that has it, and the others are measured all the same."""
-    assert run_quick(tmp_path, "--peers", "c-fork", "--works", "bulk").returncode == 0  # so that it is built
-    done = run_quick(tmp_path, "--peers", "s6,c-fork", "--works", "bulk", PATH="/nonexistent")
+    assert run_smoke(tmp_path, "--peers", "c-fork", "--works", "bulk").returncode == 0  # so that it is built
+    done = run_smoke(tmp_path, "--peers", "s6,c-fork", "--works", "bulk", PATH="/nonexistent")
     assert done.returncode == 0, done.stderr
     assert "missing: s6 (no s6-ipcserver: apt-get install s6)" in done.stdout
     assert "| c-fork |" in done.stdout
@@ -144,7 +181,7 @@ def test_target_is_judged(ratios: str, verdict: str) -> None:
 def test_failing_peer_is_named(tmp_path: Path) -> None:
     """A peer that does not start is named with its reason, and the others are measured all the same."""
     own = f"absent={sys.executable} -c 'raise SystemExit(\"not today\")' {{}}"
-    done = run_quick(tmp_path, "--own", own, "--peers", "absent,c-fork", "--works", "connections")
+    done = run_smoke(tmp_path, "--own", own, "--peers", "absent,c-fork", "--works", "connections")
     assert done.returncode == 0, done.stderr
     assert "failed: connections of absent, 1 times: does not start: not today" in done.stdout
     assert "| c-fork |" in done.stdout

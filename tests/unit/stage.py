@@ -1,0 +1,129 @@
+"""What the tests of the parent's parts share: a server, children and connections that are only made up."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from types import SimpleNamespace
+from typing import Any
+
+from upperd.server.layout import CONNECTIONS, FINISHED, UNKNOWN
+from upperd.server.roster import Child, Connection
+from upperd.server.scoreboard import Scoreboard
+
+ALICE, BOB, CAROL = 61001, 61002, 61003
+NO_PROCESS = 2**31 - 1
+"""A pid that no process has."""
+
+
+class Server:
+    """A server whose requests are files, and that notes what becomes of them."""
+
+    listener = 0
+    is_datagram = False
+    connections_per_child = 1000
+    server_address: object = "/s"
+
+    def __init__(self, pool: int = 0) -> None:
+        self.pool = pool
+        self.closed: list[object] = []
+        self.shut: list[object] = []
+        self.shutdown_request = self.shut.append
+        self.close_request = self.closed.append
+
+    def descriptor_of(self, request: Any) -> int:
+        """As the hook: a request is a descriptor, or a message that is too large for a channel."""
+        if not isinstance(request, int):
+            raise OSError(errno.EMSGSIZE, "as told")
+        return request
+
+    def as_message(self, request: Any) -> None:
+        """It is a connection."""
+
+
+def connection(server: Any, uid: int, request: Any = 0, *, is_reusable: bool = True) -> Connection:
+    """One of this user; it is standard input that is handed over where nothing else is said."""
+    return Connection(server, request, f"client of {uid}", (uid, uid, 1), is_reusable=is_reusable)
+
+
+class MadeUpChild(Child):
+    """A child that is no process: the test does in its place what it would do."""
+
+    __slots__ = ("theirs",)
+
+    def __init__(self, board: Scoreboard, pool: int = 0) -> None:
+        ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        slot, words = board.claim()
+        super().__init__(NO_PROCESS, slot, words, ours, pool)
+
+    def starts(self) -> None:
+        """It begins to serve what it was handed last."""
+        self.words[CONNECTIONS] = self.handed
+
+    def finishes(self) -> None:
+        """It has finished that."""
+        self.starts()
+        self.words[FINISHED] = self.handed
+
+    def close(self) -> None:
+        """Its channel is closed."""
+        self.control.close()
+        self.theirs.close()
+
+
+class Population:
+    """Stands for the parent's: forks made-up children, and notes which ones are let go."""
+
+    def __init__(self, board: Scoreboard, most: int) -> None:
+        self._board = board
+        self._most = most
+        self.living: list[MadeUpChild] = []
+        self.let: list[Child] = []
+        self.forked_for: list[object] = []
+        self.given_up: list[int] = []
+        self.pauses: list[str] = []
+        self.pause = self.pauses.append
+        self.observer = SimpleNamespace(given_up=self.given_up.append)
+        self.ended = lambda child: None
+
+    @property
+    def room(self) -> int:
+        """As the parent's."""
+        return self._most - len(self.living)
+
+    def fork(self, pool: int, count: int, first: Any = None) -> list[MadeUpChild]:
+        """As many as there is room for."""
+        children = [MadeUpChild(self._board, pool) for _ in range(min(count, max(self.room, 0)))]
+        self.living += children
+        if first is not None:
+            self.forked_for.append(first.connection)
+        return children
+
+    def let_go(self, child: Child) -> None:
+        """It will end."""
+        child.is_leaving = True
+        self.let.append(child)
+
+    def ends(self, child: Any) -> None:
+        """The child was reaped."""
+        self.living.remove(child)
+        self.ended(child)  # type: ignore[no-untyped-call]
+        self._board.release(child.slot)
+        child.close()
+
+    def close(self) -> None:
+        """Close every channel."""
+        for child in self.living:
+            child.close()
+
+
+def open_descriptors() -> set[int]:
+    """What this process has open."""
+    return {int(name) for name in os.listdir("/proc/self/fd")}
+
+
+def nobody() -> tuple[int, int, int]:
+    """A peer that is not known."""
+    return UNKNOWN, UNKNOWN, UNKNOWN

@@ -1,0 +1,134 @@
+"""The promises of the hand-over: what goes down arrives as it was, nothing waits, and the ends are told."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import resource
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from upperd.server import handover
+from upperd.server.handover import LARGEST, Order
+
+Channel = tuple[socket.socket, socket.socket]
+
+
+@pytest.fixture
+def channel() -> Iterator[Channel]:
+    """The parent's end and the child's."""
+    ours, theirs = handover.channel()
+    with ours, theirs:
+        yield ours, theirs
+
+
+@pytest.mark.parametrize(
+    "address", ["", "/client", b"\0client", ("127.0.0.1", 9), ("::1", 9, 0, 1), pytest.param("/\udcff" * 50, id="long")]
+)
+def test_an_order_arrives_as_it_was(channel: Channel, address: Any) -> None:
+    """Address, limit and last-ness reach the child as they were, and the connection with them, closed at an exec."""
+    ours, theirs = channel
+    reading, writing = os.pipe()
+    handover.send(ours, Order(3, address, is_last=True, max_bytes=2**40), writing)
+    os.close(writing)
+    order = handover.receive(theirs)
+    assert order is not None
+    assert (order.listener, order.address, order.is_last, order.max_bytes) == (3, address, True, 2**40)
+    assert order.datagram is None
+    assert fcntl.fcntl(order.connection, fcntl.F_GETFD) & fcntl.FD_CLOEXEC
+    os.write(order.connection, b"x")
+    assert os.read(reading, 9) == b"x"
+    os.close(order.connection)
+    os.close(reading)
+
+
+def test_each_order_is_one_message(channel: Channel) -> None:
+    """Orders that come fast do not run together, nor do their connections."""
+    ours, theirs = channel
+    pipes = [os.pipe() for _ in range(5)]
+    for number, (_, writing) in enumerate(pipes):
+        handover.send(ours, Order(number, "a" * 107), writing)
+    for number, (reading, writing) in enumerate(pipes):
+        order = handover.receive(theirs)
+        assert order is not None
+        assert order.listener == number
+        os.write(order.connection, b"x")
+        assert os.read(reading, 1) == b"x"
+        for descriptor in (order.connection, reading, writing):
+            os.close(descriptor)
+
+
+@pytest.mark.parametrize("size", [0, 1, 65507, 200_000])
+def test_a_datagram(size: int) -> None:
+    """A datagram of any size that a socket takes goes over the channel in the place of a connection."""
+    ours, theirs = handover.channel(LARGEST)
+    with ours, theirs:
+        handover.send(ours, Order(0, "/client", datagram=(b"x" * size,)))
+        order = handover.receive(theirs, takes_datagrams=True)
+        assert order is not None
+        assert (order.datagram, order.connection) == ((b"x" * size,), -1)
+
+
+def test_what_cannot_be_written_down(channel: Channel) -> None:
+    """An address of a class of its own is a ValueError, and nothing is sent."""
+    with pytest.raises(ValueError, match="unmarshallable"):
+        handover.send(channel[0], Order(0, object()), 0)
+    channel[0].close()
+    assert handover.receive(channel[1]) is None
+
+
+def test_the_parent_never_waits(channel: Channel) -> None:
+    """To a child that takes nothing the parent's send fails instead of waiting."""
+    with pytest.raises(BlockingIOError):  # noqa: PT012
+        while True:
+            handover.send(channel[0], Order(0, "a"))
+
+
+def test_too_large(channel: Channel) -> None:
+    """A message that no channel takes is an OSError that says so."""
+    with pytest.raises(OSError, match="Message too long"):
+        handover.send(channel[0], Order(0, "", datagram=(b"x" * (LARGEST * 8),)))
+
+
+def test_ends(channel: Channel) -> None:
+    """When the parent shuts down its end the child takes what it was handed, and then learns that there is no more."""
+    ours, theirs = channel
+    handover.send(ours, Order(0, "a", datagram=(b"x",)))
+    ours.shutdown(socket.SHUT_WR)
+    assert handover.receive(theirs) is not None
+    assert handover.receive(theirs) is None
+    handover.tell(theirs)
+    assert ours.recv(16) != b""
+    theirs.close()
+    assert ours.recv(16) == b""
+
+
+def test_a_parent_that_was_killed(channel: Channel) -> None:
+    """To a child whose parent was killed it is an end of file, even where the parent had not read its last word."""
+    ours, theirs = channel
+    handover.tell(theirs)
+    ours.close()
+    assert handover.receive(theirs) is None
+    handover.tell(theirs)
+
+
+def test_a_child_whose_table_of_descriptors_is_full(channel: Channel) -> None:
+    """A connection that did not arrive for want of a descriptor is an error of the child, which has not begun."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    handover.send(channel[0], Order(0, "a"), 0)
+    with socket.socket() as lowest_free:
+        limit = lowest_free.fileno()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            handover.receive(channel[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_nothing_is_inherited_over_an_exec(channel: Channel) -> None:
+    """Both ends are closed when a child starts another program."""
+    assert [end.get_inheritable() for end in channel] == [False, False]

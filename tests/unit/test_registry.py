@@ -1,0 +1,98 @@
+"""The promises of the registry: a child closes what is a parent's, of whichever server, and keeps what it needs."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from upperd.server import registry
+from upperd.server.parent import Parent
+
+LIMIT = os.sysconf("SC_OPEN_MAX")
+
+
+class Owner:
+    """A parent with these descriptors."""
+
+    def __init__(self, *descriptors: int) -> None:
+        self._descriptors = descriptors
+
+    def descriptors(self) -> tuple[int, ...]:
+        """Them."""
+        return self._descriptors
+
+
+Closed = list[tuple[int, int]]
+
+
+@pytest.fixture
+def closed(monkeypatch: pytest.MonkeyPatch) -> Closed:
+    """The ranges that are closed, where no parent is known; and no lock is held."""
+    closed: Closed = []
+    monkeypatch.setattr(registry, "owners", set())
+    monkeypatch.setattr(registry, "closerange", lambda low, high: closed.append((low, high)))
+    registry.lock.acquire()  # as around a fork
+    return closed
+
+
+def test_what_is_any_parents_is_closed(closed: Closed) -> None:
+    """What any parent has open is closed, and what is said besides, except for what is kept; then all is forgotten."""
+    registry.owners.update((Owner(9, 5, 6), Owner(7, -1, 6)))
+    registry.become_child([0, 1, 2, 7], everything=False, besides=[12, 7])
+    assert sorted(closed) == [(5, 6), (6, 7), (9, 10), (12, 13)]
+    assert registry.owners == set()
+
+
+@pytest.mark.parametrize(
+    ("kept", "ranges"),
+    [
+        ([2, 0, 1, 9, 9], [(3, 9), (10, LIMIT)]),
+        ([1, LIMIT + 5], [(0, 1), (2, LIMIT + 5)]),
+        ([0, 5], [(1, 5), (6, LIMIT)]),
+    ],
+)
+def test_everything_but_what_is_kept(closed: Closed, kept: list[int], ranges: Closed) -> None:
+    """A child that keeps nothing else closes all other numbers that there may be, up to a kept one that is higher."""
+    registry.become_child(kept, everything=True)
+    assert closed == ranges
+
+
+@given(st.sets(st.integers(0, 30), min_size=1), st.sets(st.integers(0, 30)), st.booleans())
+def test_no_kept_one_is_closed(keep: set[int], open_ones: set[int], everything: bool) -> None:
+    """Whatever is open, exactly what is not kept is closed."""
+    closed: set[int] = set()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "owners", {Owner(*open_ones)})
+        patch.setattr(registry, "closerange", lambda low, high: closed.update(range(low, high)))
+        registry.lock.acquire()
+        registry.become_child(keep, everything=everything)
+    assert closed == (set(range(LIMIT)) if everything else open_ones) - keep
+
+
+def test_what_is_closed_already(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is closed, and what is not open, is no error."""
+    low, high = os.pipe()
+    kept = os.dup(low)
+    monkeypatch.setattr(registry, "owners", set())
+    for _ in range(2):
+        registry.lock.acquire()
+        registry.become_child([0], everything=False, besides=[low, high])
+    assert os.fstat(kept)
+    for number in (low, high):
+        with pytest.raises(OSError, match="Bad file"):
+            os.fstat(number)
+    os.close(kept)
+
+
+def test_parents_are_registered_until_they_are_closed() -> None:
+    """Each parent of the program is known from its beginning to its end, with what it has open."""
+    before = set(registry.owners)
+    parents = [Parent(), Parent()]
+    assert registry.owners == before | set(parents)
+    assert all(os.fstat(number) for parent in parents for number in parent.descriptors() if number >= 0)
+    for parent in parents:
+        parent.close()
+    assert registry.owners == before

@@ -1,0 +1,158 @@
+"""The promises of a session's end: nothing that the kernel had taken is lost, in either direction."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import struct
+import threading
+from time import monotonic
+
+import pytest
+from sessions import connected
+
+from upperd.server.layout import Outcome
+from upperd.server.session import LINGER_SECONDS
+
+both = pytest.mark.parametrize("kind", ["unix", "tcp"])
+
+
+def _upper(session: socket.socket) -> None:
+    while data := session.recv(10_000):
+        session.sendall(data.upper())
+
+
+@both
+def test_what_had_been_taken_is_answered(kind: str) -> None:
+    """After `end`, which may come again, all that had arrived by then is read, then an end of file, again and again."""
+    with connected(kind) as pair:
+        pair.client.sendall(b"a" * 25_000)
+        assert pair.session.recv(100) == b"a" * 100
+        pair.session.end()
+        pair.session.end()
+        _upper(pair.session)
+        pair.session.linger()
+        pair.session.close()
+        with pair.client.makefile("rb") as answers:
+            assert answers.read() == b"A" * 24_900
+        assert pair.figures("bytes_in", "outcome") == [25_000, Outcome.NONE]
+
+
+def test_a_unix_client_can_write_no_more() -> None:
+    """After `end` the next write of a Unix client fails, so it knows what was not taken."""
+    with connected() as pair:
+        pair.session.end()
+        with pytest.raises(BrokenPipeError):
+            pair.client.sendall(b"more")
+        assert pair.session.recv(10) == b""
+
+
+def test_what_a_tcp_client_sends_later_is_not_read() -> None:
+    """On TCP, where the client can go on writing, only what had arrived at `end` is read."""
+    with connected("tcp") as pair:
+        pair.client.sendall(b"before")
+        assert pair.session.recv(3) == b"bef"
+        pair.session.end()
+        pair.client.sendall(b"after")
+        assert pair.session.recv(100) == b"ore"
+        assert pair.session.recv(100) == b""
+        assert pair.session.recv_into(bytearray(10)) == 0
+        assert pair.session.recvmsg(10)[0] == b""
+
+
+def test_the_last_answer_survives_a_client_that_goes_on() -> None:
+    """On TCP a client that goes on sending still reads the whole last answer, and then the end, not a reset."""
+    with connected("tcp") as pair:
+        pair.client.sendall(b"x" * 1000)
+        assert pair.session.recv(1000, socket.MSG_WAITALL)
+        pair.session.end()
+        pair.session.sendall(b"y" * 100_000)
+        pair.client.sendall(b"more" * 1000)
+        thread = threading.Thread(target=pair.session.linger)
+        thread.start()
+        with pair.client.makefile("rb") as answers:
+            assert len(answers.read()) == 100_000
+        pair.client.sendall(b"more")
+        pair.client.shutdown(socket.SHUT_WR)
+        thread.join()
+        pair.session.close()
+        assert pair.client.recv(1) == b""
+
+
+def test_lingering_ends() -> None:
+    """A client that goes on sending for ever is given only a moment."""
+    with connected("tcp") as pair:
+        pair.session.end()
+        stop = threading.Event()
+
+        def send() -> None:
+            while not stop.is_set():
+                pair.client.send(b"more" * 100)
+
+        thread = threading.Thread(target=send)
+        thread.start()
+        start = monotonic()
+        pair.session.linger()
+        assert LINGER_SECONDS <= monotonic() - start < LINGER_SECONDS + 5
+        stop.set()
+        thread.join()
+
+
+def test_no_lingering_without_an_end_of_ours() -> None:
+    """A connection that its client ended is not waited for."""
+    with connected("tcp") as pair:
+        pair.client.shutdown(socket.SHUT_WR)
+        _upper(pair.session)
+        start = monotonic()
+        pair.session.linger()
+        assert monotonic() - start < LINGER_SECONDS / 2
+
+
+@both
+def test_an_end_wakes_a_read(kind: str) -> None:
+    """A handler that waits in a read, with SIGTERM calling `end`, reads an end of file."""
+    with connected(kind) as pair:
+        before = signal.signal(signal.SIGTERM, lambda *_: pair.session.end())
+        timer = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGTERM))
+        timer.start()
+        try:
+            assert pair.session.recv(10) == b""
+        finally:
+            timer.join()
+            signal.signal(signal.SIGTERM, before)
+
+
+@both
+def test_an_end_after_the_end(kind: str) -> None:
+    """To end what its peer has reset, or what is closed, is no error."""
+    with connected(kind) as pair:
+        pair.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        pair.client.close()
+        pair.session.end()
+        pair.session.linger()
+        pair.session.close()
+        pair.session.end()
+        pair.session.linger()
+
+
+def test_a_close_is_seen_though_the_parent_holds_the_connection() -> None:
+    """The peer reads the end when the session is closed, and not before its file objects are."""
+    with connected() as pair, pair.session.dup():
+        file = pair.session.makefile("wb")
+        pair.session.close()
+        pair.client.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            pair.client.recv(1)
+        file.write(b"last")
+        file.close()
+        pair.client.settimeout(30)
+        assert (pair.client.recv(9), pair.client.recv(9)) == (b"last", b"")
+
+
+def test_a_detached_session_is_not_ended() -> None:
+    """A handler that keeps the connection for something else, as socket.detach has it, keeps it open."""
+    with connected() as pair, socket.socket(fileno=pair.session.detach()) as kept:
+        pair.session.close()
+        kept.sendall(b"x")
+        assert pair.client.recv(1) == b"x"
