@@ -28,7 +28,6 @@ else:
 
 _AF_UNIX = int(socket.AF_UNIX)
 _SOCK_STREAM, _SOCK_DGRAM = int(socket.SOCK_STREAM), int(socket.SOCK_DGRAM)
-_NOBODY = peers.overflow_uid()
 
 
 class Hooks(_Base):
@@ -124,7 +123,7 @@ class Hooks(_Base):
     @staticmethod
     def is_known(uid: int) -> bool:
         """Whether this uid stands for one user."""
-        return uid not in (UNKNOWN, _NOBODY)
+        return uid not in (UNKNOWN, peers.NOBODY)
 
     def descriptors(self) -> tuple[int, ...]:
         """What we have open that no child may keep, our listener above all."""

@@ -134,14 +134,15 @@ class PreforkingMixIn(Hooks, socketserver.ForkingMixIn):
     def finish_request(self, request: Any, client_address: Any) -> None:
         """As the stock one; the handler's own counters, which its class names in `counters`, are its attributes."""
         handler_class = self.RequestHandlerClass
-        if not self.counters or self.row is None or not isinstance(handler_class, type):
+        names = getattr(handler_class, "counters", ())  # the parent has checked them
+        if not names or self.row is None or not isinstance(handler_class, type):
             super().finish_request(request, client_address)
             return
         handler: Any = object.__new__(handler_class)
         try:
             handler.__init__(request, client_address, self)
         finally:
-            for name in self.counters:
+            for name in names:
                 self.row.count(name, getattr(handler, name, 0))
 
     def shutdown_request(self, request: Any) -> None:

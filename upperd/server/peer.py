@@ -18,8 +18,7 @@ Peer = tuple[int, int, int]
 NOT_KNOWN: Peer = UNKNOWN, UNKNOWN, UNKNOWN
 
 _SOL_SOCKET, _SO_PEERCRED = int(socket.SOL_SOCKET), int(socket.SO_PEERCRED)
-_unpack = struct.Struct("=iII").unpack
-_SIZE = 12
+CREDENTIALS = struct.Struct("=iII")
 """struct ucred (unix(7)): pid, uid, gid."""
 _SO_PEERGROUPS = 59
 """Of asm-generic/socket.h; Python has no name for it (Linux has it since 4.13)."""
@@ -51,7 +50,7 @@ _HELD = (1, 4, 5, 8)
 
 def of_unix(connection: Any) -> Peer:
     """The peer of a connected Unix socket (unix(7), SO_PEERCRED)."""
-    pid, uid, gid = _unpack(connection.getsockopt(_SOL_SOCKET, _SO_PEERCRED, _SIZE))
+    pid, uid, gid = CREDENTIALS.unpack(connection.getsockopt(_SOL_SOCKET, _SO_PEERCRED, CREDENTIALS.size))
     return uid, gid, pid
 
 
@@ -80,13 +79,16 @@ def _many_groups(descriptor: int) -> bytes:
     return buffer.raw[: size.value]
 
 
-def overflow_uid() -> int:
+def _overflow_uid() -> int:
     """The uid that stands for every user whom this user namespace does not know (user_namespaces(7))."""
     try:
         with open("/proc/sys/kernel/overflowuid") as file:
             return int(file.read())
     except (OSError, ValueError):
         return 65534
+
+
+NOBODY = _overflow_uid()
 
 
 class PeerLookup:

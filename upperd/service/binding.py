@@ -11,9 +11,9 @@ import errno
 import os
 import socket
 import stat
-import struct
 
 from upperd.base import locks, paths
+from upperd.server import peer
 from upperd.service.listeners import AlreadyRunningError, Listener, ListenerError, take_stored
 
 TYPE_CHECKING = False
@@ -173,7 +173,7 @@ def _probe(address: str, kind: socket.SocketKind) -> tuple[int, int, int]:
     with socket.socket(socket.AF_UNIX, kind) as probe:
         probe.setblocking(False)
         failure = probe.connect_ex(address)
-        pid, uid, _ = struct.unpack("=iII", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        uid, _, pid = peer.of_unix(probe)
         return failure, pid, uid
 
 

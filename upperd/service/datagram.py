@@ -19,9 +19,8 @@ import os
 import socket
 import socketserver
 import stat
-import struct
 
-from upperd.server.peer import NOT_KNOWN, Peer
+from upperd.server.peer import CREDENTIALS, NOBODY, NOT_KNOWN, Peer
 from upperd.service.servers import DaemonServer
 
 TYPE_CHECKING = False
@@ -38,16 +37,12 @@ LARGEST = 262_144
 _UNPRIVILEGED = 1024
 """The lowest port that is answered (IPPORT_RESERVED)."""
 _DONTWAIT = int(socket.MSG_DONTWAIT)
-_CREDENTIALS = struct.Struct("=iII")
-"""struct ucred (unix(7)): pid, uid, gid."""
 _IP_PKTINFO = 8
 """Of linux/in.h, for which Python has no name."""
 _ROOM = socket.CMSG_SPACE(20)
 """For either of them, or struct in6_pktinfo (RFC 3542), and no more: descriptors that come with a datagram (SCM_RIGHTS)
 have no room, so the kernel keeps them."""
 _ROOT = 0
-_OVERFLOW = 65534
-"""The uid, with pid 0, of a sender that the kernel has not written down (/proc/sys/kernel/overflowuid)."""
 
 
 class Datagram(tuple[bytes, "Any"]):
@@ -139,8 +134,8 @@ class UnixDatagramServer(DatagramServer, socketserver.UnixDatagramServer):
 
     def note(self, request: Datagram, level: int, kind: int, data: bytes) -> None:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
-            pid, uid, gid = _CREDENTIALS.unpack(data)
-            if pid != 0 or uid != _OVERFLOW:
+            pid, uid, gid = CREDENTIALS.unpack(data)
+            if pid != 0 or uid != NOBODY:  # so stands a sender that the kernel has not written down
                 request.sender = uid, gid, pid
 
     def send(self, answer: Answer, data: bytes, address: Any) -> bool:
