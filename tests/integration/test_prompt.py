@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import stat
 import sys
@@ -159,6 +160,19 @@ def test_interrupt_leaves_the_line(daemon: Daemon, terminal: Terminal, folder: P
         _type(terminal, "but this\n")
         terminal.wait_for("BUT THIS")
         assert "NOT THIS" not in terminal.shown
+        _type(terminal, CTRL_D)
+        assert terminal.wait_end(process) == 0
+
+
+@pytest.mark.skipif(shutil.which("strace") is None and not os.environ.get("CI"), reason="strace is missing")
+def test_interrupt_between_two_waits(daemon: Daemon, terminal: Terminal, folder: Path) -> None:
+    """A Ctrl-C that comes after a key is shown, and before the next is waited for, is noticed without another key."""
+    late = ("strace", "-o", os.devnull, "-e", "trace=write", "-e", "inject=write:delay_exit=30000")
+    with terminal.program(*late, *_prompt(daemon), environ=_environ(folder)) as process:
+        _type(terminal, "not this")
+        terminal.wait_for("not this")
+        terminal.type(CTRL_C)
+        terminal.wait_for("\n>>: ")
         _type(terminal, CTRL_D)
         assert terminal.wait_end(process) == 0
 

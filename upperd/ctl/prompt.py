@@ -19,6 +19,8 @@ from upperd.ctl.output import Paint, fail, has_colour, write_out
 PROMPT = ">>: "
 REMEMBERED = 1000
 """Lines."""
+LOOK = 0.2
+"""Seconds."""
 
 
 def converse(client: Client) -> int:
@@ -33,7 +35,7 @@ def converse(client: Client) -> int:
     status = interrupts = 0
     while True:
         try:
-            line = input(prompt)
+            line = _read_line(prompt)
             interrupts = 0
             _remember(line, history)
             write_out(client.upper_bytes(line.encode(sys.stdin.encoding, "surrogateescape")) + b"\n")
@@ -46,6 +48,20 @@ def converse(client: Client) -> int:
             write_out(b"\n" if interrupts == 1 else b" (Ctrl-D ends)\n")
         except ClientError as error:
             status = fail(error.status, str(error))
+
+
+def _read_line(prompt: str) -> str:
+    """As input(), and sure to notice Ctrl-C.
+
+    Python waits for a key in select(2). It would notice a Ctrl-C that came just before the wait only at the next key,
+    so an alarm interrupts the wait now and then.
+    """
+    signal.signal(signal.SIGALRM, lambda number, frame: None)
+    signal.setitimer(signal.ITIMER_REAL, LOOK, LOOK)
+    try:
+        return input(prompt)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _open_history(environ: dict[str, str]) -> str:
