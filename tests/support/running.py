@@ -265,12 +265,16 @@ def free_port() -> int:
 
 
 _PASS = """
-import os, sys
-count, pid, names = int(sys.argv[1]), sys.argv[2] or str(os.getpid()), sys.argv[3]
-for index in range(count):
-    os.dup2(20 + index, 3 + index)
-    os.close(20 + index)
-os.environ.update(LISTEN_FDS=str(count), LISTEN_PID=pid)
+import fcntl, os, sys
+numbers, pid, names = map(int, sys.argv[1].split()), sys.argv[2] or str(os.getpid()), sys.argv[3]
+passed = []
+for number in numbers:  # first out of the way of each other
+    passed.append(fcntl.fcntl(number, fcntl.F_DUPFD, 100))
+    os.close(number)
+for index, number in enumerate(passed):
+    os.dup2(number, 3 + index)
+    os.close(number)
+os.environ.update(LISTEN_FDS=str(len(passed)), LISTEN_PID=pid)
 if names:
     os.environ["LISTEN_FDNAMES"] = names
 os.execv(sys.argv[4], sys.argv[4:])
@@ -281,10 +285,6 @@ def activated(
     folder: Path, passed: list[Any], *options: str, names: str = "", pid: str = ""
 ) -> dict[str, Any]:
     """Arguments of `running` that pass descriptors as a service manager does: from 3 on, LISTEN_PID set before exec."""
-
-    def place() -> None:
-        for index, file in enumerate(passed):
-            os.dup2(file.fileno(), 20 + index)
-
-    arguments = [str(len(passed)), pid, names, *COMMAND, *options]
-    return {"command": [sys.executable, "-c", _PASS, *arguments], "preexec_fn": place, "close_fds": False}
+    numbers = [file.fileno() for file in passed]
+    arguments = [" ".join(map(str, numbers)), pid, names, *COMMAND, *options]
+    return {"command": [sys.executable, "-c", _PASS, *arguments], "pass_fds": numbers}
