@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 import pytest
+from stage import Stage
 
 NOBODY = 65534
 _HOLD = "import sys; from upperd.base import locks; locks.take(sys.argv[1]); print(flush=True); sys.stdin.read()"
@@ -46,3 +47,12 @@ def _not_as_root() -> Iterator[None]:
 def not_as_root() -> Callable[[], AbstractContextManager[None]]:
     """Within it we are a user whom permissions concern."""
     return _not_as_root
+
+
+@pytest.fixture
+def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
+    """With room for four children, or as the test says."""
+    stage = Stage(**getattr(request, "param", {}))
+    yield stage
+    stage.population.close()
+    stage.loop.close()

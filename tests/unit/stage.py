@@ -8,8 +8,13 @@ import socket
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from upperd.server.dispatcher import Dispatcher, WaitingQueue
 from upperd.server.layout import CONNECTIONS, FINISHED, UNKNOWN
-from upperd.server.roster import Child, Connection
+from upperd.server.limits import Limits
+from upperd.server.loop import Loop
+from upperd.server.roster import Child, Connection, Roster
 from upperd.server.scoreboard import Scoreboard
 
 ALICE, BOB, CAROL = 61001, 61002, 61003
@@ -78,6 +83,8 @@ class Population:
 
     def __init__(self, board: Scoreboard, most: int) -> None:
         self._board = board
+        self.share = 0
+        self.is_paused = False
         self._most = most
         self.living: list[MadeUpChild] = []
         self.let: list[Child] = []
@@ -117,6 +124,46 @@ class Population:
         """Close every channel."""
         for child in self.living:
             child.close()
+
+
+class Stage:
+    """A dispatcher with room for so many children."""
+
+    def __init__(self, most: int = 4, per_user: int = 4, max_queue: int = 100) -> None:
+        self.board = Scoreboard(slots=100)
+        self.loop = Loop()
+        self.loop.turn(0)
+        self.limits = Limits(most, 0, per_user, max_queue)
+        self.queue = WaitingQueue(self.board, self.limits)
+        self.roster = Roster()
+        self.population: Any = Population(self.board, most)
+        self.observer = self.population.observer
+        parent: Any = self
+        self.dispatcher = Dispatcher(parent)
+        self.population.ended = self.dispatcher.ended
+        self.server: Any = Server()
+
+    def comes(self, uid: int, **options: Any) -> Connection:
+        """A connection of this user comes."""
+        new = connection(self.server, uid, **options)
+        assert self.dispatcher.serve(new)
+        return new
+
+    def holder(self, one: Connection) -> MadeUpChild | None:
+        """The child that has this connection; None: it waits."""
+        holders = [child for child in self.roster.serving() if child.connection is one]
+        assert len(holders) + list(self.queue).count(one) == 1
+        return holders[0] if holders else None  # type: ignore[return-value]
+
+    def ends(self, child: Any) -> None:
+        """A child was reaped, and the parent's turn goes on."""
+        self.population.ends(child)
+        self.dispatcher.serve_queue()
+
+
+def with_room(**options: int) -> pytest.MarkDecorator:
+    """The stage of a test."""
+    return pytest.mark.parametrize("stage", [options], indirect=True, ids=["room"])
 
 
 def open_descriptors() -> set[int]:

@@ -4,69 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
-from stage import ALICE, BOB, CAROL, MadeUpChild, Population, Server, connection
+from stage import ALICE, BOB, Stage, with_room
 
 from upperd.server import handover
-from upperd.server.dispatcher import MOST_TRIES, Dispatcher, WaitingQueue
+from upperd.server.dispatcher import MOST_TRIES
+from upperd.server.handover import Order
 from upperd.server.layout import CONNECTED, HANDED, PEER_GID, PEER_PID, PEER_UID, TELL, UNKNOWN, now_usec
-from upperd.server.limits import Limits
-from upperd.server.loop import Loop
-from upperd.server.roster import Connection, Roster
-from upperd.server.scoreboard import Scoreboard
-
-
-class Stage:
-    """A dispatcher with room for so many children."""
-
-    def __init__(self, most: int = 4, per_user: int = 4, max_queue: int = 100) -> None:
-        self.board = Scoreboard(slots=100)
-        self.loop = Loop()
-        self.loop.turn(0)
-        self.limits = Limits(most, 0, per_user, max_queue)
-        self.queue = WaitingQueue(self.board, self.limits)
-        self.roster = Roster()
-        self.population: Any = Population(self.board, most)
-        self.observer = self.population.observer
-        parent: Any = self
-        self.dispatcher = Dispatcher(parent)
-        self.population.ended = self.dispatcher.ended
-        self.server: Any = Server()
-
-    def comes(self, uid: int, **options: Any) -> Connection:
-        """A connection of this user comes."""
-        new = connection(self.server, uid, **options)
-        assert self.dispatcher.serve(new)
-        return new
-
-    def holder(self, one: Connection) -> MadeUpChild | None:
-        """The child that has this connection; None: it waits."""
-        holders = [child for child in self.roster.serving() if child.connection is one]
-        assert len(holders) + list(self.queue).count(one) == 1
-        return holders[0] if holders else None  # type: ignore[return-value]
-
-    def ends(self, child: Any) -> None:
-        """A child was reaped, and the parent's turn goes on."""
-        self.population.ends(child)
-        self.dispatcher.serve_queue()
-
-
-@pytest.fixture
-def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
-    """With room for four children, or as the test says."""
-    stage = Stage(**getattr(request, "param", {}))
-    yield stage
-    stage.population.close()
-    stage.loop.close()
-
-
-def with_room(**options: int) -> pytest.MarkDecorator:
-    """The stage of a test."""
-    return pytest.mark.parametrize("stage", [options], indirect=True, ids=["room"])
-
 
 # Choosing
 
@@ -95,8 +40,7 @@ def test_peers_that_are_not_known_share_no_child(stage: Stage) -> None:
     """The child of a peer that is not known serves that one connection, and is told so."""
     child = stage.holder(stage.comes(UNKNOWN, is_reusable=False))
     assert child is not None
-    order = handover.receive(child.theirs)
-    assert order is not None
+    order = Order(*handover.receive(child.theirs) or ())
     assert (order.is_last, child.is_leaving) == (True, True)
     os.close(order.connection)
     child.finishes()
@@ -115,7 +59,7 @@ def test_a_child_serves_as_many_as_it_may(stage: Stage) -> None:
     assert stage.holder(stage.comes(ALICE)) is child
     child.finishes()
     assert stage.holder(stage.comes(ALICE)) is not child
-    orders: Any = [handover.receive(child.theirs) for _ in range(2)]
+    orders = [Order(*handover.receive(child.theirs) or ()) for _ in range(2)]
     assert [order.is_last for order in orders] == [False, True]
     for order in orders:
         os.close(order.connection)
@@ -145,8 +89,7 @@ def test_what_is_handed_over(stage: Stage) -> None:
     before = now_usec()
     child = stage.holder(stage.comes(ALICE, request=theirs.fileno()))
     assert child is not None
-    order = handover.receive(child.theirs)
-    assert order is not None
+    order = Order(*handover.receive(child.theirs) or ())
     assert (order.address, order.max_bytes, order.listener) == (f"client of {ALICE}", 77, 0)
     words = child.words
     assert [words[field] for field in (PEER_UID, PEER_GID, PEER_PID, HANDED, TELL)] == [ALICE, ALICE, 1, 1, 0]
@@ -211,89 +154,3 @@ def test_what_cannot_be_handed_over(stage: Stage) -> None:
     assert (stage.population.forked_for, child.is_leaving, child.words[HANDED]) == ([request], True, 1)
     with pytest.raises(BlockingIOError):
         child.theirs.recv(1, socket.MSG_DONTWAIT)
-
-
-# Waiting
-
-
-@with_room(most=1, per_user=1)
-def test_an_idle_child_makes_room_for_another_user(stage: Stage) -> None:
-    """Where an idle child of another user has the last place it is told to leave, one for each user that waits."""
-    child = stage.holder(stage.comes(ALICE))
-    assert child is not None
-    child.finishes()
-    stage.roster.settle(child)
-    bobs = stage.comes(BOB)
-    stage.dispatcher.serve_queue()
-    assert (stage.holder(bobs), stage.population.let) == (None, [child])
-    stage.ends(child)
-    assert stage.holder(bobs) is not None
-
-
-@with_room(most=1, per_user=1)
-def test_an_idle_child_makes_room_for_its_own_user(stage: Stage) -> None:
-    """A user's idle child that serves datagrams only does not keep the user's connections from being served."""
-    datagrams: Any = Server(pool=7)
-    assert stage.dispatcher.serve(connection(datagrams, ALICE))
-    [child] = stage.population.living
-    child.finishes()
-    stage.roster.settle(child)
-    one = stage.comes(ALICE)
-    stage.dispatcher.serve_queue()
-    assert stage.population.let == [child]
-    stage.ends(child)
-    assert stage.holder(one) not in (None, child)
-
-
-@with_room(most=2, per_user=2)
-def test_users_take_turns(stage: Stage) -> None:
-    """With every child busy and many of one user's connections waiting, another user's is the next but one served."""
-    for _ in range(2):
-        stage.comes(ALICE)
-    waiting = [stage.comes(ALICE) for _ in range(20)]
-    bobs = stage.comes(BOB)
-    for child in list(stage.population.living):
-        child.starts()
-        stage.ends(child)
-    assert stage.holder(waiting[0]) is not None
-    assert stage.holder(bobs) is not None
-    assert stage.board["queued"] == 19
-
-
-@with_room(most=1, per_user=1, max_queue=8)
-def test_no_user_has_the_whole_queue(stage: Stage) -> None:
-    """Beyond its share of the queue a user's connection is refused, another user's is not."""
-    for _ in range(3):
-        stage.comes(ALICE)
-    assert not stage.dispatcher.serve(connection(stage.server, ALICE))
-    stage.comes(BOB)
-    stage.comes(CAROL)
-
-
-@with_room(most=1, per_user=1)
-def test_children_tell_while_a_connection_waits(stage: Stage) -> None:
-    """From the moment a connection waits every busy child is asked to tell; one that finished just before is seen."""
-    first = stage.comes(ALICE)
-    child = stage.holder(first)
-    assert child is not None
-    child.starts()
-    assert child.words[TELL] == 0
-    second = stage.comes(ALICE)
-    assert (stage.holder(second), child.words[TELL]) == (None, 1)
-    child.finishes()  # it had read that it need not tell
-    assert stage.loop.turn(10)
-    stage.dispatcher.serve_queue()
-    assert stage.holder(second) is child
-    assert child.words[TELL] == 0
-
-
-@with_room(most=1, per_user=1)
-def test_an_old_word_of_a_child(stage: Stage) -> None:
-    """A word that a child sends for an earlier connection does not end the one that it serves now."""
-    child = stage.holder(stage.comes(ALICE))
-    assert child is not None
-    child.finishes()
-    second = stage.comes(ALICE)
-    assert stage.holder(second) is child
-    stage.roster.settle(child)
-    assert stage.holder(second) is child

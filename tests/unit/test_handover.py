@@ -17,6 +17,13 @@ from upperd.server.handover import LARGEST, Order
 Channel = tuple[socket.socket, socket.socket]
 
 
+def received(control: socket.socket, *, takes_datagrams: bool = False) -> Order:
+    """The next one that came."""
+    values = handover.receive(control, takes_datagrams=takes_datagrams)
+    assert values is not None
+    return Order(*values)
+
+
 @pytest.fixture
 def channel() -> Iterator[Channel]:
     """The parent's end and the child's."""
@@ -34,8 +41,7 @@ def test_an_order_arrives_as_it_was(channel: Channel, address: Any) -> None:
     reading, writing = os.pipe()
     handover.send(ours, Order(3, address, is_last=True, max_bytes=2**40), writing)
     os.close(writing)
-    order = handover.receive(theirs)
-    assert order is not None
+    order = received(theirs)
     assert (order.listener, order.address, order.is_last, order.max_bytes) == (3, address, True, 2**40)
     assert order.datagram is None
     assert fcntl.fcntl(order.connection, fcntl.F_GETFD) & fcntl.FD_CLOEXEC
@@ -52,8 +58,7 @@ def test_each_order_is_one_message(channel: Channel) -> None:
     for number, (_, writing) in enumerate(pipes):
         handover.send(ours, Order(number, "a" * 107), writing)
     for number, (reading, writing) in enumerate(pipes):
-        order = handover.receive(theirs)
-        assert order is not None
+        order = received(theirs)
         assert order.listener == number
         os.write(order.connection, b"x")
         assert os.read(reading, 1) == b"x"
@@ -67,8 +72,7 @@ def test_a_datagram(size: int) -> None:
     ours, theirs = handover.channel(LARGEST)
     with ours, theirs:
         handover.send(ours, Order(0, "/client", datagram=(b"x" * size,)))
-        order = handover.receive(theirs, takes_datagrams=True)
-        assert order is not None
+        order = received(theirs, takes_datagrams=True)
         assert (order.datagram, order.connection) == ((b"x" * size,), -1)
 
 

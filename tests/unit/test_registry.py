@@ -41,7 +41,7 @@ def closed(monkeypatch: pytest.MonkeyPatch) -> Closed:
 def test_what_is_any_parents_is_closed(closed: Closed) -> None:
     """What any parent has open is closed, and what is said besides, except for what is kept; then all is forgotten."""
     registry.owners.update((Owner(9, 5, 6), Owner(7, -1, 6)))
-    registry.become_child([0, 1, 2, 7], everything=False, besides=[12, 7])
+    registry.become_child(registry.ranges_to_close([0, 1, 2, 7], everything=False, besides=[12, 7]))
     assert sorted(closed) == [(5, 6), (6, 7), (9, 10), (12, 13)]
     assert registry.owners == set()
 
@@ -56,7 +56,7 @@ def test_what_is_any_parents_is_closed(closed: Closed) -> None:
 )
 def test_everything_but_what_is_kept(closed: Closed, kept: list[int], ranges: Closed) -> None:
     """A child that keeps nothing else closes all other numbers that there may be, up to a kept one that is higher."""
-    registry.become_child(kept, everything=True)
+    registry.become_child(registry.ranges_to_close(kept, everything=True))
     assert closed == ranges
 
 
@@ -68,7 +68,7 @@ def test_no_kept_one_is_closed(keep: set[int], open_ones: set[int], everything: 
         patch.setattr(registry, "owners", {Owner(*open_ones)})
         patch.setattr(registry, "closerange", lambda low, high: closed.update(range(low, high)))
         registry.lock.acquire()
-        registry.become_child(keep, everything=everything)
+        registry.become_child(registry.ranges_to_close(keep, everything=everything))
     assert closed == (set(range(LIMIT)) if everything else open_ones) - keep
 
 
@@ -79,7 +79,7 @@ def test_what_is_closed_already(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "owners", set())
     for _ in range(2):
         registry.lock.acquire()
-        registry.become_child([0], everything=False, besides=[low, high])
+        registry.become_child(registry.ranges_to_close([0], everything=False, besides=[low, high]))
     assert os.fstat(kept)
     for number in (low, high):
         with pytest.raises(OSError, match="Bad file"):

@@ -133,6 +133,7 @@ def test_born_counts_forks() -> None:
 
 def serve(words: memoryview) -> Row:
     """One connection of a child."""
+    words[layout.HANDED] = words[layout.HANDED] + 1 & UNKNOWN
     row = Row(words, ["undecodable"])
     row.begin()
     row.received(100)

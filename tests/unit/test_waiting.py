@@ -1,116 +1,149 @@
-"""The promises of the queue: users take turns, and no user has all of it."""
+"""The promises of the queue: who waits for a child, for how long, and who makes room."""
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from stage import ALICE, BOB, CAROL, connection
+from stage import ALICE, BOB, CAROL, Server, Stage, connection, with_room
 
-from upperd.server.dispatcher import SHARE, WaitingQueue
-from upperd.server.limits import Limits
-from upperd.server.roster import Connection, User
-from upperd.server.scoreboard import Scoreboard
-
-SERVER: Any = None
+from upperd.server.layout import TELL
 
 
-class Stage:
-    """A queue for so many connections, and its users."""
-
-    def __init__(self, max_queue: int = 100) -> None:
-        self.board = Scoreboard(slots=1)
-        self.limits = Limits(1, 1, 1, max_queue)
-        self.queue = WaitingQueue(self.board, self.limits)
-        self.users = {uid: User(uid) for uid in (ALICE, BOB, CAROL)}
-
-    def add(self, *uids: int, first: bool = False) -> list[Connection]:
-        """A connection of each of these users waits."""
-        added = [connection(SERVER, uid) for uid in uids]
-        for one in added:
-            self.queue.add(self.users[one.peer[0]], one, first=first)
-        return added
-
-    def serve(self, count: int) -> list[Connection]:
-        """As many are served, in turn."""
-        return [self.queue.take(self.queue.users()[0]) for _ in range(count)]
+@with_room(most=1, per_user=1)
+def test_an_idle_child_makes_room_for_another_user(stage: Stage) -> None:
+    """Where an idle child of another user has the last place it is told to leave, one for each user that waits."""
+    child = stage.holder(stage.comes(ALICE))
+    assert child is not None
+    child.finishes()
+    stage.roster.settle(child)
+    bobs = stage.comes(BOB)
+    stage.dispatcher.serve_queue()
+    assert (stage.holder(bobs), stage.population.let) == (None, [child])
+    stage.ends(child)
+    assert stage.holder(bobs) is not None
 
 
-@pytest.fixture
-def stage() -> Stage:
-    """An empty queue."""
-    return Stage()
+@with_room(most=1, per_user=1)
+def test_an_idle_child_makes_room_for_its_own_user(stage: Stage) -> None:
+    """A user's idle child that serves datagrams only does not keep the user's connections from being served."""
+    datagrams: Any = Server(pool=7)
+    assert stage.dispatcher.serve(connection(datagrams, ALICE))
+    [child] = stage.population.living
+    child.finishes()
+    stage.roster.settle(child)
+    one = stage.comes(ALICE)
+    stage.dispatcher.serve_queue()
+    assert stage.population.let == [child]
+    stage.ends(child)
+    assert stage.holder(one) not in (None, child)
 
 
+@with_room(most=2, per_user=2)
+def test_a_user_waits_for_its_own_child_first(stage: Stage) -> None:
+    """A user that has children waits a moment for one of them before another user loses an idle one."""
+    idle, busy = stage.holder(stage.comes(BOB)), stage.holder(stage.comes(ALICE))
+    assert idle is not None
+    assert busy is not None
+    idle.finishes()
+    stage.roster.settle(idle)
+    waits = stage.comes(ALICE)
+    stage.dispatcher.serve_queue()
+    assert (stage.holder(waits), stage.population.let) == (None, [])
+    busy.finishes()
+    stage.roster.settle(busy)
+    stage.dispatcher.serve_queue()
+    assert (stage.holder(waits), stage.population.let) == (busy, [])
+
+
+@with_room(most=2, per_user=2)
+def test_a_user_does_not_wait_for_long(stage: Stage) -> None:
+    """Where the user's own children go on serving, another user's idle child makes room, and a timer sees to it."""
+    idle, _ = stage.holder(stage.comes(BOB)), stage.comes(ALICE)
+    assert idle is not None
+    idle.finishes()
+    stage.roster.settle(idle)
+    waits = stage.comes(ALICE)
+    stage.loop.turn(10)  # it was woken, to look once more
+    stage.dispatcher.serve_queue()
+    assert stage.population.let == []
+    while not stage.population.let:
+        stage.loop.turn(10)
+        stage.dispatcher.serve_queue()
+    assert stage.population.let == [idle]
+    stage.ends(idle)
+    assert stage.holder(waits) is not None
+
+
+@with_room(most=16, per_user=16)
+def test_several_idle_children_make_room_at_once(stage: Stage) -> None:
+    """With many children several idle ones make room together, and once most have left theirs are forked together."""
+    stage.population.share = 2
+    children = [stage.holder(stage.comes(uid)) for uid in range(100, 116)]
+    for child in children:
+        assert child is not None
+        child.finishes()
+        stage.roster.settle(child)
+    bobs, carols, alices = (stage.comes(uid) for uid in (BOB, CAROL, ALICE))
+    stage.dispatcher.serve_queue()
+    assert stage.population.let == children[:3]
+    stage.ends(children[0])
+    assert stage.holder(bobs) is None
+    stage.ends(children[1])
+    assert None not in (stage.holder(bobs), stage.holder(carols))
+    stage.ends(children[2])
+    assert stage.holder(alices) is not None
+    assert stage.population.let == children[:3]
+
+
+@with_room(most=2, per_user=2)
 def test_users_take_turns(stage: Stage) -> None:
-    """Behind any number of one user's connections another user's is the next but one, each user's in their order."""
-    alices = stage.add(*[ALICE] * 5)
-    bobs = stage.add(BOB, BOB)
-    assert stage.serve(7) == [alices[0], bobs[0], alices[1], bobs[1], *alices[2:]]
+    """With every child busy and many of one user's connections waiting, another user's is the next but one served."""
+    for _ in range(2):
+        stage.comes(ALICE)
+    waiting = [stage.comes(ALICE) for _ in range(20)]
+    bobs = stage.comes(BOB)
+    for child in list(stage.population.living):
+        child.starts()
+        stage.ends(child)
+    assert stage.holder(waiting[0]) is not None
+    assert stage.holder(bobs) is not None
+    assert stage.board["queued"] == 19
 
 
-def test_newcomers_are_next(stage: Stage) -> None:
-    """A user whose turn is over stands behind a user that came meanwhile."""
-    stage.add(*[ALICE] * 300)
-    stage.serve(1)
-    [new] = stage.add(BOB)
-    assert stage.serve(2)[1] is new
+@with_room(most=1, per_user=1, max_queue=8)
+def test_no_user_has_the_whole_queue(stage: Stage) -> None:
+    """Beyond its share of the queue a user's connection is refused, another user's is not."""
+    for _ in range(3):
+        stage.comes(ALICE)
+    assert not stage.dispatcher.serve(connection(stage.server, ALICE))
+    stage.comes(BOB)
+    stage.comes(CAROL)
 
 
-def test_one_that_had_its_turn_comes_first(stage: Stage) -> None:
-    """A connection that is handed over again is before the others of its user, and is not counted once more."""
-    second, third = stage.add(ALICE, ALICE)
-    [first] = stage.add(ALICE, first=True)
-    assert stage.board["waited"] == 2
-    assert stage.serve(3) == [first, second, third]
+@with_room(most=1, per_user=1)
+def test_children_tell_while_a_connection_waits(stage: Stage) -> None:
+    """From the moment a connection waits every busy child is asked to tell; one that finished just before is seen."""
+    first = stage.comes(ALICE)
+    child = stage.holder(first)
+    assert child is not None
+    child.starts()
+    assert child.words[TELL] == 0
+    second = stage.comes(ALICE)
+    assert (stage.holder(second), child.words[TELL]) == (None, 1)
+    child.finishes()  # it had read that it need not tell
+    assert stage.loop.turn(10)
+    stage.dispatcher.serve_queue()
+    assert stage.holder(second) is child
+    assert child.words[TELL] == 0
 
 
-def test_share() -> None:
-    """A user may have a quarter of the queue, at least one place, and all users together no more than it has."""
-    stage = Stage(max_queue=40)
-    for uid in (ALICE, BOB):
-        for _ in range(40 // SHARE):
-            assert stage.queue.has_room(stage.users[uid])
-            stage.add(uid)
-        assert not stage.queue.has_room(stage.users[uid])
-    assert stage.queue.has_room(stage.users[CAROL])
-    stage.limits.max_queue = 20
-    assert stage.queue.is_full
-    assert not stage.queue.has_room(stage.users[CAROL])
-    assert Stage(max_queue=1).queue.has_room(User(ALICE))
-
-
-def test_what_is_taken_out(stage: Stage) -> None:
-    """Connections can be taken out wherever they wait; the others keep their order, and their users their turns."""
-    first, second, third, bobs = stage.add(ALICE, ALICE, ALICE, BOB)
-    stage.queue.remove([second, bobs])
-    assert list(stage.queue) == [first, third]
-    assert (len(stage.queue), stage.queue.waiting_users, list(stage.users[BOB].waiting)) == (2, 1, [])
-    [again] = stage.add(BOB)
-    assert stage.serve(3) == [first, again, third]
-
-
-@given(st.lists(st.sampled_from([ALICE, BOB, CAROL, None]), max_size=60))
-def test_figures_and_fairness(steps: list[int | None]) -> None:
-    """Whatever comes and goes, the scoreboard says who waits, and no user is served twice while another waits."""
-    stage = Stage()
-    since_served: dict[int, Counter[int]] = {}
-    for uid in steps:
-        if uid is not None:
-            stage.add(uid)
-            since_served.setdefault(uid, Counter())
-        elif stage.queue:
-            [served] = stage.serve(1)
-            since_served.pop(served.peer[0])
-            for others in since_served.values():
-                others[served.peer[0]] += 1
-                assert others[served.peer[0]] <= 1
-            if stage.users[served.peer[0]].waiting:
-                since_served[served.peer[0]] = Counter()
-        waiting = Counter(one.peer[0] for one in stage.queue)
-        assert (stage.board["queued"], stage.board["queued_users"]) == (waiting.total(), len(waiting))
-        assert len(stage.queue) == waiting.total()
-        assert bool(stage.queue) == bool(waiting)
+@with_room(most=1, per_user=1)
+def test_an_old_word_of_a_child(stage: Stage) -> None:
+    """A word that a child sends for an earlier connection does not end the one that it serves now."""
+    child = stage.holder(stage.comes(ALICE))
+    assert child is not None
+    child.finishes()
+    second = stage.comes(ALICE)
+    assert stage.holder(second) is child
+    stage.roster.settle(child)
+    assert stage.holder(second) is child

@@ -9,10 +9,9 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from functools import partial
 
 from upperd.server import handover
-from upperd.server.layout import OUTCOME, PEER_UID, TELL, Outcome
+from upperd.server.layout import PEER_UID, TELL, Outcome
 from upperd.server.row import Row
 from upperd.server.session import Session, is_gone
 
@@ -37,10 +36,16 @@ class Life:
         control: socket.socket,
         row: Row,
         set_title: Callable[[int | None], object] | None = None,
+        *,
+        takes_datagrams: bool = False,
     ) -> None:
-        """`servers` by their numbers in the parent; `set_title` is called with the uid served; None: none yet."""
+        """In the parent, before the fork.
+
+        `servers` by their numbers in the parent; `set_title` is called with the uid served; None: none yet.
+        """
         self._servers = servers
-        self._control = control
+        self.control = control
+        self._takes_datagrams = takes_datagrams
         self._row = row
         self._set_title = set_title
         self._session: Session | None = None
@@ -57,48 +62,53 @@ class Life:
         elif not self._is_serving:
             os._exit(EX_OK)
 
-    def run(self, first: Order | None = None, *, takes_datagrams: bool = False) -> int:
+    def run(self, first: Order | None = None) -> int:
         """Serve `first`, else what is handed over, to the end; returns the exit status. Nothing is raised."""
         try:
+            for server in self._servers:
+                server.parent = None
             if self._set_title is not None:
                 self._set_title(None)
-            handed = iter(partial(handover.receive, self._control, takes_datagrams=takes_datagrams), None)
-            for order in handed if first is None else [first]:
-                if self._serve(order) is Outcome.FAILED:
+            order = first or handover.receive(self.control, takes_datagrams=self._takes_datagrams)
+            while order is not None:
+                if self._serve(*order) is Outcome.FAILED:
                     return EX_SOFTWARE
-                if order.is_last or self._is_leaving:
+                if self._is_leaving:
                     break
+                order = handover.receive(self.control, takes_datagrams=self._takes_datagrams)
             return EX_OK
         except BaseException:
             report_exception()
             return EX_SOFTWARE
 
-    def _serve(self, order: Order) -> Outcome:
-        """Serve one connection; returns how it ended.
+    def _serve(
+        self, listener: int, address: Any, is_last: bool, max_bytes: int, datagram: Any, connection: Any
+    ) -> Outcome:
+        """Serve one connection (an Order); returns how it ended.
 
         A child whose connection was ended before its client did leaves after it, so that its record says why at once.
         It does not say that it has finished, so nothing is handed to it meanwhile.
         """
-        server, row = self._servers[order.listener], self._row
+        server, row = self._servers[listener], self._row
         if self._set_title is not None:
             self._set_title(row.words[PEER_UID])
             self._set_title = None
         self._is_serving = True
-        request = server.receive_handed(order, row)
-        session = request if isinstance(request, Session) else None
-        self._session = session
+        request = server.receive_handed(row, connection, max_bytes, datagram)
+        session = self._session = request if isinstance(request, Session) else None
         row.begin()
-        outcome = self._call_handler(server, request, order.address)
+        outcome = self._call_handler(server, request, address)
         row.finish(outcome)
-        if session is not None:
+        if session is not None and session.is_over:
             session.linger()
-        self._is_leaving = self._is_leaving or row.words[OUTCOME] == Outcome.BYTES
+            self._is_leaving = True
         if not (self._is_leaving or outcome is Outcome.FAILED):
             row.release()  # before the peer sees the end: it may come again at once
         server.shutdown_request(request)
         self._session, self._is_serving = None, False
+        self._is_leaving = self._is_leaving or is_last
         if row.words[TELL]:
-            handover.tell(self._control)
+            handover.tell(self.control)
         return outcome
 
     def _call_handler(self, server: PreforkingMixIn, request: Any, address: Any) -> Outcome:

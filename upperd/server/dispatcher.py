@@ -1,8 +1,8 @@
 """Which child serves which connection.
 
     an idle child of the user; else a spare one, which belongs to the user from now on; else, below the limits, a new
-    one; else the connection waits its turn, and if the only idle children are other users', the one that has been idle
-    longest is ended to make room.
+    one; else the connection waits its turn, and if the only idle children are other users', those that have been idle
+    longest are ended to make room: at once where the user has no child, else when none of its own has come free soon.
 
 The law: a child never serves two users, and a connection never has two holders.
 
@@ -32,6 +32,9 @@ MOST_TRIES = 3
 """How often a connection is handed over, where child after child ends before it has begun to serve it."""
 SHARE = 4
 """A user may have one part in so many of the queue."""
+PATIENCE_SECONDS = 0.02
+"""How long a user's connection waits for one of that user's own children before another user loses an idle one: some
+ten times what it takes to fork a child."""
 
 
 class WaitingQueue:
@@ -142,20 +145,41 @@ class Dispatcher:
             roster.look_at(user)  # a fork costs more than a look at each of them
             if (child := roster.take_idle(user, pool)) is not None:
                 return child
-        if self._parent.population.room > 0:
-            # What cannot go over a channel is served the stock way: by a child that has it from its fork.
-            order = Order(connection.server.listener, connection.address, is_last=True, connection=connection.request)
-            return next(iter(self._parent.population.fork(pool, 1, order if connection.needs_fork else None)), None)
-        self._make_room(user, pool)
+        if self._parent.population.room > 0 and self._parent.population.room >= len(self._making_room):
+            return self._fork(connection)
+        self._make_room(user, connection)
         return None
 
-    def _make_room(self, user: User, pool: int) -> None:
-        """Have an idle child leave that is of no use for this user: one for each user that waits for a place."""
-        if len(self._making_room) < max(1, self._parent.queue.waiting_users):
-            child = self._parent.roster.take_longest_idle(user, pool)
-            if child is not None:
-                self._making_room.add(child)
-                self._parent.population.let_go(child)
+    def _fork(self, connection: Connection) -> Child | None:
+        """A new child for this connection, and one for each other user that waits: those are spare at first."""
+        pool, population = connection.server.pool, self._parent.population
+        if connection.needs_fork:
+            # What cannot go over a channel is served the stock way: by a child that has it from its fork.
+            order = Order(connection.server.listener, connection.address, is_last=True, connection=connection.request)
+            return next(iter(population.fork(pool, 1, order)), None)
+        spares = self._parent.roster.spares(pool)
+        spares += population.fork(pool, min(population.room, max(1, self._parent.queue.waiting_users)))
+        return spares.pop() if spares else None
+
+    def _make_room(self, user: User, connection: Connection) -> None:
+        """Have idle children leave that are of no use for this connection.
+
+        Several at one time, so that others can be forked together (Population.top_up); but not while forking fails.
+        """
+        if user.busy and connection.is_reusable:
+            patient_until = connection.waits_since + PATIENCE_SECONDS
+            if self._parent.loop.now < patient_until:
+                self._parent.loop.call_timers(patient_until)
+                return
+        population, queue = self._parent.population, self._parent.queue
+        several = 1 if population.is_paused else max(1, min(population.share, self._parent.limits.max_children // 8))
+        coming = population.room + len(self._making_room)
+        for _ in range(max(queue.waiting_users, 0 if coming else several) - coming):
+            child = self._parent.roster.take_longest_idle(user, connection.server.pool)
+            if child is None:
+                break
+            self._making_room.add(child)
+            population.let_go(child)
 
     # Handing over
 
@@ -219,6 +243,8 @@ class Dispatcher:
     def _wait(self, user: User, connection: Connection, *, first: bool = False) -> None:
         """Let a connection wait, and have every busy child tell from now on when it has finished."""
         was_empty = not self._parent.queue
+        if not first:
+            connection.waits_since = self._parent.loop.now
         self._parent.queue.add(user, connection, first=first)
         if was_empty:
             for child in self._parent.roster.serving():

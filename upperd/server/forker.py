@@ -17,15 +17,14 @@ from upperd.server.signals import Blocked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Sequence
 
     from upperd.server.handover import Order
     from upperd.server.mixin import PreforkingMixIn
     from upperd.server.scoreboard import Scoreboard
 
-    Newborn = list[tuple[Child, socket.socket]]
-    """Children that are being forked, each with its own end of its channel."""
+    Newborn = list[tuple[Child, Life]]
+    """Children that are being forked, as the parent knows them, and as they know themselves."""
 
 
 class Forker:
@@ -60,11 +59,19 @@ class Forker:
         try:
             for _ in range(count):
                 ours, theirs = handover.channel(handover.LARGEST if takes_datagrams else 0)
-                newborn.append((Child(0, *board.claim(), ours, pool), theirs))
+                child = Child(0, *board.claim(), ours, pool)
+                row = Row(child.words, self.counters)
+                life = Life(self._servers, theirs, row, self._set_title, takes_datagrams=takes_datagrams)
+                newborn.append((child, life))
         except OSError as error:  # there are fewer descriptors than that
             failure = error
+        ends = [end.fileno() for child, life in newborn for end in (child.control, life.control)]
+        closed = [
+            registry.ranges_to_close([*kept, life.control.fileno()], everything=self.closes_everything, besides=ends)
+            for _, life in newborn
+        ]
         with Blocked() as signals:
-            for child, theirs in newborn:
+            for (child, life), ranges in zip(newborn, closed, strict=True):
                 board.show(child.slot)
                 try:
                     child.pid = os.fork()
@@ -73,10 +80,10 @@ class Forker:
                     failure = error
                     break
                 if child.pid == 0:
-                    self._be_child(child, theirs, newborn, kept, signals, first, takes_datagrams)
+                    _be_child(life, ranges, signals, first)
                 board.hide(child.slot)
-        for child, theirs in newborn:
-            theirs.close()
+        for child, life in newborn:
+            life.control.close()
             if child.pid:
                 board.born(child.slot, child.pid)
             else:
@@ -84,25 +91,13 @@ class Forker:
                 child.control.close()
         return [child for child, _ in newborn if child.pid], failure
 
-    def _be_child(
-        self,
-        child: Child,
-        control: socket.socket,
-        newborn: Newborn,
-        kept: list[int],
-        signals: Blocked,
-        first: Order | None,
-        takes_datagrams: bool,
-    ) -> None:
-        status = EX_SOFTWARE
-        try:
-            gc.freeze()  # a socket of the parent's that the collector found here would close what is ours by then
-            sisters = [end.fileno() for sister, theirs in newborn for end in (sister.control, theirs)]
-            registry.become_child([*kept, control.fileno()], everything=self.closes_everything, besides=sisters)
-            life = Life(self._servers, control, Row(child.words, self.counters), self._set_title)
-            signals.become_child(life.end_connection)
-            for server in self._servers:
-                server.parent = None
-            status = life.run(first, takes_datagrams=takes_datagrams)
-        finally:
-            os._exit(status)
+
+def _be_child(life: Life, ranges: list[tuple[int, int]], signals: Blocked, first: Order | None) -> None:
+    status = EX_SOFTWARE
+    try:
+        gc.freeze()  # a socket of the parent's that the collector found here would close what is ours by then
+        registry.become_child(ranges)
+        signals.become_child(life.end_connection)
+        status = life.run(first)
+    finally:
+        os._exit(status)

@@ -10,15 +10,20 @@ import errno
 import marshal
 import os
 import socket
-import sys
+import struct
 from collections import namedtuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _ROOM = 1024
 """Bytes of an Order of a connection: addresses are short."""
 LARGEST = 2**20
 """Bytes of an Order with a datagram at most."""
 _CLOEXEC = int(socket.MSG_CMSG_CLOEXEC)
-_ONE_DESCRIPTOR = socket.CMSG_LEN(4)
+_DESCRIPTOR = struct.Struct("@i")
+_ONE_DESCRIPTOR = socket.CMSG_LEN(_DESCRIPTOR.size)
 _DONE = b"\0"
 
 # typing.NamedTuple would take the module `typing` along.
@@ -52,8 +57,8 @@ def send(control: socket.socket, order: Order, descriptor: int = -1) -> None:
         socket.send_fds(control, [message], [descriptor])
 
 
-def receive(control: socket.socket, *, takes_datagrams: bool = False) -> Order | None:
-    """In the child: wait for the next one. None: there is no more. Raises OSError."""
+def receive(control: socket.socket, *, takes_datagrams: bool = False) -> tuple[Any, ...] | None:
+    """In the child: wait for the next one, and return its values. None: there is no more. Raises OSError."""
     try:
         # Not socket.recv_fds(), which in Python 3.11 passes no flags on.
         message, ancillary, _, _ = control.recvmsg(LARGEST if takes_datagrams else _ROOM, _ONE_DESCRIPTOR, _CLOEXEC)
@@ -61,11 +66,12 @@ def receive(control: socket.socket, *, takes_datagrams: bool = False) -> Order |
         return None  # the parent was killed before it read what we had told
     if not message:
         return None
-    connection = int.from_bytes(ancillary[0][2], sys.byteorder) if ancillary else -1
-    order = Order._make((*marshal.loads(message), connection))
-    if connection < 0 and order.datagram is None:  # our table is full; the parent hands it to another child
+    values: tuple[Any, ...] = marshal.loads(message)
+    if ancillary:
+        return *values, *_DESCRIPTOR.unpack(ancillary[0][2])
+    if Order(*values).datagram is None:  # our table is full; the parent hands it to another child
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-    return order
+    return *values, -1
 
 
 def tell(control: socket.socket) -> None:

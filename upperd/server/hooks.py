@@ -18,7 +18,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from upperd.server.handover import Order
     from upperd.server.parent import Parent
     from upperd.server.row import Row
 
@@ -148,15 +147,14 @@ class Hooks(_Base):
 
     # In a child
 
-    def receive_handed(self, order: Order, row: Row) -> Any:
-        """The request that was handed over, as the other hooks have it."""
+    def receive_handed(self, row: Row, connection: Any, max_bytes: int, datagram: tuple[Any, ...] | None) -> Any:
+        """The request that was handed over (handover.Order), as the other hooks have it."""
         self.row = row
-        if order.datagram is not None:
-            data = order.datagram[0]
-            row.received(len(data))
-            return data, self.socket
-        if not isinstance(order.connection, int):
-            return order.connection  # we were forked for it
-        session = Session(self.address_family, _SOCK_STREAM, 0, order.connection)
-        session.attach(row, is_unix=self._is_unix, max_bytes=order.max_bytes)
+        if datagram is not None:
+            row.received(len(datagram[0]))
+            return datagram[0], self.socket
+        if not isinstance(connection, int):
+            return connection  # we were forked for it
+        session = Session(self.address_family, _SOCK_STREAM, 0, connection)
+        session.attach(row, is_unix=self._is_unix, max_bytes=max_bytes)
         return session

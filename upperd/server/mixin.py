@@ -143,7 +143,8 @@ class PreforkingMixIn(Hooks, socketserver.ForkingMixIn):
             handler.__init__(request, client_address, self)
         finally:
             for name in names:
-                self.row.count(name, getattr(handler, name, 0))
+                if count := getattr(handler, name, 0):
+                    self.row.count(name, count)
 
     def shutdown_request(self, request: Any) -> None:
         """As the stock one. A session says the end to its peer when it is closed."""

@@ -57,8 +57,13 @@ class Population:
         return iter(list(self._children))
 
     @property
+    def is_paused(self) -> bool:
+        """Whether no child is forked for a moment, since that has failed."""
+        return self._throttle.until is not None
+
+    @property
     def room(self) -> int:
-        return 0 if self._throttle.until is not None else self._parent.limits.max_children - len(self)
+        return 0 if self.is_paused else self._parent.limits.max_children - len(self)
 
     # Forking
 
@@ -112,7 +117,7 @@ class Population:
 
     def _turn(self, now: float) -> float | None:
         """Do what is due: fork again after a pause, make the spare children complete, reap whose channel is closed."""
-        if self._throttle.until is not None and self._throttle.is_over(now):
+        if self.is_paused and self._throttle.is_over(now):
             self._parent.loop.wake()
         if self._throttle.is_wary:
             for child in self._children:

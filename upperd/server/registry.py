@@ -24,20 +24,23 @@ lock = RLock()
 """One thread may take it again: in a signal handler."""
 
 
-def become_child(keep: Iterable[int], *, everything: bool, besides: Iterable[int] = ()) -> None:
-    """In a child: close `everything` but `keep`, or else what is an owner's, and `besides`.
+def ranges_to_close(keep: Iterable[int], *, everything: bool, besides: Iterable[int] = ()) -> list[tuple[int, int]]:
+    """What a child is to close, as ranges of os.closerange(): `everything` but `keep`, or an owner's, and `besides`.
 
-    What else the program has open stays, as under the stock ForkingMixIn. Servers of the child's own are its owners.
+    In the parent, before the fork: a child has a page to copy for each object that it looks at. What else the program
+    has open stays, as under the stock ForkingMixIn.
     """
     if everything:
         kept = sorted(set(keep))
-        for low, high in zip([-1, *kept], [*kept, max(sysconf("SC_OPEN_MAX"), kept[-1] + 1)], strict=True):
-            if low + 1 < high:  # os.closerange() takes an empty range at 0 for all that there are
-                closerange(low + 1, high)
-    else:
-        open_ones = {number for owner in owners for number in owner.descriptors()}
-        for number in open_ones.union(besides).difference(keep):
-            if number >= 0:
-                closerange(number, number + 1)  # it passes over what is closed already
+        gaps = zip([-1, *kept], [*kept, max(sysconf("SC_OPEN_MAX"), kept[-1] + 1)], strict=True)
+        return [(low + 1, high) for low, high in gaps if low + 1 < high]  # an empty one at 0 would stand for all
+    open_ones = {number for owner in owners for number in owner.descriptors()}
+    return [(number, number + 1) for number in open_ones.union(besides).difference(keep) if number >= 0]
+
+
+def become_child(ranges: Iterable[tuple[int, int]]) -> None:
+    """In a child: close these, and have no owners; servers of the child's own are its owners."""
+    for low, high in ranges:
+        closerange(low, high)  # it passes over what is closed already
     owners.clear()
     lock.release()

@@ -7,6 +7,7 @@ which child is decided in dispatcher.py.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from itertools import islice
 from time import monotonic
@@ -28,7 +29,7 @@ LOOKS = 32
 class Connection:
     """A connection, or a datagram, from its acceptance until a child has finished it."""
 
-    __slots__ = ("address", "is_reusable", "needs_fork", "peer", "request", "server", "tries")
+    __slots__ = ("address", "is_reusable", "needs_fork", "peer", "request", "server", "tries", "waits_since")
 
     def __init__(self, server: PreforkingMixIn, request: Any, address: Any, peer: Peer, *, is_reusable: bool) -> None:
         self.server = server
@@ -40,6 +41,8 @@ class Connection:
         self.needs_fork = False
         """Whether it cannot go over a channel (a TLS object, too large a datagram): a child is forked for it alone."""
         self.tries = 0
+        self.waits_since = math.inf
+        """When it began to wait for a child; infinite: not yet."""
 
     def close(self) -> None:
         """The parent needs it no more. The stock class closes its copy by this hook, too."""

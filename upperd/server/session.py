@@ -57,21 +57,22 @@ def is_gone(error: BaseException | None) -> bool:
 class _Reading(socket.socket):
     """What comes in by a session, as far as it is wanted."""
 
-    __slots__ = ("_is_over", "_is_unix", "_left", "_row", "_unread")
+    __slots__ = ("_is_unix", "_left", "_row", "is_over")
 
     def attach(self, row: Row, *, is_unix: bool, max_bytes: int = 0) -> None:
         """Count in `row`, and read at most `max_bytes`; 0: as many as come."""
         self._row = row
         self._is_unix = is_unix
         self._left = max_bytes or _UNLIMITED
-        self._is_over = False
-        """Whether no more is read than `_unread` bytes, because we end the connection."""
-        self._unread = 0
+        """Bytes that may still be read."""
+        self.is_over = False
+        """Whether we end the connection: what may still be read had arrived by then."""
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
+        was_over = self.is_over
         try:
-            if bufsize > self._left or self._is_over:
-                bufsize, flags = self._allowed(bufsize, flags)
+            if bufsize > self._left:
+                bufsize, flags = self._allowed(flags)
                 if not bufsize:
                     return b""
             data = _recv(self, bufsize, flags)
@@ -79,20 +80,20 @@ class _Reading(socket.socket):
             if self._is_end(error):
                 return b""
             raise
-        self._took(len(data), flags)
+        self._took(len(data), flags, was_over)
         return data
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
-        read = partial(super().recv_into, buffer)
+        was_over, read = self.is_over, partial(super().recv_into, buffer)
         size: int = self._limited(read, nbytes or memoryview(buffer).nbytes, flags, 0)
-        self._took(size, flags)
+        self._took(size, flags, was_over)
         return size
 
     def _limited(self, read: Callable[[int, int], Any], size: int, flags: int, nothing: Any) -> Any:
         """What `read` returns for a size and flags that are allowed; `nothing` at the end of file. As `recv` has it."""
         try:
-            if size > self._left or self._is_over:
-                size, flags = self._allowed(size, flags)
+            if size > self._left:
+                size, flags = self._allowed(flags)
                 if not size:
                     return nothing
             return read(size, flags)
@@ -108,10 +109,10 @@ class _Reading(socket.socket):
         return self.recv_into(buffer, nbytes, flags), None
 
     def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0) -> Message:
-        read = super().recvmsg
+        was_over, read = self.is_over, super().recvmsg
         nothing: Message = b"", [], 0, None
         answer: Message = self._limited(lambda size, flags: read(size, ancbufsize, flags), bufsize, flags, nothing)
-        self._took(len(answer[0]), flags)
+        self._took(len(answer[0]), flags, was_over)
         return answer
 
     def recvmsg_into(
@@ -124,38 +125,41 @@ class _Reading(socket.socket):
             source.readinto(view)
         return len(data), *rest
 
-    def _took(self, size: int, flags: int) -> None:
-        """Count what one read returned, unless it only looked."""
-        if size and not flags & _PEEK:
-            self._left -= size
-            self._row.received(size)
-            if self._is_over:
-                self._unread -= size
+    def _took(self, size: int, flags: int, was_over: bool) -> None:
+        """Count what one read returned, unless it only looked.
 
-    def _allowed(self, size: int, flags: int) -> tuple[int, int]:
-        """How much a read of `size` bytes may take, and with which flags; 0 stands for the end of file."""
-        if self._is_over:
-            return min(size, max(self._unread, 0)), flags | _DONTWAIT
+        `was_over`: whether we ended the connection before that read. Where we did during it, what is left does not
+        include it.
+        """
+        if size and not flags & _PEEK:
+            if was_over is self.is_over:
+                self._left -= size
+            self._row.received(size)
+
+    def _allowed(self, flags: int) -> tuple[int, int]:
+        """How much may be read where more was asked for, and with which flags; 0 stands for the end of file."""
+        if self.is_over:
+            return self._left, flags | _DONTWAIT
         if self._left > 0:
             return self._left, flags
         if _recv(self, 1, flags):  # the client has sent what it may: one byte more is too many
             self._row.ended_by_size()
             self.end()
-            self._is_over, self._unread = True, 0
+            self.is_over, self._left = True, 0
         return 0, flags
 
     def _is_end(self, error: OSError) -> bool:
         """Whether a read that failed stands for the end of file; a peer that went away is noted."""
         if is_gone(error):
             self._row.finish(Outcome.RESET)
-        return self._is_over and isinstance(error, BlockingIOError)
+        return self.is_over and isinstance(error, BlockingIOError)
 
     def end(self) -> None:
         """Let the handler read an end of file after what the kernel has taken. In a signal handler, too, and again."""
         try:
-            if not self._is_unix and not self._is_over:
-                self._unread = int.from_bytes(ioctl(self.fileno(), _FIONREAD, bytes(4)), sys.byteorder)
-                self._is_over = True
+            if not self._is_unix and not self.is_over:
+                unread = int.from_bytes(ioctl(self.fileno(), _FIONREAD, bytes(4)), sys.byteorder)
+                self.is_over, self._left = True, unread
             if self._is_unix or self.gettimeout() is not None:
                 super().shutdown(socket.SHUT_RD)
             else:
@@ -221,9 +225,7 @@ class Session(_Reading):
     # Ending
 
     def linger(self) -> None:
-        """Where we ended the connection before its client did: discard what it still sends, for a moment."""
-        if not self._is_over:
-            return
+        """Where the connection is over before its client ended it: discard what it still sends, for a moment."""
         try:
             super().shutdown(socket.SHUT_WR)
             end = monotonic() + LINGER_SECONDS

@@ -27,7 +27,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from upperd.server.handover import Order
     from upperd.server.row import Row
 
     Ancillary = list[tuple[int, int, bytes]]
@@ -104,10 +103,9 @@ class DatagramServer(DaemonServer):
     def as_message(self, request: Any) -> tuple[Any, ...]:
         return request[0], request.is_cut, request.sender, request.source
 
-    def receive_handed(self, order: Order, row: Row) -> Any:
+    def receive_handed(self, row: Row, connection: Any, max_bytes: int, datagram: tuple[Any, ...] | None) -> Any:
         self.row = row
-        message = order.datagram or self.as_message(order.connection)  # the latter: we were forked for it
-        data, is_cut, sender, source = message
+        data, is_cut, sender, source = datagram or self.as_message(connection)  # the latter: we were forked for it
         request = Datagram((data, Answer(self, row, sender, source)))
         request.is_cut = is_cut
         row.received(len(data))
