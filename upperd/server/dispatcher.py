@@ -243,8 +243,7 @@ class Dispatcher:
     def _wait(self, user: User, connection: Connection, *, first: bool = False) -> None:
         """Let a connection wait, and have every busy child tell from now on when it has finished."""
         was_empty = not self._parent.queue
-        if not first:
-            connection.waits_since = self._parent.loop.now
+        connection.waits_since = min(connection.waits_since, self._parent.loop.now)
         self._parent.queue.add(user, connection, first=first)
         if was_empty:
             for child in self._parent.roster.serving():
