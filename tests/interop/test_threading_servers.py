@@ -67,6 +67,7 @@ def serving(code: str, folder: Path, is_tcp: bool = False) -> Iterator[Server]:
         server = Server(process, address, log)
         try:
             wait_until(server.accepts, "the server listens")
+            wait_until(lambda: server.count()[0] == 1, "the thread that served that connection ends")
             yield server
         finally:
             process.kill()

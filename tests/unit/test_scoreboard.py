@@ -133,7 +133,6 @@ def test_born_counts_forks() -> None:
 
 def serve(words: memoryview) -> Row:
     """One connection of a child."""
-    words[layout.HANDED] = words[layout.HANDED] + 1 & UNKNOWN
     row = Row(words, ["undecodable"])
     row.begin()
     row.received(100)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from time import monotonic_ns
 
 from upperd.server import layout
-from upperd.server.layout import ACTIVE, BYTES_IN, BYTES_OUT, CONNECTIONS, FINISHED, HANDED, MESSAGES, OUTCOME, UNKNOWN
+from upperd.server.layout import ACTIVE, BYTES_IN, BYTES_OUT, CONNECTIONS, FINISHED, MESSAGES, OUTCOME, UNKNOWN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Row:
         words = self.words
         words[OUTCOME] = 0
         words[ACTIVE] = monotonic_ns() // 1000
-        words[CONNECTIONS] = words[HANDED]
+        words[CONNECTIONS] = words[CONNECTIONS] + 1 & UNKNOWN
 
     def finish(self, outcome: int) -> None:
         """The connection is over, in this way, unless another was noted before."""
@@ -38,7 +38,7 @@ class Row:
 
     def release(self) -> None:
         """Nothing more is done for the connection: the parent may hand over the next one."""
-        self.words[FINISHED] = self.words[HANDED]
+        self.words[FINISHED] = self.words[CONNECTIONS]
 
     def received(self, size: int) -> None:
         """A message of `size` bytes came in: as much as one read returned."""
