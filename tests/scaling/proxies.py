@@ -163,7 +163,10 @@ class Proxy:
 
     def _is_there(self, process: subprocess.Popen[bytes]) -> bool:
         assert process.poll() is None, self._log.read_text()
-        return self.admin.exists() and bool(self.command("show info"))
+        try:
+            return bool(self.command("show info"))
+        except (FileNotFoundError, ConnectionRefusedError):  # it is not bound, or does not listen yet
+            return False
 
     def command(self, words: str) -> str:
         """Give a command to the admin socket (HAProxy's management guide, 9.3); returns its answer."""
