@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from upperd.service import tcp
 from upperd.service.activation import adopt
 from upperd.service.binding import bind_unix
 from upperd.service.listeners import ListenerError
@@ -99,25 +100,27 @@ def test_impossible_host(host: str) -> None:
         bind_tcp(f"{host}:0")
 
 
-def test_newcomers_are_turned_away() -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+def test_newcomers_are_turned_away(host: str) -> None:
     """A TCP listener that turns newcomers away serves its queue, lets nothing new in, and ends before it is closed."""
-    (listener,) = bind_tcp("127.0.0.1:0")
-    address = listener.socket.getsockname()
-    with socket.create_connection(address) as queued, socket.socket() as newcomer:
-        if turn_away(listener) is not None:
-            pytest.skip("this kernel lets us attach no filter")
+    (listener,) = bind_tcp(f"{host}:0")
+    address, family = listener.socket.getsockname(), listener.socket.family
+    with socket.create_connection(address[:2]) as queued, socket.socket(family) as newcomer:
+        assert turn_away(listener) is None
         assert (listener.turns_away, listener.can_be_found) == (True, False)
         newcomer.setblocking(False)
         assert newcomer.connect_ex(address) == errno.EINPROGRESS
         connection, peer = listener.socket.accept()
-        connection.close()
         assert peer == queued.getsockname()
+        with connection:
+            queued.sendall(b"later")
+            assert connection.recv(9) == b"later"
         with pytest.raises(BlockingIOError):
             listener.socket.accept()
     listener.end()
-    with socket.socket() as late:
+    with socket.socket(family) as late:
         assert late.connect_ex(address) == errno.ECONNREFUSED
-    assert listener.describe() == f"tcp:127.0.0.1:{address[1]} (bound)"
+    assert listener.describe() == f"tcp:{host}:{address[1]} (bound)"
     listener.unlink()
     listener.close()
 
@@ -138,10 +141,10 @@ def test_others_are_not_turned_away(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     adopted.close()
 
 
-def test_filter_that_the_kernel_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the kernel takes no filter, the error is returned, and newcomers still get in."""
+def test_newcomers_that_cannot_be_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the kernel knows no way, the error is returned, and newcomers still get in."""
     (listener,) = bind_tcp("127.0.0.1:0")
-    monkeypatch.setattr("upperd.service.tcp._SO_ATTACH_FILTER", 9999)
+    monkeypatch.setitem(tcp._LEAST_HOPS, socket.AF_INET, (socket.IPPROTO_IP, 9999))
     error = turn_away(listener)
     assert error is not None
     assert error.errno == errno.ENOPROTOOPT

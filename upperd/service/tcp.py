@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import socket
-import struct
-from array import array
 
 from upperd.base import loopback
 from upperd.service.binding import bind_socket
@@ -81,32 +79,25 @@ def is_remote(host: str) -> bool:
     return not (host.startswith("127.") or host == "::1")
 
 
-_SO_ATTACH_FILTER = 26  # of socket(7); not in Python
-_DROP_NEWCOMERS = b"".join(
-    struct.pack("=HBBI", *instruction)
-    for instruction in (
-        (0x30, 0, 0, 13),  # load the flags of the TCP header (RFC 9293, 3.1)
-        (0x45, 0, 1, 0x02),  # is it a SYN?
-        (0x06, 0, 0, 0),  # drop it
-        (0x06, 0, 0, 2**32 - 1),  # take it
-    )
-)
-"""A filter of the kernel (struct sock_filter, linux/filter.h)."""
+_LEAST_HOPS = {
+    socket.AF_INET: (socket.IPPROTO_IP, 21),  # IP_MINTTL (ip(7)), which Python does not name
+    socket.AF_INET6: (socket.IPPROTO_IPV6, 73),  # IPV6_MINHOPCOUNT of linux/in6.h
+}
+_MOST = 255
 
 
 def turn_away(listener: Listener) -> OSError | None:
     """Keep newcomers out of the queue of a TCP listener that ends with us, so that it can be served to its end.
 
-    Closing it would reset the connections in the queue. So the kernel drops the first packet of each newcomer; it is
-    sent again a second later (tcp(7), tcp_syn_retries), and finds the next daemon, or is refused. Returns the error
-    where the kernel takes no filter: then newcomers still get in.
+    Closing it would reset the connections in the queue. So the kernel drops what comes to the listener with fewer hops
+    left than a packet can have (RFC 5082); Linux sends with 64. A newcomer's first packet is sent again a second later
+    (tcp(7), tcp_syn_retries), and finds the next daemon, or is refused. What was accepted or queued goes on. Returns
+    the error where the kernel knows no such limit: then newcomers still get in.
     """
     if listener.is_unix or listener.is_datagram or listener.activated or listener.is_stored:
         return None
-    code = array("B", _DROP_NEWCOMERS)
-    address, size = code.buffer_info()
     try:
-        listener.socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", size // 8, address))
+        listener.socket.setsockopt(*_LEAST_HOPS[listener.socket.family], _MOST)
     except OSError as error:
         return error
     listener.turns_away = True
