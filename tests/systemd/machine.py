@@ -99,6 +99,10 @@ class Machine:
             raise AssertionError(f"{argv} exited {done.returncode}:\n{done.stdout}{done.stderr}")
         return done
 
+    def kill(self, signum: signal.Signals, pid: str | int) -> None:
+        """Send a signal to a process; by the shell, since not every Debian has a kill(1)."""
+        self.run("sh", "-c", f"kill -{signum.name.removeprefix('SIG')} {pid}")
+
     def start(self, *argv: str, user: str | None = None) -> subprocess.Popen[bytes]:
         """Start a command with pipes as its standard input and output."""
         return subprocess.Popen(

@@ -1,5 +1,7 @@
 """What the journal has about each child that ended."""
 
+import signal
+
 import pytest
 from installed import DEADLINE, Upperd
 from machine import wait_until
@@ -40,7 +42,7 @@ def test_killed_child_is_an_error(upperd: Upperd, name: str) -> None:
         connection.sendall(b"hello\n")
         assert connection.recv(64) == b"HELLO\n"
         [busy] = [child for child in upperd.stats()["children"] if child["connections"]]
-        upperd.machine.run("kill", f"-{name}", str(busy["pid"]))
+        upperd.machine.kill(signal.Signals[f"SIG{name}"], busy["pid"])
         match = f"UPPERD_CHILD_PID={busy['pid']}"
         wait_until(lambda: upperd.records(match), DEADLINE, f"there is a record with {match}")
         [record] = upperd.records(match)

@@ -1,5 +1,7 @@
 """Access rules and limits in the installed service: they hold inside of its sandbox, by name, and for every user."""
 
+import signal
+
 from installed import DEADLINE, Upperd
 from machine import wait_until
 
@@ -50,7 +52,7 @@ def test_limits_in_the_sandbox(upperd: Upperd) -> None:
         connection.sendall(b"x")
         assert connection.recv(1) == b"X"
         [busy] = [child for child in upperd.stats()["children"] if not child["waiting"]]
-        upperd.machine.run("kill", "-STOP", str(busy["pid"]))
+        upperd.machine.kill(signal.SIGSTOP, busy["pid"])
         assert connection.recv(1) == b""
     wait_until(lambda: upperd.stats()["overdue"] == 1, DEADLINE, "it is counted")
     [record] = upperd.records(f"UPPERD_CHILD_PID={busy['pid']}")
