@@ -1,10 +1,13 @@
 """Rules of the house that a machine can check."""
 
 import ast
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from upperd import __version__
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("upperd/**", "tests/**", "bench/**", "man")
@@ -31,8 +34,15 @@ def test_tests_state_their_promise(path: Path) -> None:
     assert silent == []
 
 
+def test_one_version() -> None:
+    """The package of Debian and the list of changes begin with the version of the program."""
+    assert (ROOT / "debian/changelog").read_text().startswith(f"upperd ({__version__}) ")
+    changes = re.findall(r"^## \[(.*?)\]( - \d{4}-\d\d-\d\d)?$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert next(name for name, date in changes if date) == __version__
+
+
 def test_no_path_of_a_machine() -> None:
     """Nothing that is committed names the folder that this checkout lies in."""
-    done = subprocess.run(["git", "grep", "-nIF", f"{ROOT.parent}/", "--"], cwd=ROOT, capture_output=True, text=True)
-    if str(ROOT.parent) not in ("/", "/tmp"):
+    done = subprocess.run(["git", "grep", "-nIF", f"{ROOT}/", "--"], cwd=ROOT, capture_output=True, text=True)
+    if str(ROOT.parent) not in ("/", "/run", "/etc", "/tmp"):  # of which the daemon has folders of this name
         assert done.stdout == ""

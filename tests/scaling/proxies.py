@@ -119,7 +119,6 @@ class Proxy:
 
         `paths`: their paths, to reach them by these; `more`: what else is to stand in a section, by its first line.
         """
-        need("haproxy", "openssl")
         self.admin = folder / "admin.sock"
         self._log = folder / "haproxy.log"
         self.file = folder / "haproxy.cfg"

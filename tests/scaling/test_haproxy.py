@@ -25,6 +25,12 @@ FOR_PROXY = ["--socket-mode", "0660", "--socket-group", USER] if os.geteuid() ==
 """Options of a daemon whose path HAProxy's user is to reach."""
 
 
+@pytest.fixture(autouse=True)
+def haproxy() -> None:
+    """The program, with which its user comes: before a daemon is started that names it."""
+    need("haproxy", "openssl")
+
+
 @contextmanager
 def proxied(place: Path, *options: str, kind: str = "tcp") -> Iterator[tuple[Fleet, Proxy]]:
     """Three daemons and HAProxy, which reaches them by `kind`: tcp, unix, or the TCP port of a socket unit."""
