@@ -5,6 +5,8 @@ SYSCONFDIR ?= /etc
 DESTDIR ?=
 # Extras of the package to install, too: EXTRAS=titles
 EXTRAS  ?=
+# Not empty: install no copies of what upperd needs, but use the distribution's packages.
+SYSTEM  ?=
 TEXT    ?= hello, straße
 # How long each target of `make fuzz` runs, and `make soak`.
 SECONDS ?= 60
@@ -14,7 +16,7 @@ comma   := ,
 # In CI no test may be skipped, so the fuzzer is installed from the beginning.
 DEV     ?= $(if $(CI),dev$(comma)fuzz,dev)
 
-.PHONY: all run test check lint faults bench fuzz soak install uninstall clean
+.PHONY: all run test check lint faults bench fuzz soak install uninstall dist deb clean
 
 all: $(STAMP)
 
@@ -24,7 +26,7 @@ $(STAMP): pyproject.toml upperd/__init__.py
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
 	  { echo "$(PYTHON) has no venv module: apt-get install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[$(DEV)]'
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --use-pep517 --editable '.[$(DEV)]'
 	@touch $@
 
 # By the environment: neither make nor the shell is to take a part of the text for its own.
@@ -32,8 +34,9 @@ run: export TEXT := $(value TEXT)
 run: $(STAMP)
 	@$(VENV)/bin/python -m upperd.demo "$$TEXT"
 
+# Two at a time, since most tests mostly wait: ARGS='-n 0 -k name' has one of them.
 test check: $(STAMP)
-	@$(VENV)/bin/python -m pytest $(ARGS)
+	@$(VENV)/bin/python -m pytest -n 2 $(ARGS)
 
 lint: $(STAMP)
 	@$(VENV)/bin/ruff check upperd tests bench man
@@ -67,14 +70,24 @@ fuzz: $(VENV)/.fuzzer
 	  TMPDIR=$$folder $(VENV)/bin/python $$target -max_total_time=$(SECONDS) || exit; \
 	done && rm -r "$$folder"
 
+dist: $(STAMP)
+	@$(VENV)/bin/python -m hatchling build
+
+# A copy of what git knows, since Debian's tools write into the folder, and beside it. See debian/control for what
+# they need: apt-get build-dep . installs it.
+deb:
+	@rm -rf build/deb && mkdir -p build/deb/upperd dist && git ls-files -z | xargs -0 cp --parents -t build/deb/upperd
+	@cd build/deb/upperd && dpkg-buildpackage --build=binary --no-sign
+	@mv build/deb/*.deb dist && ls dist/*.deb
+
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # systemd looks for units below the prefixes /usr and /usr/local only.
-install: $(STAMP)
-	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' SYSCONFDIR='$(SYSCONFDIR)' PYTHON='$(PYTHON)' PIP='$(VENV)/bin/pip' \
-	  EXTRAS='$(EXTRAS)' sh systemd/install.sh install
+install:
+	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' SYSCONFDIR='$(SYSCONFDIR)' PYTHON='$(PYTHON)' EXTRAS='$(EXTRAS)' \
+	  SYSTEM='$(SYSTEM)' sh systemd/install.sh install
 
 uninstall:
 	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' SYSCONFDIR='$(SYSCONFDIR)' sh systemd/install.sh uninstall

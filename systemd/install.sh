@@ -1,7 +1,7 @@
 #!/bin/sh
 # Puts upperd into place and takes it away again. Called by make as: install.sh install|uninstall,
-# with DESTDIR (where to stage, empty for this machine), PREFIX, SYSCONFDIR, PYTHON, PIP and EXTRAS (of the package,
-# such as "titles") in the environment.
+# with DESTDIR (where to stage, empty for this machine), PREFIX, SYSCONFDIR, PYTHON, EXTRAS (of the package, such as
+# "titles") and SYSTEM (not empty: use the distribution's packages of what upperd needs) in the environment.
 set -eu
 
 LIBDIR=$PREFIX/lib/upperd
@@ -23,8 +23,28 @@ on_this_machine() {
     test -z "$DESTDIR" && test -d /run/systemd/system
 }
 
+# The first folder of these that is there has to be ours to write to.
+check_rights() {
+    for folder in "$DESTDIR$PREFIX" "$DESTDIR$SYSCONFDIR"; do
+        until test -d "$folder"; do folder=$(dirname "$folder"); done
+        if ! test -w "$folder"; then
+            echo "$1: $folder cannot be written to: run it as root (sudo make $1)" >&2
+            exit 1
+        fi
+    done
+}
+
+# Shows what a command prints only where it fails.
+quietly() {
+    said=$("$@" 2>&1) || { echo "$said" >&2 && return 1; }
+}
+
 # The launch scripts name the real interpreter: a shim would look at the caller's environment.
 resolve_python() {
+    "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+        echo "install: upperd needs Python 3.11 or later: make install PYTHON=python3.12" >&2
+        exit 1
+    }
     python=$("$PYTHON" -c 'import os, sys; print(os.path.realpath(sys.executable))')
     case $python in
     /home/* | /root/* | /run/user/*)
@@ -35,14 +55,60 @@ resolve_python() {
     esac
 }
 
+# What upperd needs of other packages, as pip has it.
+requirements() {
+    "$python" -I - "$here/../pyproject.toml" "$EXTRAS" <<'EOF'
+import sys, tomllib
+
+with open(sys.argv[1], "rb") as file:
+    project = tomllib.load(file)["project"]
+extras = [project["optional-dependencies"][extra] for extra in sys.argv[2].replace(",", " ").split()]
+print("\n".join(sum(extras, project["dependencies"])))
+EOF
+}
+
+# What upperd needs, into a folder, by pip from an environment of its own, which goes again.
+fetch_requirements() { # folder
+    if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+        echo "install: $python has no venv module: apt-get install python3-venv; or use Debian's packages of what" \
+            "upperd needs: make install SYSTEM=1" >&2
+        exit 1
+    fi
+    tools=$(mktemp -d)
+    trap 'rm -rf "$tools"' EXIT
+    "$python" -m venv "$tools/venv"
+    requirements >"$tools/requirements"
+    "$tools/venv/bin/pip" install --quiet --disable-pip-version-check --no-compile --use-pep517 \
+        --root-user-action=ignore --target "$1" --requirement "$tools/requirements"
+    rm -rf "$1/bin" # scripts that need the environment of pip
+}
+
+# The folder of the distribution's packages of what upperd needs.
+find_system_packages() {
+    # Not -I alone: what is in the caller's home folder is not the distribution's.
+    python=$(command -v "$PYTHON") # as the distribution has it: its next release has another behind this name
+    packages=$("$python" -Is - "$EXTRAS" 2>/dev/null <<'EOF'
+import os, sys, daemon, lockfile, psutil, rich, sdnotify
+
+if "titles" in sys.argv[1]:
+    import setproctitle
+print(os.path.dirname(os.path.dirname(os.path.realpath(psutil.__file__))))
+EOF
+    ) || {
+        echo "install: SYSTEM=1 takes Debian's packages: apt-get install python3-daemon python3-psutil python3-rich" \
+            "python3-sdnotify${EXTRAS:+ python3-setproctitle}" >&2
+        exit 1
+    }
+}
+
 # Beside the old package, which a running daemon may still read; the exchange takes two renames.
 install_package() {
-    new=$DESTDIR$LIBDIR.new
+    new=$DESTDIR$LIBDIR.new packages=
     rm -rf "$new"
-    "$PIP" --python "$python" install --quiet --disable-pip-version-check --no-compile \
-        --root-user-action=ignore --target "$new" "$here/..${EXTRAS:+[$EXTRAS]}"
-    # Not wanted: scripts that need the environment of pip, a note of where this checkout lies.
-    rm -rf "$new/bin" "$new"/upperd-*.dist-info/direct_url.json
+    install -d "$new"
+    if test -n "$SYSTEM"; then find_system_packages; else fetch_requirements "$new"; fi
+    cp -R "$here/../upperd" "$new/upperd"
+    find "$new" -name __pycache__ -prune -exec rm -rf {} +
     "$python" -I -m compileall -q -s "$new" -p "$LIBDIR" "$new"
     rm -rf "$DESTDIR$LIBDIR.old"
     test ! -e "$DESTDIR$LIBDIR" || mv "$DESTDIR$LIBDIR" "$DESTDIR$LIBDIR.old"
@@ -57,7 +123,7 @@ install_command() { # name, module
 #!$python -IS
 import sys
 
-sys.path.insert(0, "$LIBDIR")
+sys.path[:0] = "$LIBDIR${packages:+:$packages}".split(":")
 from $2 import main
 
 sys.exit(main())
@@ -75,7 +141,9 @@ install_service() { # source, destination
 }
 
 install_all() {
+    check_rights install
     resolve_python
+    is_upgrade=$(test -e "$DESTDIR$BINDIR/upperd" && echo yes || true)
     install_package
     install_command upperd upperd.service.cli
     install_command upperctl upperd.ctl.main
@@ -96,25 +164,47 @@ install_all() {
     install_file completion/_upperctl "$ZSHDIR/_upperctl"
     install_file completion/upperctl.fish "$FISHDIR/upperctl.fish"
     if on_this_machine; then
-        systemd-sysusers "$SYSUSERS"
+        quietly systemd-sysusers "$SYSUSERS"
         systemctl daemon-reload
+    fi
+    say_what_comes_next
+}
+
+say_what_comes_next() {
+    version=$("$python" -I -c 'import sys; sys.path[:0] = [sys.argv[1]]; import upperd; print(upperd.__version__)' \
+        "$DESTDIR$LIBDIR")
+    cat <<EOF
+upperd $version is installed${DESTDIR:+ in $DESTDIR}:
+  commands       $BINDIR/upperd, $BINDIR/upperctl
+  program        $LIBDIR${packages:+, with what is in $packages}
+  units          $UNITDIR, $USERUNITDIR
+  options        $CONFIG
+  manual         man 8 upperd, man 1 upperctl
+EOF
+    if ! on_this_machine; then return; fi
+    if test -n "$is_upgrade"; then
+        echo "Next: systemctl restart upperd    # the new version serves; no client is turned away"
+    else
+        echo "Next: systemctl enable --now upperd"
+        echo "      usermod -aG upperd USER     # members of the group may connect, after their next login"
+        echo "      upperctl send hello"
     fi
 }
 
 stop_everything() {
     units="upperd.socket upperd-tcp.socket upperd.service"
-    systemctl unmask --quiet $units
-    systemctl disable --quiet --now $units
+    quietly systemctl unmask $units
+    quietly systemctl disable --now $units
     # Of the templates: those that run, and the links of all that are enabled.
-    systemctl stop "upperd@*.socket" "upperd@*.service"
-    systemctl disable --quiet upperd@.socket upperd@.service
+    quietly systemctl stop "upperd@*.socket" "upperd@*.service"
+    quietly systemctl disable upperd@.socket upperd@.service
     systemctl reset-failed $units "upperd@*" 2>/dev/null || true # none had failed
 }
 
 remove_user() {
-    if getent passwd upperd >/dev/null; then userdel upperd; fi
+    if getent passwd upperd >/dev/null; then quietly userdel upperd; fi
     # userdel leaves a group that has other members.
-    if getent group upperd >/dev/null; then groupdel upperd; fi
+    if getent group upperd >/dev/null; then quietly groupdel upperd; fi
 }
 
 # A file that was changed is the operator's.
@@ -138,6 +228,7 @@ remove_empty_folders() {
 }
 
 uninstall_all() {
+    check_rights uninstall
     if on_this_machine && test -e "$UNITDIR/upperd.service"; then stop_everything; fi
     rm -rf "$DESTDIR$LIBDIR"
     rm -f "$DESTDIR$BINDIR/upperd" "$DESTDIR$BINDIR/upperctl" "$DESTDIR$SYSUSERS" \
@@ -155,6 +246,7 @@ uninstall_all() {
         remove_user
     fi
     if on_this_machine; then systemctl daemon-reload; fi
+    echo "upperd is uninstalled${DESTDIR:+ from $DESTDIR}."
 }
 
 "${1}_all"

@@ -16,6 +16,7 @@ from acting import need, need_root, said, start_as
 from running import COMMAND, DEADLINE, activated, read_to_end, running, wait_until
 from users import ALICE, BOB, connect_as, is_served, needs_root
 
+from upperd import __version__
 from upperd.client import AccessError, Client
 from upperd.server.snapshot import read
 
@@ -37,7 +38,7 @@ def test_rules_take_its_place(folder: Path, name: str) -> None:
     with abstract(folder, name, "--allow-user", str(BOB)) as daemon:
         assert serves(daemon, BOB)
         assert not serves(daemon, 0)
-        assert daemon.log.count(f"ready: upperd 0.1.0 on unix:{name} (bound) pid=") == 1
+        assert daemon.log.count(f"ready: upperd {__version__} on unix:{name} (bound) pid=") == 1
 
 
 def test_rules_of_a_reload(folder: Path, name: str) -> None:

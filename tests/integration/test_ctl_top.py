@@ -14,6 +14,8 @@ import pytest
 from running import Daemon, running
 from screens import CTL, terminal
 
+from upperd import __version__
+
 FRAME = b"\x1b[H"
 """What every picture begins with."""
 LEFT = (b"\x1b[?1049l", b"\x1b[?25h")
@@ -29,7 +31,7 @@ def test_a_child_is_a_row(daemon: Daemon) -> None:
     """On 80x24, top shows the daemon, every child in a row, its peer's user, and rates; nothing is cut off."""
     with terminal("top", "--socket", str(daemon.path), "--interval", "0.2") as top, daemon.held():
         screen = top.wait_for("ready", "1 busy, 8 spare", "1-9 of 9")
-        assert screen[0].startswith(f"● upperd 0.1.0: running (pid {daemon.pid}), ready, up ")
+        assert screen[0].startswith(f"● upperd {__version__}: running (pid {daemon.pid}), ready, up ")
         assert sorted(pids(screen)) == sorted(daemon.children())
         row = next(line.split() for line in screen if re.match(r" *\d+ busy", line))
         assert row[2][:7] == pwd.getpwuid(os.getuid()).pw_name[:7]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import debian13
 import pytest
-from installed import CHECKOUT, PYTHON, VENV, Upperd, collect_wheels
+from installed import CHECKOUT, Upperd, collect_wheels
 from machine import Machine, UnavailableError, booted, check_requirements
 
 SYSTEMS: dict[str, Callable[[], Path]] = {
@@ -50,7 +50,6 @@ def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
     with booted(request.param, system, visible=[CHECKOUT, wheels]) as machine:
         for user in (*MEMBERS, STRANGER):
             machine.run("useradd", "--no-create-home", "--user-group", user)
-        machine.run(PYTHON, "-m", "venv", VENV)
         yield machine
 
 

@@ -18,8 +18,6 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 PYTHON = "/usr/bin/python3"
 # Of Debian 12 and 13.
 PYTHONS = ("3.11", "3.13")
-# The machine's own: it may not have the interpreter that the checkout's was made with.
-VENV = "/root/upperd-venv"
 UNITS = ("upperd.socket", "upperd.service")
 TCP_UNIT = "upperd-tcp.socket"
 CONFIG = "/etc/upperd/upperd.toml"
@@ -36,7 +34,7 @@ def collect_wheels(folder: Path) -> None:
     if subprocess.run([PYTHON, "-c", "import ensurepip, venv"], stderr=subprocess.DEVNULL).returncode != 0:
         raise UnavailableError(f"no {PYTHON} with venv to install for: apt-get install python3-venv")
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
-    wanted = [*project["build-system"]["requires"], *project["project"]["dependencies"]]
+    wanted = project["project"]["dependencies"]
     pip = [sys.executable, "-m", "pip", "--python", PYTHON, "--quiet"]
     subprocess.run([*pip, "wheel", "--wheel-dir", str(folder), *wanted], check=True)
     binary = ["--only-binary=:all:", "--no-deps", *project["project"]["optional-dependencies"]["titles"]]
@@ -55,8 +53,8 @@ class Upperd:
     # As the administrator
 
     def make(self, *arguments: str, python: str = PYTHON, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Call make in the checkout, with an environment outside of it that has pip and no more."""
-        argv = ("make", "-C", str(CHECKOUT), f"VENV={VENV}", "-o", f"{VENV}/.installed", f"PYTHON={python}", *arguments)
+        """Call make in the checkout, without a network."""
+        argv = ("make", "-C", str(CHECKOUT), f"PYTHON={python}", *arguments)
         return self.machine.run(*argv, environment=self._pip, check=check)
 
     def is_installed(self) -> bool:
@@ -111,7 +109,9 @@ class Upperd:
 
     def processes(self) -> list[str]:
         """Give the pids of all processes of the user upperd."""
-        return self.machine.run("pgrep", "--uid", "upperd", check=False).stdout.split()
+        # Those of /proc, since not every Debian has a pgrep(1); one may end meanwhile.
+        find = ("find", "/proc", "-maxdepth", "1", "-name", "[0-9]*", "-user", "upperd", "-printf", "%f\\n")
+        return self.machine.run(*find, check=False).stdout.split()
 
     def records(self, *matches: str) -> list[dict[str, str]]:
         """Give the journal's records of this start of the service that match."""
@@ -133,7 +133,7 @@ class Upperd:
     def kill_main(self, signum: signal.Signals) -> str:
         """Send a signal to the main process alone; give its pid."""
         pid = self.main_pid()
-        self.machine.run("kill", f"-{signum.name.removeprefix('SIG')}", pid)
+        self.machine.kill(signum, pid)
         return pid
 
     def wait_for_another_main(self, pid: str) -> None:

@@ -1,0 +1,119 @@
+"""The Debian package that `make deb` builds: installed, upgraded under load, removed and purged."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from installed import CHECKOUT, CONFIG, Upperd
+from questions import USERS, asking, wait_for_progress
+from test_make_uninstall import accounts, tree
+
+from upperd import __version__
+
+OLDER = "0.0.1"
+TOOLS = {"dpkg-buildpackage": "dpkg-dev", "dh": "debhelper", "dh_python3": "dh-python", "pkgconf": "pkgconf"}
+
+
+@pytest.fixture(scope="session")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
+    """By version: the package, and the same with an older version; the machines can read both."""
+    needed = [package for tool, package in TOOLS.items() if shutil.which(tool) is None]
+    if needed:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"no debhelper: apt-get install {' '.join(needed)}")
+    subprocess.run(["make", "-C", str(CHECKOUT), "deb"], check=True, stdout=subprocess.DEVNULL)
+    folder = CHECKOUT / "dist"
+    new, old = folder / f"upperd_{__version__}_all.deb", folder / f"upperd_{OLDER}_all.deb"
+    contents = tmp_path_factory.mktemp("package") / "contents"
+    subprocess.run(["dpkg-deb", "--raw-extract", str(new), str(contents)], check=True)
+    for name in ("DEBIAN/control", "usr/lib/upperd/upperd/__init__.py"):
+        path = contents / name
+        path.write_text(path.read_text().replace(__version__, OLDER))
+    build = ["dpkg-deb", "--root-owner-group", "--build", str(contents), str(old)]
+    subprocess.run(build, check=True, stdout=subprocess.DEVNULL)
+    yield {__version__: new, OLDER: old}
+    old.unlink()
+
+
+@pytest.fixture
+def debian(upperd: Upperd, packages: dict[str, Path]) -> Iterator[Upperd]:
+    """A machine without upperd; nothing of the package is left in it afterwards."""
+    upperd.make("uninstall")
+    # Where a host is a container's image, it forbids packages to start anything.
+    upperd.machine.run("rm", "-f", "/usr/sbin/policy-rc.d")
+    yield upperd
+    upperd.machine.run("dpkg", "--purge", "upperd")
+
+
+def install(debian: Upperd, package: Path) -> str:
+    """Install it as an administrator does; returns what that printed."""
+    done = debian.machine.run("dpkg", "--install", str(package), environment={"DEBIAN_FRONTEND": "noninteractive"})
+    return done.stdout + done.stderr
+
+
+def version(debian: Upperd) -> str:
+    """That of the daemon that runs."""
+    found = re.search(r"upperd (\S+): running", debian.machine.output("upperctl", "status"))
+    return found[1] if found else ""
+
+
+def test_lintian(packages: dict[str, Path]) -> None:
+    """Debian's own judge finds neither an error nor anything to warn of."""
+    if shutil.which("lintian") is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("no lintian: apt-get install lintian")
+    command = ["lintian", "--allow-root", "--fail-on", "error,warning", str(packages[__version__])]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_installed_package_serves(debian: Upperd, packages: dict[str, Path]) -> None:
+    """As Debian has it, the service runs when it is installed, and is enabled; TCP and other instances are not."""
+    install(debian, packages[__version__])
+    assert debian.ask("straße") == "STRASSE"
+    assert version(debian) == __version__
+    states = {unit: debian.machine.run("systemctl", "is-enabled", unit, check=False).stdout.strip() for unit in (
+        "upperd.service", "upperd.socket", "upperd-tcp.socket"
+    )}  # fmt: skip
+    assert states == {"upperd.service": "enabled", "upperd.socket": "enabled", "upperd-tcp.socket": "disabled"}
+    debian.systemctl("reload", "upperd")
+    shown = debian.machine.run("ls", "/usr/share/man/man8/upperd.8.gz", "/usr/lib/sysusers.d/upperd.conf")
+    assert shown.returncode == 0
+
+
+def test_upgrade_loses_nothing(debian: Upperd, packages: dict[str, Path]) -> None:
+    """Under clients, and with one that stays connected, the new version takes over; a changed configuration stays."""
+    install(debian, packages[OLDER])
+    for user in USERS[1:]:
+        debian.machine.run("usermod", "--append", "--groups", "upperd", user)
+    debian.configure("max-children = 7\n")
+    debian.systemctl("restart", "upperd")
+    assert version(debian) == OLDER
+    with debian.connect() as connection, asking(debian.machine) as clients:
+        connection.sendall(b"before\n")
+        assert connection.recv(64) == b"BEFORE\n"
+        install(debian, packages[__version__])
+        wait_for_progress(clients)
+    assert version(debian) == __version__
+    assert debian.stats()["max_children"] == 7
+
+
+def test_purge_leaves_nothing(debian: Upperd, packages: dict[str, Path]) -> None:
+    """Removed, nothing runs and the configuration stays; purged, files, users and groups are those from before."""
+    ours = ("/var/lib/dpkg/", "/var/cache/", "/var/lib/systemd/deb-systemd")
+    before = {line for line in tree(debian.machine) if not line.startswith(ours)}, accounts(debian.machine)
+    install(debian, packages[__version__])
+    debian.systemctl("stop", "upperd.service")
+    debian.systemctl("start", "upperd-tcp.socket", "upperd.service")
+    debian.machine.run("cp", CONFIG, "/etc/upperd/one.toml")
+    debian.systemctl("start", "upperd@one")
+    debian.machine.run("rm", "/etc/upperd/one.toml")
+    debian.machine.run("dpkg", "--remove", "upperd")
+    assert Path(debian.machine.path(CONFIG)).exists()
+    assert debian.processes() == []
+    assert debian.systemctl("list-units", "--plain", "--no-legend", "upperd*") == ""
+    debian.machine.run("dpkg", "--purge", "upperd")
+    after = {line for line in tree(debian.machine) if not line.startswith(ours)}, accounts(debian.machine)
+    assert after == before
