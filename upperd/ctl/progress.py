@@ -10,7 +10,7 @@ from contextlib import suppress
 from rich import progress as rich_progress
 from rich.console import Console
 
-from upperd.ctl.output import is_capable
+from upperd.ctl.output import has_colour, is_capable
 
 DRAW_SECONDS = 0.1
 RATE_SECONDS = 5.0
@@ -48,7 +48,7 @@ class Line:
             of_all = [rich_progress.TextColumn("of"), rich_progress.TotalFileSizeColumn()]
             left = rich_progress.TimeRemainingColumn(elapsed_when_finished=True)
             columns = [rich_progress.TaskProgressColumn(), bar, moved, *of_all, rate, left]
-        self._console = console or Console(stderr=True)
+        self._console = console or Console(stderr=True, no_color=not has_colour(2))
         self._progress = rich_progress.Progress(
             *columns,
             console=self._console,
