@@ -16,7 +16,8 @@ sys.path.insert(0, str(HERE.parent / "integration"))  # for running.py
 
 pytest.register_assert_rewrite("account")
 
-from shim import Shim, missing  # noqa: E402  # what is imported here needs that path, too
+from shim import Shim  # noqa: E402  # what is imported here needs that path, too
+from tools import missing  # noqa: E402
 
 
 @pytest.fixture

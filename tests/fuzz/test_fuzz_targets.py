@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from tools import missing
 
 HERE = Path(__file__).parent
 TARGETS = sorted(path.stem for path in HERE.glob("fuzz_*.py"))
@@ -28,7 +29,7 @@ BREAKS = {
 @pytest.fixture(autouse=True)
 def _atheris() -> None:
     if find_spec("atheris") is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("no atheris: `make fuzz` installs it (x86-64 only)")
+        missing("no atheris: `make fuzz` installs it (x86-64 only)")
 
 
 def run(folder: Path, target: str, change: str = "") -> subprocess.CompletedProcess[str]:

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 from abstract_sockets import OWN, UPPERCTL, abstract, ask, of_alice, serves
-from acting import need, need_root, said, start_as
+from acting import need_root, said, start_as
 from running import COMMAND, DEADLINE, activated, read_to_end, running, wait_until
+from tools import need
 from users import ALICE, BOB, connect_as, is_served, needs_root
 
 from upperd import __version__

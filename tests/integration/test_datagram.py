@@ -7,9 +7,10 @@ import socket
 from pathlib import Path
 
 import pytest
-from acting import USER, missing, need_root, said, start_as, tell
+from acting import USER, need_root, said, start_as, tell
 from datagrams import ask, at, records, sender, serving
 from running import COMMAND, DEADLINE, Daemon, free_port, run_to_end, running, wait_until
+from tools import missing
 
 SO_SNDBUFFORCE = 32
 """Of asm-generic/socket.h; Python has no name for it."""

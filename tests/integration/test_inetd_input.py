@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from running import DEADLINE, activated, ask_on, running, wait_until
 from super_servers import FAMILIES, INETD, connection, serving
+from tools import missing
 
 
 def _unconnected(path: Path, kind: int, *, listens: bool = False) -> socket.socket:
@@ -111,7 +112,7 @@ def test_systemd_socket_activate(folder: Path, family: str, inetd: str) -> None:
     """Under systemd's own tool, one process for each connection, with or without standard input, all are answered."""
     tool = shutil.which("systemd-socket-activate")
     if tool is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("no systemd-socket-activate: apt-get install systemd")
+        missing("no systemd-socket-activate: apt-get install systemd")
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     address = str(folder / "s") if family == "unix" else ("127.0.0.1", port)

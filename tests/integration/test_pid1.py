@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from acting import need, need_root
+from acting import need_root
 from running import COMMAND, DEADLINE, Daemon, lives, read_exactly, read_to_end, running, wait_until
+from tools import need
 
 from upperd.ctl import parser as ctl
 from upperd.service import cli

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from acting import USER, need, need_root, said, start_as
+from acting import USER, need_root, said, start_as
 from running import COMMAND, DEADLINE, run_to_end, running
+from tools import need
 
 TEXT = "precious\n"
 

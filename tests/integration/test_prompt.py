@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import stat
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 from running import Daemon, running, wait_until
 from terminals import Terminal
+from tools import need
 
 pytestmark = pytest.mark.skipif(
     find_spec("readline") is None and not os.environ.get("CI"), reason="this Python was built without readline"
@@ -164,9 +164,9 @@ def test_interrupt_leaves_the_line(daemon: Daemon, terminal: Terminal, folder: P
         assert terminal.wait_end(process) == 0
 
 
-@pytest.mark.skipif(shutil.which("strace") is None and not os.environ.get("CI"), reason="strace is missing")
 def test_interrupt_between_two_waits(daemon: Daemon, terminal: Terminal, folder: Path) -> None:
     """A Ctrl-C that comes after a key is shown, and before the next is waited for, is noticed without another key."""
+    need("strace")
     late = ("strace", "-o", os.devnull, "-e", "trace=write", "-e", "inject=write:delay_exit=30000")
     with terminal.program(*late, *_prompt(daemon), environ=_environ(folder)) as process:
         _type(terminal, "not this")

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from acting import need
 from running import COMMAND, DEADLINE, ask_on, read_exactly, read_to_end, wait_until
+from tools import need
 
 MILLISECONDS = str(int(DEADLINE * 1000))
 

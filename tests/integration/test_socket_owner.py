@@ -11,8 +11,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from acting import OTHER, USER, need, need_root, said, start_as, tell
+from acting import OTHER, USER, need_root, said, start_as, tell
 from running import free_port
+from tools import need
 
 from upperd.server import peer
 from upperd.server.layout import UNKNOWN

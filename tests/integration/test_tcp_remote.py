@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from acting import need, need_root
+from acting import need_root
 from running import COMMAND, DEADLINE, free_port, running
+from tools import need
 
 HERE, THERE = "192.0.2.1", "192.0.2.2"
 """TEST-NET-1 (RFC 5737)."""

@@ -11,10 +11,10 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator
-from typing import IO, NamedTuple, NoReturn
+from typing import IO, NamedTuple
 
-import pytest
 from running import DEADLINE
+from tools import missing
 
 LINE = "hello, straße ﬁn Ωμέγα ñ 𐐨 ŉ ΐ язык 日本語: a line of plain words, and of letters of one to four bytes\n"
 MESSAGES = ("hello\n", "zwei: straße\n", "\n", "τρία, 𐐨\n", f"{'long ' * 500}ﬁn\n", "and the last\n")
@@ -51,11 +51,6 @@ class Text:
 def need(tool: str, packages: str) -> str:
     """The path of a tool; without it, the test is skipped, and in CI it fails."""
     return shutil.which(tool) or missing(f"no {tool}: apt-get install {packages}")
-
-
-def missing(reason: str) -> NoReturn:
-    """Skip; in CI, where everything is to be installed, fail."""
-    pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
 
 
 class Client:

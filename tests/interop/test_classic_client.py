@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from running import COMMAND, DEADLINE, running, wait_until
-from talking import Client, client, missing
+from talking import Client, client
+from tools import missing
 
 PROGRAM = str(Path(__file__).parent / "programs" / "classic.py")
 
@@ -29,6 +30,10 @@ def _daemon() -> Iterator[None]:
         wait_until(lambda: not _is_taken(), "the port is free, which a daemon of another test may have fallen back to")
     except AssertionError:
         missing("localhost:9999 is taken on this host")
+    try:
+        socket.getaddrinfo("localhost", 9999)
+    except OSError:  # this client asks the resolver, as most do
+        missing("localhost does not resolve on this host: /etc/hosts")
     with tempfile.TemporaryDirectory(prefix="upperd-") as folder:
         command = [*COMMAND, "--no-socket", "--tcp", "localhost:9999", "--scoreboard", f"{folder}/scoreboard"]
         with running(Path(folder), command=command):

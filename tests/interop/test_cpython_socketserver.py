@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from acting import missing
+from tools import missing
 
 ROOT = Path(__file__).parents[2]
 VERSIONS = ("3.11", "3.12", "3.13")

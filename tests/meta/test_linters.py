@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tools import missing
 
 ROOT = Path(__file__).parents[2]
 
@@ -15,7 +16,7 @@ def run(*command: str) -> None:
     """Run a tool in the checkout; it must exist and be content."""
     tool = shutil.which(command[0], path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     if tool is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{command[0]} is not installed")
+        missing(f"no {command[0]}: apt-get install {command[0]}")
     done = subprocess.run([tool, *command[1:]], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "warning" not in done.stderr.lower(), done.stderr

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -12,7 +11,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from acting import missing
 from running import DEADLINE, Daemon, activated, free_port, read_to_end, running, wait_until
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -20,14 +18,6 @@ CONFIGURATION = (DOCS / "haproxy.cfg").read_text()
 NAMES = ("a", "b", "c")
 """Of the servers in it."""
 BACKEND = "upperd"
-PACKAGES = {"stunnel": "stunnel4"}
-
-
-def need(*tools: str) -> None:
-    """Skip where one of these commands is missing; in CI that is a failure."""
-    for tool in tools:
-        if shutil.which(tool) is None:
-            missing(f"no command {tool}: apt-get install {PACKAGES.get(tool, tool)}")
 
 
 def block(language: str, part: str) -> str:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 from asking_load import ATTEMPTS, CLIENTS, Asking, ask, ask_library, asking
-from proxies import DOCS, NAMES, Fleet, Proxy, block, need, read_to_end, wait_until
+from proxies import DOCS, NAMES, Fleet, Proxy, block, read_to_end, wait_until
+from tools import need
 
 from upperd.client.client import ShortReplyError, exchange, upper
 from upperd.client.finding import connect

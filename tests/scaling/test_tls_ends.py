@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 from asking_load import LARGE
-from proxies import DEADLINE, DOCS, Fleet, Proxy, fill_in, free_port, make_certificate, need, running, wait_until
+from proxies import DEADLINE, DOCS, Fleet, Proxy, fill_in, free_port, make_certificate, running, wait_until
+from tools import need
 
 STUNNEL = (DOCS / "stunnel.conf").read_text()
 CHUNK = 100

@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from typing import Any
 
-import pytest
+from tools import missing
 
 USER, OTHER = 61001, 61002
 """Two uids that are nobody's."""
-
-
-def missing(reason: str) -> None:
-    """The test cannot be done here: in CI that is a failure."""
-    (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
 
 
 def need_root() -> None:
     """Skip where we cannot act as another user."""
     if os.geteuid() != 0:
         missing("acting as another user takes root")
-
-
-def need(*tools: str) -> None:
-    """Skip where one of these commands is missing."""
-    for tool in tools:
-        if shutil.which(tool) is None:
-            missing(f"no command {tool}")
 
 
 def start_as(uid: int, script: str, *arguments: str, **popen: Any) -> subprocess.Popen[bytes]:

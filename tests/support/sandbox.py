@@ -9,7 +9,7 @@ import struct
 from collections.abc import Callable
 from platform import machine
 
-from acting import missing
+from tools import missing
 
 
 def netlink_refused() -> Callable[[], None]:

@@ -1,8 +1,6 @@
 """The Debian package that `make deb` builds: installed, upgraded under load, removed and purged."""
 
-import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,19 +9,17 @@ import pytest
 from installed import CHECKOUT, CONFIG, Upperd
 from questions import USERS, asking, wait_for_progress
 from test_make_uninstall import accounts, tree
+from tools import need
 
 from upperd import __version__
 
 OLDER = "0.0.1"
-TOOLS = {"dpkg-buildpackage": "dpkg-dev", "dh": "debhelper", "dh_python3": "dh-python", "pkgconf": "pkgconf"}
 
 
 @pytest.fixture(scope="session")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
     """By version: the package, and the same with an older version; the machines can read both."""
-    needed = [package for tool, package in TOOLS.items() if shutil.which(tool) is None]
-    if needed:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"no debhelper: apt-get install {' '.join(needed)}")
+    need("dpkg-buildpackage", "dh", "dh_python3", "pkgconf")
     subprocess.run(["make", "-C", str(CHECKOUT), "deb"], check=True, stdout=subprocess.DEVNULL)
     folder = CHECKOUT / "dist"
     new, old = folder / f"upperd_{__version__}_all.deb", folder / f"upperd_{OLDER}_all.deb"
@@ -62,8 +58,7 @@ def version(debian: Upperd) -> str:
 
 def test_lintian(packages: dict[str, Path]) -> None:
     """Debian's own judge finds neither an error nor anything to warn of."""
-    if shutil.which("lintian") is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("no lintian: apt-get install lintian")
+    need("lintian")
     command = ["lintian", "--allow-root", "--fail-on", "error,warning", str(packages[__version__])]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "")
