@@ -15,6 +15,7 @@ from running import Daemon, running
 from screens import CTL, terminal
 
 from upperd import __version__
+from upperd.base import installation
 from upperd.server.layout import TEXT
 from upperd.server.scoreboard import Scoreboard
 
@@ -141,7 +142,7 @@ def test_versions_differ(daemon: Daemon) -> None:
     _, printed, _ = ctl("version", "--socket", str(daemon.path))
     assert "upperd 0.0.1\\x1b (running" in printed
     assert "they differ" in printed
-    assert "systemctl restart upperd" in printed
+    assert installation.command("restart", "restart it") in printed
 
 
 def test_versions_without_a_daemon(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from upperd.base.installation import manual
 from upperd.ctl import main as ctl
 from upperd.ctl import parser
 from upperd.ctl.parser import COMMANDS
@@ -68,7 +69,7 @@ def test_wrong_line_is_explained(words: list[str], cure: str, capsys: pytest.Cap
     assert (status, printed) == (64, "")
     assert complaint.startswith("upperctl: ")
     assert cure in complaint
-    assert "--help' or man 1 upperctl." in complaint
+    assert f"--help' or {manual(1, 'upperctl')}." in complaint
 
 
 @pytest.mark.parametrize(

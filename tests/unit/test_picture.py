@@ -109,4 +109,4 @@ def test_no_figures(tmp_path: Path) -> None:
     with console.capture() as capture:
         console.print(picture(console, daemon, History(), Order(), 24))
     assert "not running" in capture.get()
-    assert "systemctl start upperd" in capture.get()
+    assert "start the daemon (" in capture.get()

@@ -165,7 +165,10 @@ def _explain(path: str, error: OSError) -> ClientError:
             return ClientError(f"{path}: {error.strerror}")
         return NoDaemonError(f"nobody listens on {path} in this network namespace: start upperd, or name its socket")
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        return NoDaemonError(f"no socket at {path}: start upperd (systemctl start upperd), or name it with --socket")
+        from upperd.base import installation  # not for every `upperctl send`
+
+        how = installation.command("start", f"upperd --socket {path}")
+        return NoDaemonError(f"no socket at {path}: start upperd ({how}), or name it with --socket")
     if error.errno == errno.ECONNREFUSED:
         return NoDaemonError(f"nobody listens on {path}: a daemon that ended left it, or it is no socket; start upperd")
     if error.errno in (errno.EACCES, errno.EPERM):

@@ -13,6 +13,7 @@ from itertools import takewhile
 from typing import Any, NoReturn
 
 from upperd import __version__
+from upperd.base.installation import manual
 from upperd.ctl.output import fail
 from upperd.ctl.rows import TOP
 
@@ -83,7 +84,7 @@ class Parser(argparse.ArgumentParser):
             message = f"no command {found[1]!r}{cure or f'; to have text upper-cased: upperctl send {found[1]}'}"
         elif message.endswith("required: COMMAND"):
             message = f"give a command: {', '.join(COMMANDS)}"
-        self.exit(fail(os.EX_USAGE, f"{message}\nTry '{self.prog} --help' or man 1 upperctl."))
+        self.exit(fail(os.EX_USAGE, f"{message}\nTry '{self.prog} --help' or {manual(1, 'upperctl')}."))
 
 
 def parse(words: list[str]) -> argparse.Namespace:

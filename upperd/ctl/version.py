@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from upperd import __version__
+from upperd.base import installation
 from upperd.base.text import printable
 from upperd.ctl import view
 from upperd.ctl.output import show
@@ -23,5 +24,6 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         show(f"upperd {version} ({word}, pid {daemon.header['pid']})")
         if version != __version__:
-            show("they differ: the daemon was started before this version was installed; systemctl restart upperd")
+            cure = installation.command("restart", "restart it")
+            show(f"they differ: the daemon was started before this version was installed; {cure}")
     return 0

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import NamedTuple
 
-from upperd.base import locks, paths
+from upperd.base import installation, locks, paths
 from upperd.base.text import plural, printable
 from upperd.ctl.output import PLAIN, Paint
 from upperd.server import layout
@@ -147,9 +147,10 @@ def find(path: str | None) -> DaemonView:
 
 def explain(view: DaemonView) -> str:
     """Why there are no figures, and what to do."""
+    how = installation.command("start", "upperd --socket PATH")
     cure = {
         RUNNING: "; it keeps its statistics in memory that only it can see (its log says why)",
-        NOT_RUNNING: ": start the daemon (systemctl start upperd), or name its socket with --socket",
+        NOT_RUNNING: f": start the daemon ({how}), or name its socket with --socket",
     }.get(view.state, "")
     return f"{printable(view.problem)}{cure}"
 

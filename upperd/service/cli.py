@@ -56,7 +56,9 @@ def main() -> int:
             from upperd.service.notify import Notifier
 
             Notifier(manager_address).send(f"STATUS={error}", f"ERRNO={error.errno}")
-        print(f"upperd: {error}\nTry 'upperd --help' or man 8 upperd.", file=sys.stderr)
+        from upperd.base.installation import manual
+
+        print(f"upperd: {error}\nTry 'upperd --help' or {manual(8, 'upperd')}.", file=sys.stderr)
         return error.status
 
 

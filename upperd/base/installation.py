@@ -1,0 +1,22 @@
+"""How upperd is installed here, as far as it decides what to tell people to do."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+_UNITS = ("/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
+"""Where systemd looks for units (systemd.unit(5))."""
+
+
+def manual(section: int, page: str) -> str:
+    """The command that shows a page of the manual: by its path where it lies in an environment of Python's."""
+    path = f"{sys.prefix}/share/man/man{section}/{page}.{section}"
+    is_found = sys.prefix == sys.base_prefix or not os.path.exists(path)
+    return f"man {section} {page}" if is_found else f"man {path}"
+
+
+def command(verb: str, otherwise: str) -> str:
+    """How to start or restart the daemon: by systemd where it has the unit, else as `otherwise` says."""
+    has_unit = any(os.path.exists(f"{folder}/upperd.service") for folder in _UNITS)
+    return f"systemctl {verb} upperd" if has_unit else otherwise
