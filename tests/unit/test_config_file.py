@@ -89,9 +89,9 @@ def test_value_too_large_to_show(config: Path, option: Option, value: str) -> No
 
 
 def test_tables_too_deep_to_show(config: Path) -> None:
-    """A value of thousands of tables, one in another, is refused like any other wrong value."""
+    """A value of thousands of tables, one in another, is refused like any other wrong value, if Python reads it."""
     config.write_text(f"socket.{'.'.join('a' * 5000)} = 1\n")
-    with pytest.raises(ConfigError, match="socket is too large to show: it must be text"):
+    with pytest.raises(ConfigError, match="socket is too large to show: it must be text|not TOML: .* 1000 parts"):
         read_config(str(config))
 
 
