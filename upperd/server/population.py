@@ -144,6 +144,8 @@ class Population:
         if not word:  # nothing more comes from it
             self._parent.loop.close_late(child.control)
             self._ending[child] = self._parent.loop.now
+            if child.connection is None:
+                self._parent.roster.remove(child)  # or it would be handed one before it can be reaped
             if not self.reap(child):
                 self._parent.loop.call_timers(self._parent.loop.now + REAP_SECONDS)
         else:
