@@ -98,6 +98,8 @@ class Soak:
         service.signal(signal.SIGHUP)
         service.wait_for("READY=1")
         self._wait_for_rest()
+        # What a child has finished the parent closes when it looks at its children next.
+        wait_until(lambda: Figures(service.pid).descriptors == before.descriptors)
         after = Figures(service.pid)
         print(
             f"parent: {before.memory} KiB at the beginning, {after.memory} at the end; "
