@@ -73,10 +73,10 @@ fuzz: $(VENV)/.fuzzer
 dist: $(STAMP)
 	@$(VENV)/bin/python -m hatchling build
 
-# A copy of what git knows, since Debian's tools write into the folder, and beside it. See debian/control for what
-# they need: apt-get build-dep . installs it.
+# In a copy, since Debian's tools write into the folder, and beside it. apt-get build-dep . installs what they need.
 deb:
-	@rm -rf build/deb && mkdir -p build/deb/upperd dist && git ls-files -z | xargs -0 cp --parents -t build/deb/upperd
+	@rm -rf build/deb && mkdir -p build/deb/upperd dist
+	@cp -R LICENSE Makefile README.md debian docs man pyproject.toml systemd upperd build/deb/upperd
 	@cd build/deb/upperd && dpkg-buildpackage --build=binary --no-sign
 	@mv build/deb/*.deb dist && ls dist/*.deb
 
