@@ -85,8 +85,9 @@ fetch_requirements() { # folder
 
 # The folder of the distribution's packages of what upperd needs.
 find_system_packages() {
-    # Not -I alone: what is in the caller's home folder is not the distribution's.
-    python=$(command -v "$PYTHON") # as the distribution has it: its next release has another behind this name
+    # As the distribution names it: its next release has another behind this name.
+    python=$(command -v "$PYTHON")
+    # -s: what is in the caller's home folder is not the distribution's.
     packages=$("$python" -Is - "$EXTRAS" 2>/dev/null <<'EOF'
 import os, sys, daemon, lockfile, psutil, rich, sdnotify
 

@@ -215,7 +215,7 @@ os.unlink(PATH)
 with serving(Server(PATH, Echo)):
     assert ask(b"x\\n") == b"x\\n"
 """,
-    "service_actions is called in the parent after every turn": """
+    "service_actions is called in the parent after every turn, and at least every poll_interval": """
 class Busy(Server):
     calls = 0
     def service_actions(self):

@@ -109,18 +109,6 @@ with Careful(PATH, Echo) as server:
     thread.join(30)
 assert open(PATH + ".error").read() == "ZeroDivisionError\\n"
 """,
-    "service_actions is called at least every poll_interval": """
-class Busy(Server):
-    calls = 0
-    def service_actions(self):
-        super().service_actions()
-        self.calls += 1
-        if self.calls == 5:
-            self.shutdown()
-with Busy(PATH, Echo) as server:
-    server.serve_forever(0.01)
-    assert server.calls == 5
-""",
     "a child of somebody else's is not reaped": """
 pid = os.fork()
 if pid == 0:

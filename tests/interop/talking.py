@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import os
 import select
-import shutil
 import subprocess
 import tempfile
 import threading
@@ -14,7 +13,6 @@ from collections.abc import Iterator
 from typing import IO, NamedTuple
 
 from running import DEADLINE
-from tools import missing
 
 LINE = "hello, straße ﬁn Ωμέγα ñ 𐐨 ŉ ΐ язык 日本語: a line of plain words, and of letters of one to four bytes\n"
 MESSAGES = ("hello\n", "zwei: straße\n", "\n", "τρία, 𐐨\n", f"{'long ' * 500}ﬁn\n", "and the last\n")
@@ -46,11 +44,6 @@ class Text:
         self.period = len(self.answer) // 2
         self.size = self.period * times
         """Bytes of the whole answer."""
-
-
-def need(tool: str, packages: str) -> str:
-    """The path of a tool; without it, the test is skipped, and in CI it fails."""
-    return shutil.which(tool) or missing(f"no {tool}: apt-get install {packages}")
 
 
 class Client:

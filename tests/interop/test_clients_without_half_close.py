@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from talking import LINE, MESSAGES, Service, Text, call, client, converse, expect, feeding, need
+from talking import LINE, MESSAGES, Service, Text, call, client, converse, expect, feeding
+from tools import path_of
 
 BASH = str(Path(__file__).parent / "programs" / "relay.bash")
 
 
 def bash(mode: str, service: Service, lines: int = 0) -> list[str]:
-    return [need("bash", "bash"), BASH, mode, str(service.port), str(lines)]
+    return [path_of("bash", "bash"), BASH, mode, str(service.port), str(lines)]
 
 
 CURLS = {"tcp": "telnet://127.0.0.1:{port}", "unix": "--unix-socket {path} telnet://localhost"}
@@ -19,7 +20,7 @@ CURLS = {"tcp": "telnet://127.0.0.1:{port}", "unix": "--unix-socket {path} telne
 
 def curl(kind: str, service: Service) -> list[str]:
     """-N: print what comes, at once."""
-    return [need("curl", "curl"), "-sSN", *CURLS[kind].format_map(service._asdict()).split(" ")]
+    return [path_of("curl", "curl"), "-sSN", *CURLS[kind].format_map(service._asdict()).split(" ")]
 
 
 def test_bash_one_call(service: Service) -> None:

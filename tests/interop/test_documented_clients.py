@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 import pytest
 from running import DEADLINE
-from talking import LINE, Service, need
+from talking import LINE, Service
+from tools import path_of
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "clients.md").read_text()
 PACKAGES = {
@@ -58,7 +59,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     (folder / example.file).write_text(example.code)
     tools = [shlex.split(example.build or example.run)[0], *(["socat"] if "\nsocat" in example.code else [])]
     for tool in tools:
-        need(tool, PACKAGES.get(tool, tool))
+        path_of(tool, PACKAGES.get(tool, tool))
     environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     if example.build:
         subprocess.run(["sh", "-c", example.build], cwd=folder, env=environ, check=True)

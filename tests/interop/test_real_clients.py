@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from talking import LINE, Service, Text, call, client, converse, expect, need
+from talking import LINE, Service, Text, call, client, converse, expect
+from tools import path_of
 
 PROGRAMS = Path(__file__).parent / "programs"
 
@@ -42,14 +43,14 @@ def command(name: str, mode: str, service: Service, built: dict[str, str]) -> li
     """The client's command line: `mode` is copy or talk, which are one for a tool that knows neither."""
     if name in TOOLS:
         tool, package, options, prefix = TOOLS[name]
-        return [need(tool, package), *options, f"{prefix}{service.path}"]
+        return [path_of(tool, package), *options, f"{prefix}{service.path}"]
     if name in PROGRAM:
         (tool, *options), package, program = PROGRAM[name]
-        return [need(tool, package), *options, str(PROGRAMS / program), mode, service.path]
+        return [path_of(tool, package), *options, str(PROGRAMS / program), mode, service.path]
     if name not in built:
         (tool, *options), package, program = COMPILED[name]
         path = f"{built['']}/{name}"
-        subprocess.run([need(tool, package), *options, "-o", path, str(PROGRAMS / program)], check=True)
+        subprocess.run([path_of(tool, package), *options, "-o", path, str(PROGRAMS / program)], check=True)
         built[name] = path
     return [built[name], mode, service.path]
 

@@ -29,8 +29,12 @@ def missing(reason: str) -> NoReturn:
     (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
 
 
+def path_of(tool: str, packages: str = "") -> str:
+    """The path of a command that the test cannot do without; `packages`: what has it, else as PACKAGES says."""
+    return shutil.which(tool) or missing(f"no {tool}: apt-get install {packages or PACKAGES.get(tool, tool)}")
+
+
 def need(*tools: str) -> None:
     """The test cannot be done without these commands."""
     for tool in tools:
-        if shutil.which(tool) is None:
-            missing(f"no {tool}: apt-get install {PACKAGES.get(tool, tool)}")
+        path_of(tool)

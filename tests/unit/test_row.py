@@ -1,24 +1,12 @@
 """The promises of a child's own row: what the child counts, and how its connections end."""
 
 import pytest
+from serving import serve
 
 from upperd.server import layout
 from upperd.server.layout import ACTIVE, ROW_FIELDS, UNKNOWN, Outcome, now_usec
 from upperd.server.row import Row
 from upperd.server.scoreboard import Scoreboard
-
-
-def serve(words: memoryview) -> Row:
-    """One connection of a child."""
-    row = Row(words, ["undecodable"])
-    row.begin()
-    row.received(100)
-    row.received(50)
-    row.sent(160)
-    row.count("undecodable", 3)
-    row.finish(Outcome.DONE)
-    row.release()
-    return row
 
 
 def test_row_of_a_connection() -> None:

@@ -7,10 +7,10 @@ import struct
 from pathlib import Path
 
 import pytest
+from serving import serve
 
 from upperd.server import layout
-from upperd.server.layout import PIDS, ROW_FIELDS, ROW_SIZE, ROWS, SIZE, SLOTS, TEXT, UNKNOWN, Outcome, now_usec
-from upperd.server.row import Row
+from upperd.server.layout import PIDS, ROW_FIELDS, ROW_SIZE, ROWS, SIZE, SLOTS, TEXT, UNKNOWN, now_usec
 from upperd.server.scoreboard import Scoreboard
 from upperd.server.snapshot import pid_started, read
 
@@ -129,19 +129,6 @@ def test_born_counts_forks() -> None:
         assert words[layout.PID] == pid
         generations.append(int(words[layout.GENERATION]))
     assert (generations, board["forked"]) == ([1, 2], 2)
-
-
-def serve(words: memoryview) -> Row:
-    """One connection of a child."""
-    row = Row(words, ["undecodable"])
-    row.begin()
-    row.received(100)
-    row.received(50)
-    row.sent(160)
-    row.count("undecodable", 3)
-    row.finish(Outcome.DONE)
-    row.release()
-    return row
 
 
 TOTALS = {"connections": 2, "messages": 4, "bytes_in": 300, "bytes_out": 320, "undecodable": 6}
