@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,10 +23,26 @@ class Mapping(NamedTuple):
     path: str
 
 
+@contextlib.contextmanager
+def _unless_it_ends(pid: int) -> Iterator[None]:
+    """Let it pass that a process ends while it is looked at.
+
+    One that has no memory left belongs to root in /proc, where an ordinary user may not look.
+    """
+    try:
+        yield
+    except (FileNotFoundError, ProcessLookupError):
+        return
+    except PermissionError:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if Path(f"/proc/{pid}/statm").read_text().split()[0] != "0":
+                raise
+
+
 def descriptors(pid: int) -> dict[int, str]:
     """What each descriptor of a process stands for, without those that it closes at this moment."""
     found = {}
-    with contextlib.suppress(FileNotFoundError):  # the process has ended
+    with _unless_it_ends(pid):
         for link in Path(f"/proc/{pid}/fd").iterdir():
             with contextlib.suppress(FileNotFoundError):
                 found[int(link.name)] = os.readlink(link)
@@ -61,11 +77,12 @@ def listeners() -> set[str]:
 def mappings(pid: int) -> list[Mapping]:
     """The memory that it shares with others (mmap(2), MAP_SHARED)."""
     found = []
-    for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
-        area, permissions, offset, _, inode, *path = line.split(maxsplit=5)
-        low, high = (int(end, 16) for end in area.split("-"))
-        if permissions.endswith("s"):
-            found.append(Mapping(high - low, permissions, int(offset, 16), int(inode), "".join(path)))
+    with _unless_it_ends(pid):
+        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+            area, permissions, offset, _, inode, *path = line.split(maxsplit=5)
+            low, high = (int(end, 16) for end in area.split("-"))
+            if permissions.endswith("s"):
+                found.append(Mapping(high - low, permissions, int(offset, 16), int(inode), "".join(path)))
     return found
 
 

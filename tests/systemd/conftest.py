@@ -4,16 +4,12 @@ the service is as good as new for each of them."""
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import debian13
 import pytest
 from installed import CHECKOUT, Upperd, collect_wheels
 from machine import Machine, UnavailableError, booted, check_requirements
 from tools import missing
+from trees import MINIMAL, SYSTEMS
 
-SYSTEMS: dict[str, Callable[[], Path]] = {
-    "host": lambda: Path("/"),  # Debian 12 in CI: systemd 252, Python 3.11
-    "debian13": debian13.tree,  # systemd 257, Python 3.13
-}
 MEMBERS = ("alice", "bob")
 STRANGER = "carol"
 
@@ -26,6 +22,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.systemd)
             item.add_marker(pytest.mark.xdist_group("systemd"))
+    # Its machines are others: in its place in the alphabet, those of the rest would be booted twice.
+    items.sort(key=lambda item: item.path.name == "test_package.py")
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +40,7 @@ def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
     """A booted machine with the users alice, bob and carol."""
     try:
         check_requirements()
-        system = SYSTEMS[request.param]()
+        system = (SYSTEMS | MINIMAL)[request.param]()
         wheels: Path = request.getfixturevalue("wheels")
     except UnavailableError as reason:
         # Where all tests are to run, a skipped one would go unnoticed.

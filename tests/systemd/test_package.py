@@ -7,12 +7,16 @@ from pathlib import Path
 
 import pytest
 from installed import CHECKOUT, CONFIG, Upperd
+from machine import Machine
 from questions import USERS, asking, wait_for_progress
 from test_make_uninstall import accounts, tree
 from tools import need
+from trees import MINIMAL
 
 from upperd import __version__
 
+# A machine has what the package depends on, and nothing more.
+minimal = pytest.mark.parametrize("machine", MINIMAL, indirect=True)
 OLDER = "0.0.1"
 
 
@@ -35,13 +39,12 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Pat
 
 
 @pytest.fixture
-def debian(upperd: Upperd, packages: dict[str, Path]) -> Iterator[Upperd]:
+def debian(machine: Machine, packages: dict[str, Path], tmp_path: Path) -> Iterator[Upperd]:
     """A machine without upperd; nothing of the package is left in it afterwards."""
-    upperd.make("uninstall")
-    # Where a host is a container's image, it forbids packages to start anything.
-    upperd.machine.run("rm", "-f", "/usr/sbin/policy-rc.d")
+    upperd = Upperd(machine, tmp_path)
     yield upperd
-    upperd.machine.run("dpkg", "--purge", "upperd")
+    print(upperd.journal())
+    machine.run("dpkg", "--purge", "upperd")
 
 
 def install(debian: Upperd, package: Path) -> str:
@@ -64,6 +67,7 @@ def test_lintian(packages: dict[str, Path]) -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
+@minimal
 def test_installed_package_serves(debian: Upperd, packages: dict[str, Path]) -> None:
     """As Debian has it, the service runs when it is installed, and is enabled; TCP and other instances are not."""
     install(debian, packages[__version__])
@@ -78,6 +82,7 @@ def test_installed_package_serves(debian: Upperd, packages: dict[str, Path]) -> 
     assert shown.returncode == 0
 
 
+@minimal
 def test_upgrade_loses_nothing(debian: Upperd, packages: dict[str, Path]) -> None:
     """Under clients, and with one that stays connected, the new version takes over; a changed configuration stays."""
     install(debian, packages[OLDER])
@@ -95,6 +100,7 @@ def test_upgrade_loses_nothing(debian: Upperd, packages: dict[str, Path]) -> Non
     assert debian.stats()["max_children"] == 7
 
 
+@minimal
 def test_purge_leaves_nothing(debian: Upperd, packages: dict[str, Path]) -> None:
     """Removed, nothing runs and the configuration stays; purged, files, users and groups are those from before."""
     ours = ("/var/lib/dpkg/", "/var/cache/", "/var/lib/systemd/deb-systemd")

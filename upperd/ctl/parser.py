@@ -29,9 +29,9 @@ COMMANDS = {
 EXAMPLES = {
     "": """\
 examples:
-  upperctl send hello, world          upperctl status && echo it runs
-  upperctl send < README.md           upperctl --tcp localhost:9999 send hi
-upperctl COMMAND --help tells more; the manual is: man 1 upperctl""",
+  upperctl send hello, world          upperctl --tcp localhost:9999 send hi
+upperctl COMMAND --help tells more; the manual is:
+  MANUAL""",
     "send": """\
 examples:
   upperctl send hello, world          the words, as one line
@@ -120,7 +120,7 @@ def _near(word: str, known: Iterable[str]) -> str:
 def make_parser() -> tuple[Parser, dict[str, Parser]]:
     """The parser of the whole line, and that of each command."""
     purpose = "Have text upper-cased by upperd, and see what upperd does."
-    parser = Parser(prog="upperctl", description=purpose, epilog=EXAMPLES[""])
+    parser = Parser(prog="upperctl", description=purpose, epilog=EXAMPLES[""].replace("MANUAL", manual(1, "upperctl")))
     parser.add_argument("-V", "--version", action="version", version=f"upperctl {__version__}")
     adder = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
     commands = {

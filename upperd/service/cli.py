@@ -208,11 +208,13 @@ def parse(words: list[str]) -> dict[str, Any]:
 
 def help_text() -> str:
     """What --help shows."""
+    from upperd.base.installation import manual
+
     lines = ["usage: upperd [OPTION]...", "", "Serve a Unix socket: text in, upper case out.", ""]
     for flag, option in FLAGS.items():
         default = f" (default: {option.shown})" if option.shown else ""
         lines += [f"  {flag} {option.kind.metavar}".rstrip(), f"        {option.text}{default}"]
-    return "\n".join((*lines, "", "The manual: man 8 upperd. The client: upperctl."))
+    return "\n".join((*lines, "", f"The manual: {manual(8, 'upperd')}. The client: upperctl."))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""A root file system of Debian 13, for a newer systemd than the host's; made once, then kept.
+"""Root file systems of Debian, for another systemd than the host's, or to have nothing that nobody asked for.
 
-It comes from the host's own mirror. What it holds beyond the minimum stands in PACKAGES; a change
-of the list makes another folder.
+They come from the host's own mirror, are made once, and are kept. What one holds beyond the minimum
+stands in its list; a change of the list makes another folder.
 """
 
 import hashlib
@@ -9,48 +9,53 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from machine import UnavailableError
 
 CACHE = Path("/var/cache/upperd-tests")
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-SUITE = "trixie"
-PACKAGES = (
-    "dbus",
-    "iproute2",
-    "libpam-systemd",
-    "libseccomp2",
-    "make",
-    "netcat-openbsd",
+NEEDED = (
     "passwd",
     "python3",
     "python3-daemon",
     "python3-psutil",
     "python3-rich",
     "python3-sdnotify",
-    "python3-venv",
-    "socat",
     "systemd",
     "systemd-sysv",
+)
+"""What the package of upperd depends on, what boots, and what makes users (which variant=minbase has)."""
+PACKAGES = (
+    *NEEDED,
+    "dbus",
+    "iproute2",
+    "libpam-systemd",
+    "libseccomp2",
+    "make",
+    "netcat-openbsd",
+    "python3-venv",
+    "socat",
     "util-linux",
 )
+"""What the tests of this folder need."""
 # Below the limit of pytest for one test, which would end all of them. 16 s were measured, 70 s under load.
 DEADLINE = 150.0
 # However it ends, no process and no mount of it is left.
 IN_NAMESPACE = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 
 
-def tree() -> Path:
+def tree(suite: str, packages: tuple[str, ...] = PACKAGES) -> Path:
     """Give the folder, made now if it is not there; UnavailableError tells why it cannot be made."""
-    recipe = hashlib.sha256(" ".join([SUITE, *PACKAGES]).encode()).hexdigest()
-    folder = CACHE / f"debian13-{recipe[:12]}"
+    recipe = hashlib.sha256(" ".join([suite, *packages]).encode()).hexdigest()
+    folder = CACHE / f"{suite}-{recipe[:12]}"
     if not folder.exists():
         if shutil.which("mmdebstrap") is None:
-            raise UnavailableError("no mmdebstrap to make a Debian 13: apt-get install mmdebstrap")
+            raise UnavailableError("no mmdebstrap to make a Debian: apt-get install mmdebstrap")
         if not KEYRING.exists():
-            raise UnavailableError("no keys to check a Debian 13 with: apt-get install debian-archive-keyring")
-        _make(folder, _mirror())
+            raise UnavailableError("no keys to check a Debian with: apt-get install debian-archive-keyring")
+        _make(folder, suite, packages, _mirror())
     return folder
 
 
@@ -63,7 +68,7 @@ def _mirror() -> str:
     return done.stdout.split()[0]
 
 
-def _make(folder: Path, mirror: str) -> None:
+def _make(folder: Path, suite: str, packages: tuple[str, ...], mirror: str) -> None:
     """Make it under another name: who finds `folder` finds all of it."""
     CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="making-", dir=CACHE) as base:
@@ -71,8 +76,8 @@ def _make(folder: Path, mirror: str) -> None:
         try:
             done = subprocess.run(
                 [
-                    *(*IN_NAMESPACE, "mmdebstrap", "--quiet", "--variant=apt", f"--include={','.join(PACKAGES)}"),
-                    *(f"--keyring={KEYRING}", SUITE, str(unfinished), mirror),
+                    *(*IN_NAMESPACE, "mmdebstrap", "--quiet", "--variant=apt", f"--include={','.join(packages)}"),
+                    *(f"--keyring={KEYRING}", suite, str(unfinished), mirror),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -81,8 +86,19 @@ def _make(folder: Path, mirror: str) -> None:
                 timeout=DEADLINE,
             )
         except subprocess.TimeoutExpired:
-            raise UnavailableError(f"Debian 13 could not be made in {DEADLINE:g} s") from None
+            raise UnavailableError(f"{suite} could not be made in {DEADLINE:g} s") from None
         if done.returncode != 0:
-            raise UnavailableError(f"Debian 13 could not be made:\n{done.stderr}")
+            raise UnavailableError(f"{suite} could not be made:\n{done.stderr}")
         if not folder.exists():  # another run may have been faster
             os.rename(unfinished, folder)
+
+
+SYSTEMS: dict[str, Callable[[], Path]] = {
+    "host": lambda: Path("/"),  # Debian 12 in CI: systemd 252, Python 3.11
+    "debian13": lambda: tree("trixie"),  # systemd 257, Python 3.13
+}
+MINIMAL: dict[str, Callable[[], Path]] = {
+    "minimal12": lambda: tree("bookworm", NEEDED),
+    "minimal13": lambda: tree("trixie", NEEDED),
+}
+"""Without what the package does not ask for."""
