@@ -10,7 +10,7 @@ _upperctl() {
     fi
     for ((index = 1; index < COMP_CWORD; index++)); do
         case ${COMP_WORDS[index]} in
-        --socket | --tcp)
+        --socket | --tcp | -n)
             ((index++))
             if [[ ${COMP_WORDS[index]} == '=' ]]; then ((index++)); fi
             ;;
@@ -37,14 +37,14 @@ _upperctl() {
         mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
         return
         ;;
-    top:--interval | ping:-[ciW]) return ;;
+    top:--interval | ping:-[ciW] | *:-n) return ;;
     :*) words='send status stats top ping version -V --version' ;;
     send:*) words='--file' ;;
     stats:*) words='--json --prometheus --output --watch' ;;
     top:*) words='--sort --interval --once' ;;
     ping:*) words='-c -i -W -q' ;;
     esac
-    mapfile -t COMPREPLY < <(compgen -W "$words -h --help --socket --tcp" -- "$current")
+    mapfile -t COMPREPLY < <(compgen -W "$words -h --help --socket --tcp -n" -- "$current")
 }
 
 complete -F _upperctl upperctl

@@ -5,6 +5,7 @@ complete -c upperctl -f
 complete -c upperctl -s h -l help -d 'Show the options'
 complete -c upperctl -l socket -r -F -d "The daemon's socket"
 complete -c upperctl -l tcp -x -a '(__fish_print_hostnames)' -d "The daemon's TCP address"
+complete -c upperctl -s n -x -d "The daemon's name"
 
 complete -c upperctl -n "not __fish_seen_subcommand_from $commands" -s V -l version -d 'Show the version'
 complete -c upperctl -n "not __fish_seen_subcommand_from $commands" -a send -d 'Send text, print it in upper case'

@@ -68,7 +68,7 @@ def test_library_keeps_bytes(daemon: Daemon) -> None:
 def test_library_finds_the_daemon(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without an address the library looks where upperctl does."""
     monkeypatch.setattr(paths, "SYSTEM_SOCKET", str(daemon.path))
-    monkeypatch.setattr(paths, "client_sockets", lambda environ, uid: [str(daemon.path)])
+    monkeypatch.setattr(paths, "client_sockets", lambda *of_whom: [str(daemon.path)])
     assert upper("x") == "X"
 
 

@@ -18,7 +18,7 @@ from tools import missing
 from upperd.ctl.parser import COMMANDS, make_parser
 
 FOLDER = Path(__file__).parents[2] / "systemd/completion"
-EVERYWHERE = {"-h", "--help", "--socket", "--tcp"}
+EVERYWHERE = {"-h", "--help", "--socket", "--tcp", "-n"}
 RUN = """
 source "$1"
 shift

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from running import DEADLINE, Daemon, activated, running
+from running import DEADLINE, Daemon, activated, running, wait_until
 
 from upperd.server import layout, scoreboard
 
@@ -78,40 +78,23 @@ def test_names_of_the_manager(folder: Path) -> None:
 
 
 BROKEN = """
-import socketserver, sys
-from upperd.service.options import Options
-from upperd.service.policy import Policy
-from upperd.service.servers import UnixServer
-from upperd.service.settings import Settings
-import socket
+import socketserver
 class Handler(socketserver.BaseRequestHandler):
     def handle(self):
         raise ValueError(self.request.recv(100).decode())
-listener = socket.socket(socket.AF_UNIX)
-listener.bind(sys.argv[1])
-listener.listen()
-with UnixServer(listener, Handler, Policy(Settings(**vars(Options())))) as server:
-    server.max_children = server.spare_children = 1
-    print(flush=True)
-    server.serve_forever()
 """
 
 
 def test_text_in_an_error(folder: Path) -> None:
     """An exception that quotes what the client has sent is written as one line without control characters."""
-    path = str(folder / "s")
-    command = [sys.executable, "-c", BROKEN, path]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        try:
-            assert process.stdout is not None
-            assert process.stderr is not None
-            assert process.stdout.readline() == b"\n"
-            with socket.socket(socket.AF_UNIX) as client:
-                client.connect(path)
-                client.sendall(f"{EVIL}\n<0>forged".encode())
-                line = process.stderr.readline().decode()
-        finally:
-            process.terminate()
+    module = folder / "broken.py"
+    module.write_text(BROKEN)
+    with running(folder, "--handler", f"{module}:Handler") as daemon:
+        with daemon.connect() as client:
+            client.sendall(f"{EVIL}\n<0>forged".encode())
+            assert client.recv(1) == b""
+        wait_until(lambda: " end: " in daemon.log, "the record")
+        [line] = [line for line in daemon.log.splitlines() if " end: " in line]
     assert RAW.findall(line) == []
     assert r"\x1b]0;evil\x07" in line
     assert r"\n<0>forged" in line

@@ -31,9 +31,9 @@ def stats(path: Path, *options: str, **more: object) -> tuple[int, str, str]:
 
 
 def samples(text: str) -> dict[str, float]:
-    """By name, without labels, as Prometheus's parser reads them."""
+    """By name, those that have no other label than the daemon's name, as Prometheus's parser reads them."""
     families = text_string_to_metric_families(text)
-    return {sample.name: sample.value for family in families for sample in family.samples if not sample.labels}
+    return {sample.name: sample.value for family in families for sample in family.samples if len(sample.labels) == 1}
 
 
 def test_prometheus(daemon: Daemon) -> None:
@@ -51,10 +51,10 @@ def test_prometheus(daemon: Daemon) -> None:
         "upperd_start_time_seconds": header["started_unix_usec"] / 1e6,
     }  # fmt: skip
     assert {name: found[name] for name in expected} == expected
-    assert 'upperd_children{state="spare"} 9\n' in printed
-    assert 'upperd_handler_counter_total{counter="undecodable"} 7\n' in printed
-    assert 'upperd_resident_memory_bytes{process="children"} ' in printed
-    assert 'upperd_cpu_seconds_total{mode="user"} ' in printed
+    assert 'upperd_children{name="upperd",state="spare"} 9\n' in printed
+    assert 'upperd_handler_counter_total{name="upperd",counter="undecodable"} 7\n' in printed
+    assert 'upperd_resident_memory_bytes{name="upperd",process="children"} ' in printed
+    assert 'upperd_cpu_seconds_total{name="upperd",mode="user"} ' in printed
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
@@ -65,8 +65,8 @@ def test_prometheus_of_a_stopped_daemon(daemon: Daemon, number: signal.Signals) 
     daemon.wait()
     status, printed, _ = stats(daemon.path, "--prometheus")
     assert (status, samples(printed)["upperd_up"], samples(printed)["upperd_connections_total"]) == (0, 0, 1)
-    assert 'upperd_children{state="spare"} 0\n' in printed
-    assert stats(daemon.path.parent / "other", "--prometheus")[1].endswith("\nupperd_up 0\n")
+    assert 'upperd_children{name="upperd",state="spare"} 0\n' in printed
+    assert stats(daemon.path.parent / "other", "--prometheus")[1].endswith('\nupperd_up{name="upperd"} 0\n')
 
 
 def test_prometheus_into_a_file(daemon: Daemon) -> None:
@@ -91,7 +91,8 @@ def test_json_is_stable(daemon: Daemon) -> None:
     """The names in the JSON object are those of the scoreboard's fields, those of the processes, and a few more."""
     with daemon.held():
         data = json.loads(stats(daemon.path, "--json")[1])
-    more = {"version", "running", "scoreboard", "now_usec", "listeners", "counters", "busy", "spare", "children"}
+    more = {"version", "name", "running", "scoreboard", "now_usec"}
+    more |= {"listeners", "counters", "busy", "spare", "children"}
     unused = {name for name in layout.ROW_FIELDS if name.startswith("counter_")}
     own = {name for name in Usage._fields if not name.startswith("reaped")}
     fields = {*layout.ROW_FIELDS, "slot", "waiting", "undecodable", *own} - unused
@@ -211,7 +212,7 @@ def test_permission_for_prometheus(daemon: Daemon) -> None:
     line = [sys.executable, "-c", AS_ANOTHER, "stats", "--prometheus", "--socket", str(daemon.path)]
     done = subprocess.run(line, capture_output=True, text=True, timeout=60)
     assert (done.returncode, "permission denied" in done.stderr) == (77, True), done.stderr
-    assert done.stdout.endswith("\nupperd_up NaN\n")
+    assert done.stdout.endswith('\nupperd_up{name="upperd"} NaN\n')
 
 
 @pytest.mark.parametrize("options", [["--watch", "0"], ["--watch", "x"], ["--json", "--prometheus"]])

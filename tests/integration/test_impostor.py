@@ -175,7 +175,7 @@ def test_impostor_between_look_and_connection(monkeypatch: pytest.MonkeyPatch, t
     with socket.create_server(("127.0.0.1", 0)) as listener:
         monkeypatch.setattr(paths, "FALLBACK_TCP", f"127.0.0.1:{listener.getsockname()[1]}")
         monkeypatch.setattr(paths, "SYSTEM_SOCKET", str(tmp_path / "none"))
-        monkeypatch.setattr(paths, "client_sockets", lambda environ, uid: [paths.SYSTEM_SOCKET])
+        monkeypatch.setattr(paths, "client_sockets", lambda *of_whom: [paths.SYSTEM_SOCKET])
         looks = iter([{os.geteuid()}, {OTHER}])
         monkeypatch.setattr(finding, "tcp_listener_owners", lambda address: next(looks))
         with pytest.raises(finding.AccessError, match=f"belongs to uid {OTHER}"):

@@ -68,7 +68,7 @@ def test_layout_is_as_documented(folder: Path) -> None:
     assert header["pid"] == daemon.pid
     assert [header[name] for name in ("max_children", "spare_children", "connections_per_child")] == [7, 3, 1000]
     assert header["drain_timeout_usec"] == 1_500_000
-    assert board.text == [__version__, f"unix:{daemon.path} (bound)", "undecodable"]
+    assert board.text == [__version__, "upperd", f"unix:{daemon.path} (bound)", "undecodable"]
     assert len({row["pid"] for row in board.rows}) == 3
     assert sorted(row["generation"] for row in board.rows) == [1, 2, 3]
     assert [row["handed"] for row in board.rows] == [0, 0, 0]

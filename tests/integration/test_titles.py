@@ -14,11 +14,11 @@ def _title(pid: int) -> str:
 def test_titles_say_what_is_done(daemon: Daemon) -> None:
     """The parent, a spare child and a busy one can be told apart in ps(1), and whom the busy one serves."""
     with daemon.held():
-        assert _title(daemon.pid) == titles.MAIN
+        assert _title(daemon.pid) == f"upperd: {titles.MAIN}"
         busy = next(child for child in daemon.board.children if not child["waiting"])
         assert _title(busy["pid"]) == f"upperd: serves uid {busy['peer_uid']}"
         spare = next(child for child in daemon.board.children if child["waiting"])
-        wait_until(lambda: _title(spare["pid"]) == titles.SPARE, "the spare child has its title")
+        wait_until(lambda: _title(spare["pid"]) == f"upperd: {titles.SPARE}", "the spare child has its title")
 
 
 def test_name_of_the_main_process(daemon: Daemon) -> None:

@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "server": set(),
     "base": set(),
     "client": {"base"},
-    "service": {"server", "base", "upper"},
+    "service": {"server", "base"},
     "ctl": {"client", "base", "server"},
 }
 """By package: the other packages of ours that it may import. Every one may import `upperd` itself, for the version."""
@@ -57,7 +57,7 @@ def _package(module: str) -> str:
     return module.partition(".")[0] if "." in module or module in MAY_IMPORT else ""
 
 
-MOST_LINES, MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_CLASS, MOST_METHODS = 9210, 300, 200, 15
+MOST_LINES, MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_CLASS, MOST_METHODS = 9810, 300, 200, 15
 
 
 @pytest.mark.parametrize("module", MODULES)

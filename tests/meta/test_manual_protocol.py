@@ -144,7 +144,8 @@ def _ended(status: int, connections: int, reason: str = "") -> ExitRecord:
     """The record of a child that served so many, and was ended for this reason: cut, killed, overdue, stopped."""
     words = [0] * len(layout.ROW_FIELDS)
     words[layout.CONNECTIONS] = words[layout.UNANSWERED] = connections
-    record = ExitRecord(1, status, resource.getrusage(resource.RUSAGE_SELF), tuple(words))
+    failure = "ValueError: why" if status else ""
+    record = ExitRecord(1, status, resource.getrusage(resource.RUSAGE_SELF), tuple(words), failure=failure)
     if reason:
         setattr(record, f"was_{reason}", True)
     return record

@@ -95,7 +95,7 @@ def test_reader_that_knows_only_the_page(tmp_path: Path) -> None:
     assert abs(header["started_unix_usec"] / 1e6 - time.time()) < 60
     assert abs(header["started_usec"] - before) < 60e6
     assert (header["slots"], header["listeners"], header["forked"]) == (3, 2, 1)
-    assert data[1024:4096].rstrip(b"\0") == b"1.2.3\nunix:/a\ntcp:[::1]:9\nundecodable\n"
+    assert data[1024:4096].rstrip(b"\0") == b"1.2.3\nupperd\nunix:/a\ntcp:[::1]:9\nundecodable\n"
     assert int.from_bytes(data[4096 + 8 * slot : 4104 + 8 * slot], sys.byteorder) == 4321
     row = _read_as_described(data, 36864 + 4096 * slot, _table("A row, by offset"))
     assert (row["pid"], row["listener"], row["handed"], row["finished"]) == (4321, 1, 1, 1)

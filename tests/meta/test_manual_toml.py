@@ -27,6 +27,8 @@ def _kind(option: Option) -> str:
         return must.removeprefix("a ").replace(" from ", ", ").capitalize() + "."
     if kind is kinds.SWITCH or must.startswith("one of "):
         return must.capitalize() + "."
+    if kind is kinds.FOLDERS:
+        return "List of texts."
     if kind.is_list:
         return "List of names and numbers."
     return "Name or number." if kind in (kinds.USER, kinds.GROUP) else "Text."

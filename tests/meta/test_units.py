@@ -67,6 +67,7 @@ def test_memory_limit_follows_from_max_children() -> None:
 
 
 NAMES = {
+    "--name upperd@%i ": "",
     "upperd@%i.socket": "upperd.socket",
     "/%i.toml": "/upperd.toml",
     "upperd-%i": "upperd",

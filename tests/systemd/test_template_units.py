@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from installed import DEADLINE, Upperd, read_to_end
+from installed import CHECKOUT, DEADLINE, Upperd, read_to_end
 from questions import asking, wait_for_progress
 from releases import release_of
 
@@ -100,6 +102,63 @@ def test_without_its_socket_unit(instances: Instances) -> None:
         assert instances.ask_one("c", "by itself") == "BY ITSELF"
     finally:
         instances.systemctl("unmask", "--runtime", "upperd@c.socket")
+
+
+PAGE = CHECKOUT / "docs/handlers.md"
+EXAMPLES = ("shout", "restarter", "lookup")
+DATABASE = """
+import sqlite3
+with sqlite3.connect("/srv/lookup/words.db") as database:
+    database.execute("CREATE TABLE words (word, meaning)")
+    database.execute("INSERT INTO words VALUES ('upper', 'higher')")
+"""
+
+
+@pytest.fixture
+def examples(upperd: Upperd) -> Iterator[Upperd]:
+    """The examples of docs/handlers.md, installed as the page has them, and what they are about."""
+    machine = upperd.machine
+    files = re.findall(r"^```(?:python|toml|ini)\n# (/\S+)\n(.*?)^```$", PAGE.read_text(), re.M | re.S)
+    for path, text in files:
+        machine.run("mkdir", "-p", os.path.dirname(path))
+        Path(machine.path(path)).write_text(text)
+    unit = "/run/systemd/system/example.service"
+    Path(machine.path(unit)).write_text("[Service]\nExecStart=/bin/sleep infinity\n")
+    machine.run("groupadd", "operators")
+    machine.run("usermod", "--append", "--groups", "operators", "alice")
+    machine.run("mkdir", "-p", "/srv/lookup")
+    machine.run("python3", "-c", DATABASE)
+    upperd.systemctl("daemon-reload")
+    yield upperd
+    print(machine.output("journalctl", "--unit=upperd@*", "--lines=60"))
+    upperd.systemctl("stop", "upperd@*.socket", "upperd@*.service", "example.service")
+    machine.run("rm", "-rf", unit, "/srv/lookup", *(path for path, _ in files))
+    machine.run("groupdel", "operators")
+    machine.run("systemctl", "reset-failed", "upperd@*", check=False)
+    upperd.systemctl("daemon-reload")
+
+
+def test_examples_of_the_page(examples: Upperd) -> None:
+    """The examples of docs/handlers.md serve in the sandbox, each by its name, with their counters and labels."""
+    machine = examples.machine
+    examples.systemctl("start", *(f"upperd@{name}" for name in EXAMPLES))
+    assert machine.output("upperctl", "-n", "shout", "send", "hello") == "HELLO!"
+    assert machine.output("upperctl", "-n", "lookup", "send", "upper") == "higher"
+    assert machine.output("upperctl", "-n", "lookup", "send", "lower") == "-"
+    before = examples.systemctl("show", "--property=InvocationID", "example.service")
+    refused = machine.run("upperctl", "-n", "restarter", "send", "restart", user="root")
+    assert refused.stdout == "refused: you are not in the group operators\n"
+    assert examples.systemctl("show", "--property=InvocationID", "example.service") == before
+    done = machine.run("upperctl", "-n", "restarter", "send", "restart", user="alice")
+    assert done.stdout == "restarted\n"
+    assert examples.systemctl("show", "--property=InvocationID", "example.service") != before
+    figures = {name: json.loads(machine.output("upperctl", "-n", name, "stats", "--json")) for name in EXAMPLES}
+    assert [figures[name]["name"] for name in EXAMPLES] == [f"upperd@{name}" for name in EXAMPLES]
+    assert (figures["shout"]["lines"], figures["lookup"]["queries"], figures["lookup"]["misses"]) == (1, 1, 1)
+    assert (figures["restarter"]["restarts"], figures["restarter"]["refusals"]) == (1, 1)
+    status = examples.systemctl("show", "--property=StatusText", "--value", "upperd@shout")
+    assert status.startswith("upperd@shout: ")
+    assert "lookup.sock" in machine.output("journalctl", "--output=cat", "UPPERD_NAME=upperd@lookup")
 
 
 def test_instance_without_a_file(instances: Instances) -> None:

@@ -81,8 +81,8 @@ class MadeUpChild(Child):
 class Population:
     """Stands for the parent's: forks made-up children, and notes which ones are let go."""
 
-    def __init__(self, board: Scoreboard, most: int) -> None:
-        self._board = board
+    def __init__(self, board: Scoreboard, roster: Roster, most: int) -> None:
+        self._board, self._roster = board, roster
         self.share = 0
         self.is_paused = False
         self._most = most
@@ -106,6 +106,8 @@ class Population:
         self.living += children
         if first is not None:
             self.forked_for.append(first.connection)
+        else:
+            self._roster.spares(pool).extend(children)
         return children
 
     def let_go(self, child: Child) -> None:
@@ -136,7 +138,7 @@ class Stage:
         self.limits = Limits(most, 0, per_user, max_queue)
         self.queue = WaitingQueue(self.board, self.limits)
         self.roster = Roster()
-        self.population: Any = Population(self.board, most)
+        self.population: Any = Population(self.board, self.roster, most)
         self.observer = self.population.observer
         parent: Any = self
         self.dispatcher = Dispatcher(parent)

@@ -31,7 +31,7 @@ def test_a_child_is_used_again_for_its_user_only(stage: Stage) -> None:
 
 def test_a_spare_child_is_taken_before_a_fork(stage: Stage) -> None:
     """Where a child is spare none is forked for a user's first connection, nor for its second at once."""
-    stage.roster.spares(0).extend(stage.population.fork(0, 2))
+    stage.population.fork(0, 2)
     assert {stage.holder(stage.comes(ALICE)) for _ in range(2)} == {*stage.population.living}
 
 
@@ -132,7 +132,6 @@ def test_a_child_whose_channel_is_broken(stage: Stage) -> None:
     """Where the hand-over fails the child is told to leave, and another one has the connection."""
     [broken] = stage.population.fork(0, 1)
     broken.theirs.close()
-    stage.roster.spares(0).append(broken)
     one = stage.comes(ALICE)
     stage.dispatcher.serve_queue()
     assert stage.holder(one) not in (None, broken)
@@ -143,7 +142,6 @@ def test_a_child_whose_channel_is_broken(stage: Stage) -> None:
 def test_what_cannot_be_handed_over(stage: Stage) -> None:
     """What is too large for a channel is served by a child forked for it, which ends with it, within the limits."""
     [spare] = stage.population.fork(0, 1)
-    stage.roster.spares(0).append(spare)
     request = object()
     one = stage.comes(ALICE, request=request)
     stage.dispatcher.serve_queue()

@@ -19,10 +19,9 @@ def test_a_stream_comes_back_piece_by_piece() -> None:
     with ours, theirs:
         ours.sendall(b"stra\xc3\x9fe \xff \xe2\x82")
         ours.shutdown(socket.SHUT_WR)
-        handler = UpperHandler(theirs, "", NO_SERVER)
+        UpperHandler(theirs, "", NO_SERVER)
         theirs.shutdown(socket.SHUT_WR)
         assert ours.makefile("rb").read() == b"STRASSE \xff \xe2\x82"
-    assert handler.undecodable == 3
 
 
 class _Failing:
@@ -58,8 +57,8 @@ def test_a_datagram_comes_back_whole() -> None:
         class _Sending:
             sendto = staticmethod(lambda data, address: sent.append((data, address)))
 
-        handler = UpperDatagramHandler((b"a\xe2\x82", _Sending), "/client", NO_SERVER)
-        assert (sent, handler.undecodable) == ([(b"A\xe2\x82", "/client")], 2)
+        UpperDatagramHandler((b"a\xe2\x82", _Sending), "/client", NO_SERVER)
+        assert sent == [(b"A\xe2\x82", "/client")]
         UpperDatagramHandler((b"a", _Sending), "", NO_SERVER)
         UpperDatagramHandler((b"a", _Sending), None, NO_SERVER)
         assert len(sent) == 1

@@ -193,7 +193,8 @@ def test_journal(stderr: Stderr, journal: socket.socket, to_journal: Log) -> Non
     """In the journal an entry has its sentence, level, event and fields by name, and standard error has nothing."""
     to_journal.write(WARNING, "end", "größer", peer_uid=1000)
     assert lines(journal) == [
-        "MESSAGE=größer", "PRIORITY=4", "UPPERD_EVENT=end", "SYSLOG_IDENTIFIER=upperd", "UPPERD_PEER_UID=1000",
+        "MESSAGE=größer", "PRIORITY=4", "SYSLOG_IDENTIFIER=upperd", "UPPERD_EVENT=end", "UPPERD_NAME=upperd",
+        "UPPERD_PEER_UID=1000",
     ]
     assert stderr.read() == ""
 
@@ -202,7 +203,7 @@ def test_journal_fields_cannot_be_forged(journal: socket.socket, to_journal: Log
     """A line break in a text never begins another field."""
     to_journal.write(INFO, "end", "a\nPRIORITY=0", path="b\nMESSAGE=c")
     found = lines(journal)
-    assert (found[0], found[-1], len(found)) == ("MESSAGE=a\\nPRIORITY=0", "UPPERD_PATH=b\\nMESSAGE=c", 5)
+    assert (found[0], found[-1], len(found)) == ("MESSAGE=a\\nPRIORITY=0", "UPPERD_PATH=b\\nMESSAGE=c", 6)
 
 
 def test_full_journal(stderr: Stderr, journal: socket.socket, to_journal: Log) -> None:

@@ -71,7 +71,8 @@ def parsed(text: str) -> dict[str, Metric]:
 def value(text: str, name: str, labels: dict[str, str] | None = None) -> float:
     """The one sample with this name and these labels."""
     samples = parsed(text)[name.removesuffix("_total")].samples
-    return float(next(s.value for s in samples if s.name == name and s.labels == (labels or {})))
+    wanted = {"name": "upperd", **(labels or {})}
+    return float(next(s.value for s in samples if s.name == name and s.labels == wanted))
 
 
 @pytest.fixture
@@ -133,7 +134,7 @@ def test_labels_are_escaped(board: Scoreboard) -> None:
     assert text.replace("\n", "").isprintable()
     addresses = [sample.labels["address"] for sample in parsed(text)["upperd_listener_info"].samples]
     assert addresses == ['tcp:"b"\\', r"x\x07"]
-    assert parsed(text)["upperd_build_info"].samples[0].labels == {"version": r"1\x1b"}
+    assert parsed(text)["upperd_build_info"].samples[0].labels == {"name": "upperd", "version": r"1\x1b"}
 
 
 def test_a_daemon_that_stopped(board: Scoreboard) -> None:
@@ -147,11 +148,23 @@ def test_a_daemon_that_stopped(board: Scoreboard) -> None:
 
 def test_no_scoreboard(tmp_path: Path) -> None:
     """A daemon that never was is down, and nothing else is said of it; where it cannot be told, it is no number."""
-    daemon = view.DaemonView(str(tmp_path / "scoreboard"))
+    daemon = view.DaemonView(str(tmp_path / "upperd" / "scoreboard"))
     assert list(parsed(exposition(daemon))) == ["upperd_up"]
     assert value(exposition(daemon), "upperd_up") == 0
     daemon.state = view.UNKNOWN
     assert math.isnan(value(exposition(daemon), "upperd_up"))
+
+
+def test_two_daemons(board: Scoreboard, tmp_path: Path) -> None:
+    """The series of two daemons, in one folder of textfiles, differ in the name that each of them has."""
+    other = Scoreboard(str(tmp_path / "other"))
+    other.describe("1.2", ["unix:/b"], [], "upperd@shout")
+    series = [
+        {(s.name, *s.labels.items()) for family in parsed(text).values() for s in family.samples}
+        for text in (exposition(view_of(board)), exposition(view_of(other)))
+    ]
+    assert not series[0] & series[1]
+    assert all(("name", "upperd@shout") in each for each in series[1])
 
 
 def test_processes(board: Scoreboard) -> None:

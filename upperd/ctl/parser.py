@@ -13,6 +13,7 @@ from itertools import takewhile
 from typing import Any, NoReturn
 
 from upperd import __version__
+from upperd.base import paths
 from upperd.base.installation import manual
 from upperd.ctl.output import fail
 from upperd.ctl.rows import TOP
@@ -30,8 +31,7 @@ EXAMPLES = {
     "": """\
 examples:
   upperctl send hello, world          upperctl --tcp localhost:9999 send hi
-upperctl COMMAND --help tells more; the manual is:
-  MANUAL""",
+upperctl COMMAND --help tells more; the manual is: MANUAL""",
     "send": """\
 examples:
   upperctl send hello, world          the words, as one line
@@ -72,6 +72,7 @@ class Parser(argparse.ArgumentParser):
         # Suppressed: what stands before the command is not overwritten by what does not stand after it.
         for name, metavar, text in (("socket", "PATH", "socket"), ("tcp", "HOST:PORT", "TCP address")):
             address.add_argument(f"--{name}", metavar=metavar, default=argparse.SUPPRESS, help=f"the daemon's {text}")
+        address.add_argument("-n", dest="name", metavar="NAME", default=argparse.SUPPRESS, help="the daemon's name")
 
     def options(self) -> list[str]:
         """Every option: -h, --socket."""
@@ -97,17 +98,23 @@ def parse(words: list[str]) -> argparse.Namespace:
     before = [word for word in takewhile(lambda word: word not in COMMANDS, words) if re.match(r"--\w", word)]
     if wrong := [word for word in before if word.partition("=")[0] not in parser.options()]:
         parser.error(f"unrecognized arguments: {wrong[0]}{_near(wrong[0], parser.options())}")
-    arguments, unknown = parser.parse_known_args(words, argparse.Namespace(socket=None, tcp=None))
+    arguments, unknown = parser.parse_known_args(words, argparse.Namespace(socket=None, tcp=None, name=None))
     if unknown:
         cure = _near(unknown[0], [*parser.options(), *commands[arguments.command].options()])
         if not cure and arguments.command == "send":
             cure = "; a text that begins with a dash goes after --: upperctl send -- -x"
         parser.error(f"unrecognized arguments: {' '.join(unknown)}{cure}")
-    if arguments.socket is not None and arguments.tcp is not None:
-        parser.error("give either --socket or --tcp, not both")
-    for name in ("socket", "tcp"):
-        if getattr(arguments, name) == "":
-            parser.error(f"--{name} is empty: leave it out to find the daemon")
+    said = {"--socket": arguments.socket, "--tcp": arguments.tcp, "-n": arguments.name}
+    given = [flag for flag, value in said.items() if value is not None]
+    if len(given) > 1:
+        parser.error(f"give either {given[0]} or {given[1]}, not both")
+    for flag in given:
+        if said[flag] == "":
+            parser.error(f"{flag} is empty: leave it out to find the daemon")
+    if arguments.name is not None:
+        if not paths.is_name(arguments.name):
+            parser.error(f"no daemon can be called {arguments.name!r}: a name is PROGRAM, or PROGRAM@INSTANCE")
+        arguments.socket = paths.named_socket(dict(os.environ), os.geteuid(), arguments.name)
     return arguments
 
 
@@ -120,11 +127,15 @@ def _near(word: str, known: Iterable[str]) -> str:
 def make_parser() -> tuple[Parser, dict[str, Parser]]:
     """The parser of the whole line, and that of each command."""
     purpose = "Have text upper-cased by upperd, and see what upperd does."
-    parser = Parser(prog="upperctl", description=purpose, epilog=EXAMPLES[""].replace("MANUAL", manual(1, "upperctl")))
+    epilog = EXAMPLES[""].replace("MANUAL", manual(1, "upperctl"))
+    usage = "upperctl [--socket PATH | --tcp HOST:PORT | -n NAME] COMMAND ..."
+    parser = Parser(prog="upperctl", usage=usage, description=purpose, epilog=epilog)
     parser.add_argument("-V", "--version", action="version", version=f"upperctl {__version__}")
     adder = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
     commands = {
-        name: adder.add_parser(name, help=line, description=f"{line[0].upper()}{line[1:]}.", epilog=EXAMPLES[name])
+        name: adder.add_parser(
+            name, prog=f"upperctl {name}", help=line, description=f"{line[0].upper()}{line[1:]}.", epilog=EXAMPLES[name]
+        )
         for name, line in COMMANDS.items()
     }
     _add_options(**commands)

@@ -29,16 +29,17 @@ class Metric(NamedTuple):
 def exposition(daemon: DaemonView) -> str:
     """All metrics of one look at a daemon; where its scoreboard cannot be read, `upperd_up` alone."""
     shown = METRICS if daemon.snapshot is not None else METRICS[:1]
-    return "".join(line for metric in shown for line in _lines(metric, metric.samples(daemon)))
+    return "".join(line for metric in shown for line in _lines(metric, metric.samples(daemon), daemon.name))
 
 
-def _lines(metric: Metric, samples: Samples) -> Iterator[str]:
+def _lines(metric: Metric, samples: Samples, name: str) -> Iterator[str]:
     if samples:
         yield f"# HELP {metric.name} {metric.help}\n"
         yield f"# TYPE {metric.name} {'counter' if metric.name.endswith('_total') else 'gauge'}\n"
     for labels, value in samples:
-        pairs = ",".join(f'{name}="{_escaped(text)}"' for name, text in labels.items())
-        yield f"{metric.name}{f'{{{pairs}}}' if pairs else ''} {_number(value)}\n"
+        # Two daemons may be in one folder of textfiles: nothing else would tell their series apart.
+        pairs = ",".join(f'{label}="{_escaped(text)}"' for label, text in ({"name": name} | labels).items())
+        yield f"{metric.name}{{{pairs}}} {_number(value)}\n"
 
 
 def _escaped(text: str) -> str:

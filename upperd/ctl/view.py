@@ -117,6 +117,11 @@ class DaemonView:
         return NOT_RUNNING if os.path.exists("/proc/1/stat") else UNKNOWN
 
     @property
+    def name(self) -> str:
+        """What the daemon is called; without a snapshot, as its folder says."""
+        return self.snapshot.name if self.snapshot is not None else paths.name_of(self.path)
+
+    @property
     def header(self) -> dict[str, int]:
         """The header of the snapshot; empty without one."""
         return self.snapshot.header if self.snapshot is not None else {}
@@ -161,10 +166,11 @@ def title(view: DaemonView, paint: Paint = PLAIN) -> str:
     dot = paint("\u25cf ", *styles) if paint.is_on else ""
     word = paint(WORDS[view.state], *styles)
     if view.snapshot is None:
-        return f"{dot}upperd: {word}"
+        return f"{dot}{printable(view.name)}: {word}"
     phase = f", {layout.PHASES[view.header['phase']]}" if view.state == RUNNING else ""
     last = "" if view.state == RUNNING else "; these are its last figures"
-    return f"{dot}upperd {printable(view.snapshot.version)}: {word} (pid {view.header['pid']}){phase}{last}"
+    which = printable(f"{view.name} {view.snapshot.version}")
+    return f"{dot}{which}: {word} (pid {view.header['pid']}){phase}{last}"
 
 
 def age(view: DaemonView) -> float:

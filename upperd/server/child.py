@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 
 from upperd.server import handover
+from upperd.server.failure import describe
 from upperd.server.layout import PEER_UID, TELL, Outcome
 from upperd.server.row import Row
 from upperd.server.session import Session, is_gone
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from upperd.server.handover import Order
     from upperd.server.mixin import PreforkingMixIn
+    from upperd.server.signals import Blocked
 
 EX_OK = 0
 EX_SOFTWARE = 70
@@ -37,13 +38,16 @@ class Life:
         row: Row,
         set_title: Callable[[int | None], object] | None = None,
         *,
+        handlers: Sequence[Any] = (),
         takes_datagrams: bool = False,
     ) -> None:
         """In the parent, before the fork.
 
-        `servers` by their numbers in the parent; `set_title` is called with the uid served; None: none yet.
+        `servers` by their numbers in the parent, and `handlers` those that are asked to begin and to end with us;
+        `set_title` is called with the uid served; None: none yet.
         """
         self._servers = servers
+        self._handlers = handlers
         self.control = control
         self._takes_datagrams = takes_datagrams
         self._row = row
@@ -62,13 +66,18 @@ class Life:
         elif not self._is_serving:
             os._exit(EX_OK)
 
-    def run(self, first: Order | None = None) -> int:
-        """Serve `first`, else what is handed over, to the end; returns the exit status. Nothing is raised."""
+    def run(self, signals: Blocked, first: Order | None = None) -> int:
+        """Serve `first`, else what is handed over, to the end; returns the exit status. Nothing is raised.
+
+        `signals` are as a child takes them by now.
+        """
+        self._pid, self._signals = os.getpid(), signals
         try:
             for server in self._servers:
                 server.parent = None
             if self._set_title is not None:
                 self._set_title(None)
+            self._call_handlers("start_child")
             order = first or handover.receive(self.control, takes_datagrams=self._takes_datagrams)
             while order is not None:
                 if self._serve(*order) is Outcome.FAILED:
@@ -76,10 +85,20 @@ class Life:
                 if self._is_leaving:
                     break
                 order = handover.receive(self.control, takes_datagrams=self._takes_datagrams)
+            self._call_handlers("end_child")
             return EX_OK
-        except BaseException:
-            report_exception()
+        except BaseException as error:
+            self._row.failed(describe(error))
+            self._servers[0].failed()
             return EX_SOFTWARE
+
+    def _call_handlers(self, name: str) -> None:
+        """Call a class method of the handlers that have it."""
+        for handler in self._handlers:
+            if (call := getattr(handler, name, None)) is not None:
+                call()
+        if self._handlers:
+            self._row.ready()
 
     def _serve(
         self, listener: int, address: Any, is_last: bool, max_bytes: int, datagram: Any, connection: Any
@@ -98,7 +117,11 @@ class Life:
         session = self._session = request if isinstance(request, Session) else None
         row.begin()
         outcome = self._call_handler(server, request, address)
+        if os.getpid() != self._pid:
+            os._exit(EX_OK)  # the handler has forked, and has returned twice: nothing of this is ours
         row.finish(outcome)
+        if self._signals.are_changed:
+            self._is_leaving = True  # the next connection might not be ended any more
         if session is not None and session.is_over:
             session.linger()
             self._is_leaving = True
@@ -115,20 +138,15 @@ class Life:
         try:
             server.finish_request(request, address)
         except Exception as error:
+            if is_gone(error):
+                outcome = Outcome.RESET
+            else:
+                outcome = Outcome.FAILED
+                self._row.failed(describe(error))
             server.handle_error(request, address)
-            return Outcome.RESET if is_gone(error) else Outcome.FAILED
-        except BaseException:  # SystemExit: as under the stock class it ends the child, not what comes before
-            report_exception()
+            return outcome
+        except BaseException as error:  # SystemExit: as under the stock class it ends the child, not what comes before
+            self._row.failed(describe(error))
+            server.failed()
             return Outcome.FAILED
         return Outcome.DONE
-
-
-def report_exception() -> None:
-    """Say in one line on standard error which exception is being handled, and where it was raised."""
-    error = sys.exc_info()[1]
-    where = error.__traceback__ if error is not None else None
-    while where is not None and where.tb_next is not None:
-        where = where.tb_next
-    place = f" at {where.tb_frame.f_code.co_filename}:{where.tb_lineno}" if where else ""
-    text = ascii(str(error))[1:-1]  # it may be a peer's words; a codec would need a descriptor to be loaded
-    os.write(2, f"<3>child {os.getpid()}: {type(error).__name__}: {text}{place}\n".encode("utf-8", "backslashreplace"))

@@ -158,7 +158,7 @@ class Dispatcher:
             order = Order(connection.server.listener, connection.address, is_last=True, connection=connection.request)
             return next(iter(population.fork(pool, 1, order)), None)
         spares = self._parent.roster.spares(pool)
-        spares += population.fork(pool, min(population.room, max(1, self._parent.queue.waiting_users)))
+        population.fork(pool, min(population.room, max(1, self._parent.queue.waiting_users)))
         return spares.pop() if spares else None
 
     def _make_room(self, user: User, connection: Connection) -> None:

@@ -17,7 +17,13 @@ class ExitRecord:
     """One child that has ended."""
 
     def __init__(
-        self, pid: int, status: int | None, rusage: struct_rusage | None, words: tuple[int, ...], killed_for: str = ""
+        self,
+        pid: int,
+        status: int | None,
+        rusage: struct_rusage | None,
+        words: tuple[int, ...],
+        killed_for: str = "",
+        failure: str = "",
     ) -> None:
         self.pid = pid
         self.status = status
@@ -25,6 +31,8 @@ class ExitRecord:
         self.rusage = rusage
         self.words = words
         """Its row (see layout.ROW_FIELDS)."""
+        self.failure = failure
+        """The exception that ended it, as failure.py writes it; empty: none, or it could not say."""
         self.is_abnormal = status is not None and status != 0
         self.was_cut = words[ENDING] == Outcome.CUT
         """Whether its connection was cut at the deadline of a drain."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import gc
 import os
+from time import monotonic
 
 from upperd.server import handover, registry
 from upperd.server.child import EX_SOFTWARE, Life
 from upperd.server.roster import Child
 from upperd.server.row import Row
-from upperd.server.signals import Blocked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,9 +22,14 @@ if TYPE_CHECKING:
     from upperd.server.handover import Order
     from upperd.server.mixin import PreforkingMixIn
     from upperd.server.scoreboard import Scoreboard
+    from upperd.server.signals import Blocked
 
     Newborn = list[tuple[Child, Life]]
     """Children that are being forked, as the parent knows them, and as they know themselves."""
+
+
+READY_SECONDS = 60.0
+"""How long the handler's `start_child` may take."""
 
 
 class Forker:
@@ -39,10 +44,12 @@ class Forker:
         self.closes_everything = False
         """Whether a child keeps nothing of the program but its standard streams, else all that is not a server's."""
 
-    def fork(self, pool: int, count: int, first: Order | None = None) -> tuple[list[Child], OSError | None]:
+    def fork(
+        self, pool: int, count: int, signals: Blocked, first: Order | None = None
+    ) -> tuple[list[Child], OSError | None]:
         """Fork `count` children for the servers of `pool`, or fewer, and then say why. The only one serves `first`.
 
-        `registry.lock` is held. A child does not return from here.
+        `registry.lock` is held, and the `signals` are blocked. A child does not return from here.
         """
         if not self._is_frozen:
             # What there is by now lives on: nothing for the collector to write to, in us or in a child.
@@ -51,6 +58,8 @@ class Forker:
         board = self._board
         servers = [server for server in self._servers if server.pool == pool]
         takes_datagrams = servers[0].is_datagram
+        classes = dict.fromkeys(server.RequestHandlerClass for server in servers)
+        handlers = [each for each in classes if hasattr(each, "start_child") or hasattr(each, "end_child")]
         kept = [0, 1, 2, *(number for server in servers for number in server.kept_by_children())]
         if first is not None and hasattr(first.connection, "fileno"):
             kept.append(first.connection.fileno())
@@ -61,7 +70,9 @@ class Forker:
                 ours, theirs = handover.channel(handover.LARGEST if takes_datagrams else 0)
                 child = Child(0, *board.claim(), ours, pool)
                 row = Row(child.words, self.counters)
-                life = Life(self._servers, theirs, row, self._set_title, takes_datagrams=takes_datagrams)
+                life = Life(
+                    self._servers, theirs, row, self._set_title, handlers=handlers, takes_datagrams=takes_datagrams
+                )
                 newborn.append((child, life))
         except OSError as error:  # there are fewer descriptors than that
             failure = error
@@ -70,22 +81,22 @@ class Forker:
             registry.ranges_to_close([*kept, life.control.fileno()], everything=self.closes_everything, besides=ends)
             for _, life in newborn
         ]
-        with Blocked() as signals:
-            for (child, life), ranges in zip(newborn, closed, strict=True):
-                board.show(child.slot)
-                try:
-                    child.pid = os.fork()
-                except OSError as error:
-                    board.hide(child.slot)
-                    failure = error
-                    break
-                if child.pid == 0:
-                    _be_child(life, ranges, signals, first)
+        for (child, life), ranges in zip(newborn, closed, strict=True):
+            board.show(child.slot)
+            try:
+                child.pid = os.fork()
+            except OSError as error:
                 board.hide(child.slot)
+                failure = error
+                break
+            if child.pid == 0:
+                _be_child(life, ranges, signals, first)
+            board.hide(child.slot)
         for child, life in newborn:
             life.control.close()
             if child.pid:
                 board.born(child.slot, child.pid)
+                child.ready_by = monotonic() + READY_SECONDS if handlers else 0.0
             else:
                 board.release(child.slot)
                 child.control.close()
@@ -98,6 +109,6 @@ def _be_child(life: Life, ranges: list[tuple[int, int]], signals: Blocked, first
         gc.freeze()  # a socket of the parent's that the collector found here would close what is ours by then
         registry.become_child(ranges)
         signals.become_child(life.end_connection)
-        status = life.run(first)
+        status = life.run(signals, first)
     finally:
         os._exit(status)

@@ -43,6 +43,7 @@ def channel(buffer_size: int = 0) -> tuple[socket.socket, socket.socket]:
     """The parent's end and the child's; `buffer_size`: bytes of the largest message, where they are many."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.setblocking(False)
+    theirs.setblocking(True)  # whatever socket.setdefaulttimeout() says: it waits for ever
     if buffer_size:
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * buffer_size)
     return ours, theirs

@@ -10,6 +10,8 @@ import socketserver
 
 from upperd.server import peer as peers
 from upperd.server import registry
+from upperd.server.datagram import Datagram
+from upperd.server.failure import report
 from upperd.server.layout import COUNTERS, RESERVED, UNKNOWN
 from upperd.server.peer import NOT_KNOWN, Peer
 from upperd.server.session import Session
@@ -62,11 +64,13 @@ class Hooks(_Base):
     @property
     def counters(self) -> tuple[str, ...]:
         """The names of the counters that the handler has of its own. Raises ValueError where they cannot be."""
-        names = tuple(getattr(self.RequestHandlerClass, "counters", ()))
-        taken = RESERVED.intersection(names)
-        if len(names) > COUNTERS or taken:
-            what = f"a handler has at most {COUNTERS} counters, by names of its own"
-            raise ValueError(f"{what}; taken: {', '.join(sorted(taken)) or 'none'}")
+        names = getattr(self.RequestHandlerClass, "counters", ())
+        what = f"a handler has at most {COUNTERS} counters, a tuple of identifiers in ASCII"
+        if type(names) is not tuple or len(names) > COUNTERS:
+            raise ValueError(f"{what}, not {names!r}")
+        for name in names:
+            if not (isinstance(name, str) and name.isascii() and name.isidentifier()) or name in RESERVED:
+                raise ValueError(f"{what} that are not taken by upperd's own: {name!r} is none")
         return names
 
     def accept_one(self) -> bool:
@@ -147,12 +151,16 @@ class Hooks(_Base):
 
     # In a child
 
+    def failed(self) -> None:
+        """An exception ends this child of which no hook of socketserver is told. It stands in the row already."""
+        report()
+
     def receive_handed(self, row: Row, connection: Any, max_bytes: int, datagram: tuple[Any, ...] | None) -> Any:
         """The request that was handed over (handover.Order), as the other hooks have it."""
         self.row = row
         if datagram is not None:
             row.received(len(datagram[0]))
-            return datagram[0], self.socket
+            return Datagram((datagram[0], self.socket)).attach(row)
         if not isinstance(connection, int):
             return connection  # we were forked for it
         session = Session(self.address_family, _SOCK_STREAM, 0, connection)

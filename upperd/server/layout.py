@@ -3,9 +3,11 @@
 Every number is an unsigned 64-bit word in the byte order of the host; times are microseconds of CLOCK_MONOTONIC.
 
     offset 0      the header: words in the order of HEADER_FIELDS
-    offset 1024   text in UTF-8, then zeros: lines that say the version, each listener, and each counter of the handler
+    offset 1024   text in UTF-8, then zeros: lines that say the version, the daemon's name, each listener, and each
+                  counter of the handler
     offset 4096   a word for each slot: the pid of its child; 0: the slot is free
-    offset 36864  the rows, a page of 4096 bytes for each slot: words in the order of ROW_FIELDS, then zeros
+    offset 36864  the rows, a page of 4096 bytes for each slot: words in the order of ROW_FIELDS, then zeros; at offset
+                  2048 of the page text in ASCII, then a zero: the exception that ended the child
 
 A row has a page of its own because a child maps its own row and nothing else.
 """
@@ -22,10 +24,14 @@ LISTENERS = 128
 COUNTERS = 8
 """The ceiling of the counters that a handler may have of its own."""
 
+DEFAULT_NAME = "upperd"
+
 TEXT = 1024
 PIDS = 4096
 ROWS = PIDS + SLOTS * 8
 ROW_SIZE = 4096
+FAILURE = 2048
+"""Where the text stands in a row."""
 SIZE = ROWS + SLOTS * ROW_SIZE
 
 UNKNOWN = 2**64 - 1

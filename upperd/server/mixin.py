@@ -131,21 +131,6 @@ class PreforkingMixIn(Hooks, socketserver.ForkingMixIn):
             self.refused(request, peer, "refused_user")
             self.shutdown_request(request)
 
-    def finish_request(self, request: Any, client_address: Any) -> None:
-        """As the stock one; the handler's own counters, which its class names in `counters`, are its attributes."""
-        handler_class = self.RequestHandlerClass
-        names = getattr(handler_class, "counters", ())  # the parent has checked them
-        if not names or self.row is None or not isinstance(handler_class, type):
-            super().finish_request(request, client_address)
-            return
-        handler: Any = object.__new__(handler_class)
-        try:
-            handler.__init__(request, client_address, self)
-        finally:
-            for name in names:
-                if count := getattr(handler, name, 0):
-                    self.row.count(name, count)
-
     def shutdown_request(self, request: Any) -> None:
         """As the stock one. A session says the end to its peer when it is closed."""
         if isinstance(request, Session):

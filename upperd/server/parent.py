@@ -102,6 +102,10 @@ class Parent:
         """Accept no more, and have every child leave that waits; those that serve go on."""
         self.accepter.stop()
         self.population.is_forking = False
+        known = {*self.roster.waiting(), *self.roster.serving()}
+        for child in self.population:
+            if child not in known and not child.is_leaving:  # an exception of the program came between two steps
+                self.population.let_go(child)
         end = monotonic() + REST_SECONDS
         while not self.queue and monotonic() < end:
             self.population.dismiss()

@@ -67,7 +67,7 @@ class Patrol:
         if (
             self._parent.roster.busy
             or self.deadline is not None
-            or any(child.kill_at for child in self._parent.population)
+            or any(child.kill_at or child.ready_by for child in self._parent.population)
         ):
             return self._next_look
         return next_end
@@ -80,7 +80,7 @@ class Patrol:
         usec = now_usec()
         for child in self._parent.roster.serving():
             if not child.has_started:
-                if were_away:
+                if were_away or child.ready_by:
                     child.handed_at = now
                 elif now - child.handed_at >= START_SECONDS:
                     kill(child, "stopped")
@@ -89,6 +89,10 @@ class Patrol:
             elif (ending := self._ending_of(child, usec)) is not None:
                 self.end(child, ending, now)
         for child in self._parent.population:
+            if child.ready_by and child.words[ACTIVE]:
+                child.ready_by = 0.0
+            elif child.ready_by and now >= child.ready_by:
+                kill(child, "stopped")
             if child.kill_at and now >= child.kill_at:
                 kill(child, "killed" if self.deadline is not None else "overdue" if child.end_at else "stopped")
             self._parent.population.reap(child)  # one that left a process behind has no end of file to tell of it

@@ -17,6 +17,29 @@ Peer = tuple[int, int, int]
 """uid, gid and pid of a peer when it connected; UNKNOWN each where the kernel does not say."""
 NOT_KNOWN: Peer = UNKNOWN, UNKNOWN, UNKNOWN
 
+
+class PeerInfo:
+    """Who is at the other end, as a handler is told: numbers that the kernel vouches for, None each where it does not.
+
+    The kernel says what held when the peer connected (unix(7), SO_PEERCRED, SO_PEERGROUPS).
+    """
+
+    __slots__ = ("gid", "groups", "pid", "uid")
+
+    def __init__(self, peer: Peer, groups: list[int] | None = None) -> None:
+        """`groups`: the supplementary ones; None: they are not known."""
+        # The overflow uid stands for several users, so for none.
+        self.uid = None if peer[0] in (UNKNOWN, NOBODY) else peer[0]
+        self.gid = None if self.uid is None or peer[1] == UNKNOWN else peer[1]
+        self.pid = None if peer[2] in (UNKNOWN, 0) else peer[2]
+        known = groups is not None and self.gid is not None
+        self.groups = frozenset((self.gid, *(groups or ()))) if known else None
+        """All of its groups, the gid's included."""
+
+    def __repr__(self) -> str:
+        return f"PeerInfo(uid={self.uid}, gid={self.gid}, pid={self.pid}, groups={self.groups})"
+
+
 _SOL_SOCKET, _SO_PEERCRED = int(socket.SOL_SOCKET), int(socket.SO_PEERCRED)
 CREDENTIALS = struct.Struct("=iII")
 """struct ucred (unix(7)): pid, uid, gid."""

@@ -1,5 +1,8 @@
 """The children of one parent: how many there are, when they are forked, and how they are reaped.
 
+Signals are blocked while a child is forked or reaped: the exception of a program's own handler, which may come between
+any two steps, would lose the child's slot.
+
 The law: only children of ours are waited for, each by its pid, and never with a wait that blocks. A child has ended
 when its channel has; it can be reaped a moment later.
 """
@@ -15,8 +18,10 @@ from time import monotonic
 
 from upperd.server import registry
 from upperd.server.exits import ExitRecord
-from upperd.server.layout import CONNECTIONS, STARTED
+from upperd.server.layout import CONNECTIONS, ROW_FIELDS, STARTED
 from upperd.server.limits import Throttle
+from upperd.server.row import failure_of
+from upperd.server.signals import Blocked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,16 +73,18 @@ class Population:
     # Forking
 
     def fork(self, pool: int, count: int, first: Order | None = None) -> list[Child]:
-        """Fork so many children, or fewer, and then pause."""
-        with registry.lock:
-            children, failure = self._parent.forker.fork(pool, count, first)
+        """Fork so many children, or fewer, and then pause. Without a `first` they are spare ones."""
+        with registry.lock, Blocked() as signals:
+            children, failure = self._parent.forker.fork(pool, count, signals, first)
             self._children.update(dict.fromkeys(children))
+            for child in children:
+                self._parent.loop.watch(child.control.fileno(), partial(self._heard, child))
+            if first is None:
+                self._parent.roster.spares(pool).extend(children)
         if children and failure is None and self._fork_failed:
             self._fork_failed = False
             self._throttle.forget()
             self._parent.observer.resumed()
-        for child in children:
-            self._parent.loop.watch(child.control.fileno(), partial(self._heard, child))
         if failure is not None:
             self._fork_failed = True
             self._parent.board.add("fork_failures")
@@ -95,7 +102,7 @@ class Population:
             spares = self._parent.roster.spares(pool)
             missing = min(share - len(spares), self.room)
             if missing > 0 and (low is None or len(spares) <= low):
-                spares += self.fork(pool, missing)
+                self.fork(pool, missing)
 
     def is_short(self, low: int) -> bool:
         """Whether a pool has at most `low` spare children, and there may be more."""
@@ -182,6 +189,10 @@ class Population:
 
     def reap(self, child: Child) -> bool:
         """Account for a child, if it has ended."""
+        with Blocked():
+            return self._reap(child)
+
+    def _reap(self, child: Child) -> bool:
         status: int | None = None
         rusage: resource.struct_rusage | None = None
         try:
@@ -195,7 +206,8 @@ class Population:
             self._parent.loop.close_late(child.control)
             self._parent.loop.wake()
         self._parent.dispatcher.ended(child)
-        record = ExitRecord(child.pid, status, rusage, tuple(child.words), child.killed_for)
+        words = tuple(child.words[: len(ROW_FIELDS)])
+        record = ExitRecord(child.pid, status, rusage, words, child.killed_for, failure_of(child.words))
         self._parent.board.release(child.slot)
         record.count(self._parent.board)
         self._learn_from(record)

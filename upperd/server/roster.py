@@ -57,7 +57,7 @@ class Child:
 
     __slots__ = (
         "connection", "control", "end_at", "handed", "handed_at", "idle_since", "is_leaving", "kill_at", "killed_for",
-        "pid", "pool", "slot", "user", "words",
+        "pid", "pool", "ready_by", "slot", "user", "words",
     )  # fmt: skip
 
     def __init__(self, pid: int, slot: int, words: memoryview, control: socket.socket, pool: int) -> None:
@@ -74,6 +74,8 @@ class Child:
         """What it was handed, and has not finished as far as we know."""
         self.handed = 0
         self.handed_at = self.idle_since = 0.0
+        self.ready_by = 0.0
+        """When it is killed unless its handler's `start_child` has returned; 0: it has, or there is none."""
         self.is_leaving = False
         """Whether it ends by itself when it is idle, and is handed nothing more."""
         self.end_at = 0.0
@@ -91,7 +93,7 @@ class Child:
     def repair_row(self) -> None:
         """The scoreboard was written over: write what we go by. What the child counts, it writes with the next one."""
         words, handed = self.words, self.handed
-        words[:] = memoryview(bytes(8 * len(ROW_FIELDS))).cast("Q")
+        words[: len(ROW_FIELDS)] = memoryview(bytes(8 * len(ROW_FIELDS))).cast("Q")
         words[PID], words[PEER_UID] = self.pid, UNKNOWN if self.user is None else self.user.uid
         words[HANDED] = words[CONNECTIONS] = handed
         words[FINISHED] = handed if self.connection is None else handed - 1

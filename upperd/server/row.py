@@ -11,6 +11,10 @@ from time import monotonic_ns
 from upperd.server import layout
 from upperd.server.layout import ACTIVE, BYTES_IN, BYTES_OUT, CONNECTIONS, FINISHED, MESSAGES, OUTCOME, UNKNOWN
 
+_FAILURE_WORD = layout.FAILURE // 8
+_LONGEST_FAILURE = layout.ROW_SIZE - layout.FAILURE - 8
+"""Bytes."""
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +27,10 @@ class Row:
         """`words`: the page of the child; `counters`: the names of the handler's own counters."""
         self.words = words
         self._counters = counters
+
+    def ready(self) -> None:
+        """What the handler does once in each child (`start_child`) is done."""
+        self.words[ACTIVE] = monotonic_ns() // 1000
 
     def begin(self) -> None:
         """A connection begins. Before any code of the handler runs: from now on nobody else may serve it."""
@@ -65,9 +73,29 @@ class Row:
         if queue_full:
             self._add(layout.UNANSWERED_FULL)
 
+    def failed(self, text: str) -> None:
+        """The child ends because of an exception: `text` says which. The first one stays."""
+        if not self.words[_FAILURE_WORD]:
+            data = text.encode("ascii", "backslashreplace")[:_LONGEST_FAILURE]
+            memoryview(self.words[_FAILURE_WORD:]).cast("B")[: len(data) + 1] = data + b"\0"
+
     def count(self, name: str, count: int = 1) -> None:
-        """Count `count` more of the handler's own counter `name`. Raises ValueError: the class does not declare it."""
+        """Count `count` more of the handler's own counter `name`, which its class declares in `counters`.
+
+        Raises ValueError: it does not, or `count` is negative.
+        """
+        if name not in self._counters:
+            raise ValueError(f"no counter {name!r}: the handler's class declares {', '.join(self._counters) or 'none'}")
+        if count < 0:
+            raise ValueError(f"counter {name!r}: a counter never goes down, so {count} cannot be counted")
         self._add(layout.FIRST_COUNTER + self._counters.index(name), count)
 
     def _add(self, field: int, count: int = 1) -> None:
         self.words[field] = self.words[field] + count & UNKNOWN
+
+
+def failure_of(words: memoryview) -> str:
+    """What a child has said with `Row.failed`, or whatever stands there in its stead; empty: nothing."""
+    if not words[_FAILURE_WORD]:
+        return ""
+    return bytes(words[_FAILURE_WORD:]).partition(b"\0")[0].decode("ascii", "backslashreplace")[:_LONGEST_FAILURE // 2]

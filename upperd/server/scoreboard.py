@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _ROW_WORDS = len(ROW_FIELDS)
+_FAILURE_WORD = layout.FAILURE // 8
 _BLANK = memoryview(bytearray(_ROW_WORDS * 8)).cast("Q")
 """A row before anything has happened."""
 for _field in (layout.PEER_UID, layout.PEER_GID, layout.PEER_PID):
@@ -84,10 +85,12 @@ class Scoreboard:
         """Count `count` more in a field of the header. It wraps, as the counters of a network interface do."""
         self.header[HEADER[field]] = self.header[HEADER[field]] + count & UNKNOWN
 
-    def describe(self, version: str, listeners: Sequence[str], counters: Sequence[str]) -> None:
-        """Write the text: our version, each listener in the order of their numbers, the handler's own counters."""
+    def describe(
+        self, version: str, listeners: Sequence[str], counters: Sequence[str], name: str = layout.DEFAULT_NAME
+    ) -> None:
+        """Write the text: version and name, each listener in the order of their numbers, the handler's own counters."""
         self["listeners"] = len(listeners)
-        text = "".join(f"{line}\n" for line in (version, *listeners, *counters)).encode("utf-8", "replace")
+        text = "".join(f"{line}\n" for line in (version, name, *listeners, *counters)).encode("utf-8", "replace")
         room = PIDS - TEXT - 1
         self._map[TEXT:PIDS] = self._text = text[:room].ljust(room + 1, b"\0")
 
@@ -100,8 +103,9 @@ class Scoreboard:
         """
         slot = self._free.pop()
         start = ROWS + slot * ROW_SIZE
-        words = memoryview(self._map)[start : start + _ROW_WORDS * 8].cast("Q")
-        words[:] = _BLANK
+        words = memoryview(self._map)[start : start + ROW_SIZE].cast("Q")
+        words[:_ROW_WORDS] = _BLANK
+        words[_FAILURE_WORD] = 0
         self._generation += 1
         words[layout.GENERATION] = self._generation
         words[layout.STARTED] = now_usec()

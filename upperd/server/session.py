@@ -22,7 +22,8 @@ from functools import partial
 from io import BytesIO
 from time import monotonic
 
-from upperd.server.layout import Outcome
+from upperd.server.layout import PEER_GID, PEER_PID, PEER_UID, Outcome
+from upperd.server.peer import PeerInfo, groups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -173,6 +174,22 @@ class Session(_Reading):
     """One connection, in the child that serves it."""
 
     __slots__ = ()
+
+    # For a handler that knows of them
+
+    @property
+    def peer(self) -> PeerInfo:
+        """Who is at the other end: `uid`, `gid`, `pid`, `groups` (a set); each None where the kernel does not say."""
+        words = self._row.words
+        known = int(words[PEER_UID]), int(words[PEER_GID]), int(words[PEER_PID])
+        return PeerInfo(known, groups(self) if self._is_unix else None)
+
+    def count(self, name: str, count: int = 1) -> None:
+        """Count `count` more of a counter that the handler's class names in `counters`.
+
+        Raises ValueError: it does not, or `count` is negative.
+        """
+        self._row.count(name, count)
 
     def dup(self) -> socket.socket:  # type: ignore[override]
         """As socket.dup: a plain socket, by which nothing is counted."""

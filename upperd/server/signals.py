@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 END = signal.SIGTERM
 # Around a fork not those of `signal`: they turn numbers into enums and back, some hundred pages for a child to copy.
-_set_handler, _set_mask = _signal.signal, _signal.pthread_sigmask
+_set_handler, _get_handler, _set_mask = _signal.signal, _signal.getsignal, _signal.pthread_sigmask
 _BLOCK, _SET = int(signal.SIG_BLOCK), int(signal.SIG_SETMASK)
 _DEFAULT, _IGNORE = int(signal.SIG_DFL), int(signal.SIG_IGN)
 _END, _CHLD = int(END), int(signal.SIGCHLD)
@@ -49,6 +49,12 @@ class Blocked:
         _set_handler(_CHLD, _DEFAULT)
         self._mask.discard(_END)
         _set_mask(_SET, self._mask)
+        self._end = end
+
+    @property
+    def are_changed(self) -> bool:
+        """In a child: whether something has changed how we take them since `become_child`."""
+        return bool(_get_handler(_END) != self._end or _set_mask(_BLOCK, ()) != self._mask)
 
 
 class Notes:

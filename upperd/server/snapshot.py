@@ -41,10 +41,11 @@ class Snapshot:
             raise ScoreboardError("it does not begin with the mark of a scoreboard of version 2")
         self.header["phase"] = min(self.header["phase"], layout.STOPPED)
         text = head[TEXT:PIDS].partition(b"\0")[0].decode("utf-8", "replace").removesuffix("\n").split("\n")
-        count = min(self.header["listeners"], len(text) - 1)
+        count = min(self.header["listeners"], max(len(text) - 2, 0))
         self.version = text[0] or "?"
-        self.listeners = text[1 : 1 + count]
-        self.counters = _counter_names(text[1 + count :])
+        self.name = text[1] if len(text) > 1 else "?"
+        self.listeners = text[2 : 2 + count]
+        self.counters = _counter_names(text[2 + count :])
         pids = memoryview(head)[PIDS:ROWS].cast("Q")
         self.children = [self._child(slot, pids[slot], row) for slot, row in rows.items()]
         for name in layout.SUMMED_FIELDS:

@@ -17,10 +17,20 @@ import os
 import sys
 
 from upperd import __version__
+from upperd.base.paths import NAME
 from upperd.base.streams import open_closed
 from upperd.service.kinds import FILE, SWITCH
 from upperd.service.manager import take_environment
-from upperd.service.options import OPTIONS, Option, OptionError, Options, no_option, options_of, read_config
+from upperd.service.options import (
+    OPTIONS,
+    ConfigError,
+    Option,
+    OptionError,
+    Options,
+    no_option,
+    options_of,
+    read_config,
+)
 from upperd.service.settings import Settings
 
 TYPE_CHECKING = False
@@ -29,9 +39,12 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 
-def main() -> int:
-    """`upperd`: returns only where there is no daemon to become. Exit status 64: the command line, 78: the file."""
-    words, check_only = sys.argv[1:], False
+def main(words: list[str] | None = None, program: str = NAME, purpose: str = "") -> int:
+    """`upperd`, or another program around a handler (program.py), which is there for this `purpose`.
+
+    Returns only where there is no daemon to become. Exit status 64: the command line, 78: the file, or the handler.
+    """
+    words, check_only = sys.argv[1:] if words is None else words, False
     if "--inetd" in words:  # before anything is said
         from upperd.service.inetd import keep_stream_clean
 
@@ -43,12 +56,16 @@ def main() -> int:
     manager_address = os.environ.get("NOTIFY_SOCKET", "")
     try:
         flags = parse(words)
+        if "help" in flags or "version" in flags:
+            print(help_text(program, purpose) if "help" in flags else f"{program} {__version__}")
+            return 0
         check_only = flags.pop("check_config", False)
         config = flags.get("config", "")
         live = _take_mode(flags)
         options = read_options(flags)
         if check_only:
-            print(f"upperd: {config or 'the command line'} is valid")
+            check_handler(options, import_path())
+            print(f"{program}: {config or 'the command line'} is valid")
             return 0
         return live(make_settings(options, words))
     except OptionError as error:
@@ -58,7 +75,7 @@ def main() -> int:
             Notifier(manager_address).send(f"STATUS={error}", f"ERRNO={error.errno}")
         from upperd.base.installation import manual
 
-        print(f"upperd: {error}\nTry 'upperd --help' or {manual(8, 'upperd')}.", file=sys.stderr)
+        print(f"{program}: {error}\nTry '{program} --help' or {manual(8, 'upperd')}.", file=sys.stderr)
         return error.status
 
 
@@ -93,11 +110,31 @@ def read_options(flags: dict[str, Any]) -> Options:
     return Options(**said)
 
 
+def check_handler(options: Options, path: str) -> None:
+    """Load the handler that an option names, as the parent does, with these folders besides. Raises ConfigError."""
+    if not options.handler:
+        return
+    from upperd.service.loading import HandlerError, Handlers
+
+    try:
+        Handlers(options, path)
+    except HandlerError as error:
+        raise ConfigError(str(error), error.errno) from None
+
+
+def import_path() -> str:
+    """Where this process finds modules, besides the standard library: there the parent finds the handler's, too."""
+    library = os.path.dirname(os.__file__)
+    folders = [os.path.abspath(folder) for folder in sys.path if folder not in (library, f"{library}/lib-dynload")]
+    return os.pathsep.join(filter(os.path.isdir, folders))
+
+
 def make_settings(options: Options, words: list[str]) -> Settings:
     """What the parent gets: the options, and what the manager and the installation have for it. Raises ManagerError."""
     settings = Settings(**vars(options), **take_environment(os.environ, os.getpid()))
     settings.journal = _is_journal(2)
     settings.titles = _folder_of("setproctitle")
+    settings.import_path = import_path() if options.handler else ""
     settings.arguments = tuple(words)
     return settings
 
@@ -172,11 +209,13 @@ class _OfTheLine:
     version = Option(SWITCH, False, "print the version, and exit")
 
 
+_OF_THE_PROGRAM = ("handler", "python_path", "name")
+"""Options that a program of one's own has given itself."""
 FLAGS = {f"--{option.flag}": option for option in (*OPTIONS, *options_of(_OfTheLine))}
 
 
 def parse(words: list[str]) -> dict[str, Any]:
-    """What a command line says, by the names of the options. Raises OptionError; SystemExit: --help, --version."""
+    """What a command line says, by the names of the options. Raises OptionError."""
     said: dict[str, Any] = {}
     rest = iter(words)
     for word in rest:
@@ -200,21 +239,23 @@ def parse(words: list[str]) -> dict[str, Any]:
             said[option.name] = option.kind.read(value)
         except ValueError:
             said[option.name] = value  # which is what the complaint will be about
-    if "help" in said or "version" in said:
-        print(help_text() if "help" in said else f"upperd {__version__}")
-        raise SystemExit(0)
     return said
 
 
-def help_text() -> str:
+def help_text(program: str = NAME, purpose: str = "") -> str:
     """What --help shows."""
     from upperd.base.installation import manual
 
-    lines = ["usage: upperd [OPTION]...", "", "Serve a Unix socket: text in, upper case out.", ""]
+    is_ours = program == NAME
+    purpose = purpose or "Serve a Unix socket: text in, upper case out, or what a handler of yours does."
+    lines = [f"usage: {program} [OPTION]...", "", purpose, ""]
     for flag, option in FLAGS.items():
+        if option.name in _OF_THE_PROGRAM and not is_ours:
+            continue
         default = f" (default: {option.shown})" if option.shown else ""
         lines += [f"  {flag} {option.kind.metavar}".rstrip(), f"        {option.text}{default}"]
-    return "\n".join((*lines, "", f"The manual: {manual(8, 'upperd')}. The client: upperctl."))
+    client = "upperctl" if is_ours else f"upperctl -n {program}"
+    return "\n".join((*lines, "", f"The manual: {manual(8, 'upperd')}. The client: {client}."))
 
 
 if __name__ == "__main__":

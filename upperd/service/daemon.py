@@ -3,7 +3,8 @@
     cli.py ── exec ──> lean.py ──> daemon.py
                                      │
             opening.py     what to open: activation.py, binding.py, tcp.py, the scoreboard
-            servers.py     UnixServer, TCPServer; datagram.py only where one asks for them ── the handlers of upper/
+            servers.py     UnixServer, TCPServer; datagram.py only where one asks for them
+            loading.py     the handler's class: upper/, or what --handler names
             policy.py      which peers may connect, and how much they may take
             reload.py      SIGHUP ── recheck.py, a process of its own;  idle.py  when to leave
             orphans.py     as process 1 of a container: reap what is not ours
@@ -31,7 +32,8 @@ from upperd.server.session import LINGER_SECONDS
 from upperd.server.signals import Notes
 from upperd.service import log, settings, titles
 from upperd.service.idle import IdleExit
-from upperd.service.listeners import ListenerError, StartError
+from upperd.service.listeners import Listener, ListenerError, StartError
+from upperd.service.loading import HandlerError, Handlers
 from upperd.service.log import Log
 from upperd.service.notify import Notifier, tell_supervisor
 from upperd.service.opening import Opening, describe, open_scoreboard
@@ -42,7 +44,6 @@ from upperd.service.reporter import Reporter
 from upperd.service.servers import DaemonServer, TCPServer, UnixServer
 from upperd.service.settings import Settings
 from upperd.service.tcp import turn_away
-from upperd.upper.handler import UpperDatagramHandler, UpperHandler
 
 EX_OK = 0
 EX_SOFTWARE = 70
@@ -56,7 +57,8 @@ class Daemon:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._log = Log(settings.log_level, journal=settings.journal, syslog=settings.syslog)
+        self._log = Log(settings.log_level, settings.name, journal=settings.journal, syslog=settings.syslog)
+        self._policy = Policy(settings)
         self._pid_file = PidFile(settings.pid_file)
         self._notifier = Notifier(settings.notify_socket)
         self._opening = Opening(settings, self._log, self._notifier)
@@ -73,7 +75,9 @@ class Daemon:
             os.set_inheritable(self._ready_fd, False)
         try:
             _raise_descriptor_limit()
+            handlers = Handlers(settings, settings.import_path)
             self._opening.open_all()
+            self._servers = [_make_server(listener, handlers, self._policy) for listener in self._listeners]
             self._signals = Notes(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, *_of_process_one())
             self._pid_file.write()
         except StartError as error:
@@ -93,15 +97,16 @@ class Daemon:
 
     def _make_parent(self) -> Parent:
         settings = self._settings
-        counters = tuple(dict.fromkeys((*UpperHandler.counters, *UpperDatagramHandler.counters)))
+        counters = tuple(dict.fromkeys(name for server in self._servers for name in server.counters))
         self._board, self._scoreboard_lock = open_scoreboard(settings, self._listeners, self._log, counters)
         self._reporter = Reporter(self._board, self._log, self._notifier, settings.watchdog_usec, counters)
-        self._policy = Policy(settings)
+        self._reporter.name = settings.name
         self._policy.say(settings, self._board)
-        self._parent = parent = Parent(self._board, self._policy.limits, self._reporter, titles.load(settings.titles))
+        self._parent = parent = Parent(
+            self._board, self._policy.limits, self._reporter, titles.load(settings.titles, settings.name)
+        )
         parent.forker.closes_everything = True
-        for listener in self._listeners:
-            server = self._make_server(listener.socket)
+        for server in self._servers:
             server.connections_per_child = settings.connections_per_child
             server.parent = parent
             parent.add(server)
@@ -116,15 +121,6 @@ class Daemon:
             self._orphans = Orphans(lambda: {*parent.pids(), self._reload.pid})
             parent.loop.timers.append(self._orphans.turn)
         return parent
-
-    def _make_server(self, listening: socket.socket) -> DaemonServer:
-        is_unix = listening.family == socket.AF_UNIX
-        if listening.type == socket.SOCK_DGRAM:
-            from upperd.service import datagram
-
-            kind = datagram.UnixDatagramServer if is_unix else datagram.UDPServer
-            return kind(listening, UpperDatagramHandler, self._policy)
-        return (UnixServer if is_unix else TCPServer)(listening, UpperHandler, self._policy)
 
     def _announce(self) -> None:
         """Every listener listens, its spare children wait: ready."""
@@ -171,7 +167,7 @@ class Daemon:
         self._log.set_level(settings.log_level)
         self._set_idle_exit()
         self._reporter.flush()  # what was refused by the old rules
-        self._board.describe(__version__, describe(self._listeners, settings), parent.forker.counters)
+        self._board.describe(__version__, describe(self._listeners, settings), parent.forker.counters, settings.name)
         self._policy.follow(settings, parent)
 
     def _reloaded(self, problem: str) -> None:
@@ -243,6 +239,23 @@ class Daemon:
         return error.status
 
 
+def _make_server(listener: Listener, handlers: Handlers, policy: Policy) -> DaemonServer:
+    """Raises HandlerError: the handler is for another kind of listener, or its counters cannot be."""
+    handler = handlers.fitting(is_datagram=listener.is_datagram, listener=listener.address)
+    is_unix = listener.socket.family == socket.AF_UNIX
+    kind: type[DaemonServer] = UnixServer if is_unix else TCPServer
+    if listener.is_datagram:
+        from upperd.service import datagram
+
+        kind = datagram.UnixDatagramServer if is_unix else datagram.UDPServer
+    server = kind(listener.socket, handler, policy)
+    try:
+        server.counters  # noqa: B018  # which may be wrong
+    except ValueError as error:
+        raise HandlerError(f"handler {handlers.name}: {error}") from None
+    return server
+
+
 def _of_process_one() -> tuple[signal.Signals, ...]:
     """The signals that process 1 of a container takes besides."""
     return (signal.SIGCHLD,) if os.getpid() == 1 else ()
@@ -267,7 +280,7 @@ def main(words: list[str]) -> int:
     except ValueError as error:
         print(f"upperd: {error}", file=sys.stderr)
         return EX_SOFTWARE
-    titles.set_name()
+    titles.set_name(said.name)
     if said.connection >= 0:
         from upperd.service import single
 

@@ -104,6 +104,9 @@ def _make_absolute(settings: Settings, flags: dict[str, Any]) -> None:
         if path and not os.path.isabs(path) and not (name in ("socket", "datagram") and is_abstract(path)):
             flags[name] = os.path.abspath(path)
             setattr(settings, name, flags[name])
+    for name, value in (("handler", settings.handler), ("python_path", settings.python_path.split(os.pathsep))):
+        if value and value != [""]:  # absolute by now
+            flags[name] = value if isinstance(value, str) else tuple(value)
     settings.arguments = tuple(
         f"--{flag(name)}" if each is True else f"--{flag(name)}={each}"
         for name, value in flags.items()

@@ -20,7 +20,8 @@ import socket
 import socketserver
 import stat
 
-from upperd.server.peer import CREDENTIALS, NOBODY, NOT_KNOWN, Peer
+from upperd.server.datagram import Datagram
+from upperd.server.peer import CREDENTIALS, NOBODY, Peer
 from upperd.service.servers import DaemonServer
 
 TYPE_CHECKING = False
@@ -44,10 +45,9 @@ have no room, so the kernel keeps them."""
 _ROOT = 0
 
 
-class Datagram(tuple[bytes, "Any"]):
-    """A request as socketserver has it, (data, socket to answer by), and what else is known of it."""
+class BoundedDatagram(Datagram):
+    """A datagram, and what else is known of it."""
 
-    sender: Peer = NOT_KNOWN
     is_cut = False
     """Whether it was longer than LARGEST: then there is none of it."""
     source: Ancillary = []  # noqa: RUF012  # never written to
@@ -82,13 +82,13 @@ class DatagramServer(DaemonServer):
         """Receive a datagram. Raises OSError."""
         data, ancillary, flags, address = self.socket.recvmsg(LARGEST, _ROOM)
         is_cut = flags & socket.MSG_TRUNC != 0
-        request = Datagram((b"" if is_cut else data, self.socket))
+        request = BoundedDatagram((b"" if is_cut else data, self.socket))
         request.is_cut = is_cut
         for level, kind, control in ancillary:
             self.note(request, level, kind, control)
         return request, address
 
-    def note(self, request: Datagram, level: int, kind: int, data: bytes) -> None:
+    def note(self, request: BoundedDatagram, level: int, kind: int, data: bytes) -> None:
         """Take down what came with a datagram (recvmsg(2), msg_control)."""
         raise NotImplementedError
 
@@ -106,8 +106,9 @@ class DatagramServer(DaemonServer):
     def receive_handed(self, row: Row, connection: Any, max_bytes: int, datagram: tuple[Any, ...] | None) -> Any:
         self.row = row
         data, is_cut, sender, source = datagram or self.as_message(connection)  # the latter: we were forked for it
-        request = Datagram((data, Answer(self, row, sender, source)))
-        request.is_cut = is_cut
+        request = BoundedDatagram((data, Answer(self, row, sender, source)))
+        request.is_cut, request.sender = is_cut, sender
+        request.attach(row)
         row.received(len(data))
         return request
 
@@ -130,7 +131,7 @@ class UnixDatagramServer(DatagramServer, socketserver.UnixDatagramServer):
         # Of what was queued before the sender is not known, unless the socket was made so.
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
 
-    def note(self, request: Datagram, level: int, kind: int, data: bytes) -> None:
+    def note(self, request: BoundedDatagram, level: int, kind: int, data: bytes) -> None:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
             pid, uid, gid = CREDENTIALS.unpack(data)
             if pid != 0 or uid != NOBODY:  # so stands a sender that the kernel has not written down
@@ -169,7 +170,7 @@ class UDPServer(DatagramServer, socketserver.UDPServer):
         elif self.server_address[0] == "::":
             self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
 
-    def note(self, request: Datagram, level: int, kind: int, data: bytes) -> None:
+    def note(self, request: BoundedDatagram, level: int, kind: int, data: bytes) -> None:
         if (level, kind) == (socket.IPPROTO_IP, _IP_PKTINFO):  # struct in_pktinfo (ip(7))
             # The middle is our address; by which interface the answer goes out is the kernel's to say.
             request.source = [(int(level), int(kind), bytes(4) + data[4:8] + bytes(4))]

@@ -21,7 +21,7 @@ from upperd.service.options import OptionError, flag
 from upperd.service.settings import Settings
 
 _FLAGS = (
-    *("config", "drain_timeout", "log_level"),
+    *("config", "drain_timeout", "handler", "log_level", "name", "python_path"),
     *("allow_user", "allow_group", "deny_user", "idle_timeout", "max_lifetime", "max_bytes"),
 )
 """Options that mean something to one connection. (In a file the others may stand: it may be the daemon's.)"""

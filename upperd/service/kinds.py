@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from upperd.base import paths
 
 TYPE_CHECKING = False
@@ -75,6 +77,15 @@ def _is_account(value: Any) -> bool:
     return isinstance(value, str) or (type(value) is int and 0 <= value <= HIGHEST_ID)
 
 
+def _is_folders(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(_is_text(folder) and folder for folder in value)
+
+
+def _is_reference(value: Any) -> bool:
+    where, _, name = value.rpartition(":") if _is_text(value) else ("", "", "")
+    return bool(where) and all(map(str.isidentifier, name.split(".")))
+
+
 def _is_accounts(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and all(map(_is_account, value))
 
@@ -83,6 +94,26 @@ def _socket(value: str) -> str:
     if complaint := paths.complaint_about(value):
         raise ValueError(f"{complaint}; a path that begins with @ is ./@...")
     return value
+
+
+def _reference(value: str) -> str:
+    """A file's path is made absolute; a module's name stays."""
+    where, _, name = value.rpartition(":")
+    if "/" in where:
+        return f"{os.path.abspath(where)}:{name}"
+    if not all(map(str.isidentifier, where.split("."))):
+        raise ValueError(f"{where!r} is no module's name; a file is named by its path: ./{where}:{name}")
+    return value
+
+
+def _folders(values: list[str]) -> str:
+    """As PYTHONPATH has them."""
+    for value in values:
+        if os.pathsep in value:
+            raise ValueError(f"{value!r}: a folder of Python's path has no {os.pathsep!r} in its name")
+        if not os.path.isdir(value):
+            raise ValueError(f"{value!r} is no folder")
+    return os.pathsep.join(map(os.path.abspath, values))
 
 
 def _account(word: str | int, what: str) -> int:
@@ -113,6 +144,14 @@ _NAMES = f"a list of names, or of numbers from 0 to {HIGHEST_ID}"
 SWITCH = Kind("", "true or false", lambda value: isinstance(value, bool))
 FILE = Kind("FILE", "text of one line", _is_text)
 SOCKET = Kind("PATH", "text of one line", _is_text, _socket)
+NAME = Kind(
+    "NAME", f"PROGRAM or PROGRAM@INSTANCE of letters, digits and -_., at most {paths.LONGEST_NAME}",
+    lambda value: isinstance(value, str) and paths.is_name(value),
+)  # fmt: skip
+HANDLER = Kind(
+    "MODULE:CLASS", "MODULE:CLASS or FILE:CLASS, such as shout:Shout or ./shout.py:Shout", _is_reference, _reference
+)
+FOLDERS = Kind("FOLDER", "a list of folders", _is_folders, _folders, is_list=True)
 ADDRESS = Kind("HOST:PORT", f"HOST:PORT, such as {paths.FALLBACK_TCP} or [::1]:9999", _is_address)
 MODE = Kind("MODE", "octal, such as 0660", _is_mode, lambda value: int(value, 8))
 USER = Kind("USER", _NAME, _is_account, lambda word: _account(word, "user"))

@@ -11,6 +11,7 @@ import os
 import select
 import socket
 
+from upperd.base.paths import NAME, program_of
 from upperd.base.text import printable
 
 ERROR, WARNING, INFO, DEBUG = 3, 4, 6, 7
@@ -28,12 +29,13 @@ _LINE = 4000
 class Log:
     """Writes entries: an event from the closed list in upperd(7), a sentence, and fields."""
 
-    def __init__(self, level: str = "info", *, journal: bool = False, syslog: str = "") -> None:
-        """Entries less important than `level` are left out. `journal`: standard error is the journal.
+    def __init__(self, level: str = "info", name: str = NAME, *, journal: bool = False, syslog: str = "") -> None:
+        """Entries less important than `level` are left out. `name`: the daemon's, which stands in each entry.
 
-        `syslog`: the path of a datagram socket that takes all entries.
+        `journal`: standard error is the journal. `syslog`: the path of a datagram socket that takes all entries.
         """
         self._level = LEVELS[level]
+        self._name, self._program = name, program_of(name)
         self._journal = _datagram_socket() if journal else None
         self._syslog_path = syslog
         self._syslog = _datagram_socket() if syslog else None
@@ -55,7 +57,7 @@ class Log:
         shown = {name: printable(str(value)) for name, value in fields.items()}
         try:
             # Where the journal is full or gone, a line on standard error is the second way.
-            if self._journal is None or not _send_to_journal(self._journal, level, event, text, shown):
+            if self._journal is None or not self._send(self._journal, level, event, text, shown):
                 self._write_line(level, f"{event}: {text}" + "".join(f" {name}={shown[name]}" for name in shown))
         except OSError:
             self.lost += 1
@@ -74,16 +76,31 @@ class Log:
         self._journal.close()
         return is_taken
 
+    @property
+    def _sender(self) -> bytes:
+        """As syslog has it: upperd[4711], or upperd@shout[4711]."""
+        return f"{self._name}[{os.getpid()}]".encode()
+
+    def _send(self, journal: socket.socket, level: int, event: str, text: str, fields: dict[str, str]) -> bool:
+        entry = [f"MESSAGE={text}", f"PRIORITY={level}", f"SYSLOG_IDENTIFIER={self._program}"]
+        entry += [f"UPPERD_EVENT={event}", f"UPPERD_NAME={self._name}"]
+        entry += [f"UPPERD_{name.upper()}={value}" for name, value in fields.items()]
+        try:
+            journal.sendto("\n".join((*entry, "")).encode("utf-8", "replace"), JOURNAL_SOCKET)
+        except OSError:
+            return False
+        return True
+
     def _write_line(self, level: int, line: str) -> None:
         """Write to syslog, else to standard error. Raises OSError."""
         data = line.encode("utf-8", "replace")
         if self._syslog is not None:
             # By its path each time: a new syslogd has a new socket there.
-            header = b"<%d>upperd[%d]: " % (_SYSLOG_DAEMON | level, os.getpid())
+            header = b"<%d>%b: " % (_SYSLOG_DAEMON | level, self._sender)
             self._syslog.sendto((header + data)[:_LINE], self._syslog_path)
         elif _is_writable(2):
             # Under systemd: the prefix that standard error is read with (sd-daemon(3)).
-            header = b"<%d>" % level if self._journal is not None else b"upperd[%d] " % os.getpid()
+            header = b"<%d>" % level if self._journal is not None else b"%b " % self._sender
             os.write(2, (header + data)[:_LINE] + b"\n")
         else:
             self.lost += 1
@@ -91,16 +108,6 @@ class Log:
 
 def _datagram_socket() -> socket.socket:
     return socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-
-
-def _send_to_journal(journal: socket.socket, level: int, event: str, text: str, fields: dict[str, str]) -> bool:
-    entry = [f"MESSAGE={text}", f"PRIORITY={level}", f"UPPERD_EVENT={event}", "SYSLOG_IDENTIFIER=upperd"]
-    entry += [f"UPPERD_{name.upper()}={value}" for name, value in fields.items()]
-    try:
-        journal.sendto("\n".join((*entry, "")).encode("utf-8", "replace"), JOURNAL_SOCKET)
-    except OSError:
-        return False
-    return True
 
 
 def _is_writable(descriptor: int, timeout: float = 0.0) -> bool:

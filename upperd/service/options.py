@@ -11,7 +11,22 @@ import os
 
 from upperd.base import paths
 from upperd.service import kinds
-from upperd.service.kinds import ADDRESS, FILE, GROUP, GROUPS, MODE, SOCKET, SWITCH, USER, USERS, number, whole
+from upperd.service.kinds import (
+    ADDRESS,
+    FILE,
+    FOLDERS,
+    GROUP,
+    GROUPS,
+    HANDLER,
+    MODE,
+    NAME,
+    SOCKET,
+    SWITCH,
+    USER,
+    USERS,
+    number,
+    whole,
+)  # fmt: skip
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,7 +108,7 @@ def _reloadable(kind: kinds.Kind, default: Any, text: str, shown: str = "") -> A
 
 
 def _default_socket(options: Options) -> str:
-    return paths.daemon_socket(dict(os.environ), os.geteuid())
+    return paths.daemon_socket(dict(os.environ), os.geteuid(), options.name)
 
 
 def _seven_eighths(options: Options) -> int:
@@ -104,6 +119,9 @@ def _seven_eighths(options: Options) -> int:
 class Options:
     """What the operator said, checked, and as the daemon goes by it."""
 
+    handler: str = _fixed(HANDLER, "", "serve this class of socketserver.BaseRequestHandler", "upper case")
+    python_path: str = _fixed(FOLDERS, "", "find the handler's modules in this folder, too")
+    name: str = _fixed(NAME, paths.NAME, "be called so in paths, log and figures", paths.NAME)
     socket: str = _fixed(SOCKET, _default_socket, "listen on this path; on an abstract socket: @NAME")
     tcp: str = _fixed(ADDRESS, "", "listen on this loopback address, too")
     tcp_allow_remote: bool = _fixed(SWITCH, False, "let --tcp and --udp name an address that other hosts can reach")

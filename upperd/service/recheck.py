@@ -1,8 +1,9 @@
 """The options, read and checked anew for a daemon that runs: what a reload starts as a process of its own.
 
-    python3 -I -S .../upperd/service/recheck.py PATH ARGUMENT ...
+    python3 -I -S .../upperd/service/recheck.py PATH IMPORT_PATH ARGUMENT ...
 
-PATH is the import path as lean.py gets it, then follows the launcher's command line. What it took to parse and check
+PATH is the import path as lean.py gets it, and IMPORT_PATH where the handler's modules are found besides (empty: no
+handler is named); then follows the launcher's command line. What it took to parse and check
 ends with this process, and so does whatever a bad file may do to it. SIGALRM ends it where the file cannot be read in
 time.
 
@@ -35,7 +36,8 @@ def main() -> int:
 
     status, said = 0, ""
     try:
-        options = cli.read_options(parse(sys.argv[2:]))
+        options = cli.read_options(parse(sys.argv[3:]))
+        cli.check_handler(options, sys.argv[2])
         reloadable = [word(x.name, getattr(options, x.name)) for x in OPTIONS if x.reload]
         fixed = [word(x.name, getattr(options, x.name)) for x in OPTIONS if not x.reload]
         said = "\0\0".join((__version__, "\0".join(reloadable), "\0".join(fixed)))

@@ -74,6 +74,8 @@ def sentence(record: ExitRecord) -> str:
         hint = " (out of memory?)" if record.status == signal.SIGKILL else ""
         how = "by" if record.status is not None and os.WIFSIGNALED(record.status) else "with exit code"
         cause = f", ended {how} {ending(record.status)}{hint}"
+    if record.failure:
+        cause += f": {record.failure}"
     return f"child {record.pid} {served}{cause}"
 
 
@@ -94,6 +96,8 @@ def fields(record: ExitRecord, counters: Sequence[str]) -> dict[str, object]:
     found["exit"] = ending(record.status)
     outcome = words[layout.ENDING] or words[layout.OUTCOME]
     found["outcome"] = layout.OUTCOMES[outcome] if outcome < len(layout.OUTCOMES) else "unknown"
+    if record.failure:
+        found["exception"] = record.failure
     if rusage is not None:
         found["maxrss_kb"] = rusage.ru_maxrss
         found["user_usec"] = int(rusage.ru_utime * 1e6)

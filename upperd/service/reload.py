@@ -52,7 +52,8 @@ class Reload:
     def _start(self) -> None:
         folder = os.path.dirname(os.path.abspath(__file__))
         # The import path is what lean.py was given as its first argument.
-        command = [sys.executable, "-I", "-S", f"{folder}/recheck.py", sys.argv[1], *self._settings.arguments]
+        path, said = (sys.argv[1], self._settings.import_path), self._settings.arguments
+        command = [sys.executable, "-I", "-S", f"{folder}/recheck.py", *path, *said]
         reading, writing = os.pipe2(os.O_CLOEXEC)
         try:
             # posix_spawn(3) and not fork(): it copies nothing of us.

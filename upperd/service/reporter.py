@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
+from upperd.base.paths import NAME
 from upperd.server.exits import ExitRecord, Observer
 from upperd.server.layout import CONNECTIONS, UNKNOWN
 from upperd.server.scoreboard import Scoreboard
@@ -42,6 +43,8 @@ class Reporter(Observer):
         self._unrecorded: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()
         self._last_refused = UNKNOWN
+        self.name = NAME
+        """The daemon's, with which the status begins where it is another than upperd."""
         self.phase = "starting"
         """The word that the status begins with; none while serving."""
 
@@ -77,7 +80,8 @@ class Reporter(Observer):
     @property
     def status(self) -> str:
         """The status of this moment."""
-        return records.status_line(self._board, self.phase)
+        status = records.status_line(self._board, self.phase)
+        return status if self.name == NAME else f"{self.name}: {status}"
 
     def _tell(self, assignment: str) -> bool:
         """Notify the manager. That it does not listen is said once, until it does."""

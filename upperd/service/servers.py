@@ -6,7 +6,7 @@ import socket
 import socketserver
 import sys
 
-from upperd.server.child import report_exception
+from upperd.server.failure import report
 from upperd.server.layout import UNKNOWN
 from upperd.server.mixin import PreforkingMixIn
 from upperd.server.peer import PeerLookup
@@ -40,9 +40,12 @@ class DaemonServer(PreforkingMixIn):
         return not self.refusal
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Report the exception in one line on standard error; that a peer went away is none."""
-        if not is_gone(sys.exc_info()[1]):
-            report_exception()
+        """Say nothing: what a handler raises stands in the record of its child. What we raise ourselves is reported."""
+        if self.row is None and not is_gone(sys.exc_info()[1]):
+            report()
+
+    def failed(self) -> None:
+        """Say nothing, as above."""
 
 
 class UnixServer(DaemonServer, socketserver.UnixStreamServer):

@@ -34,6 +34,8 @@ class Settings(Options):
     """What the launcher found and could not log."""
     connection: int = -1
     """With --inetd: the descriptor of the one connection; -1: we are a daemon."""
+    import_path: str = ""
+    """Where the launcher finds modules, for the handler's; empty: no handler is named."""
     arguments: tuple[str, ...] = ()
     """The launcher's command line, for a reload."""
 

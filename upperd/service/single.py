@@ -16,13 +16,13 @@ from upperd.server.scoreboard import Scoreboard
 from upperd.server.signals import Notes
 from upperd.service import log
 from upperd.service.activation import peer_address
+from upperd.service.loading import HandlerError, Handlers
 from upperd.service.log import Log
 from upperd.service.notify import Notifier
 from upperd.service.policy import Policy
 from upperd.service.reporter import Reporter
 from upperd.service.servers import TCPServer, UnixServer
 from upperd.service.settings import Settings
-from upperd.upper.handler import UpperHandler
 
 EX_OK = 0
 EX_SOFTWARE = 70
@@ -41,19 +41,25 @@ class Single(Reporter):
 
 def serve(settings: Settings) -> int:
     """Serve the connection to its end; returns the exit status."""
-    said = Log(settings.log_level, journal=settings.journal)
+    said = Log(settings.log_level, settings.name, journal=settings.journal)
     if settings.warning:
         said.write(log.WARNING, "starting", settings.warning)
+    try:
+        handler = Handlers(settings, settings.import_path).fitting(is_datagram=False, listener="the connection")
+        counters = handler.counters if hasattr(handler, "counters") else ()
+    except HandlerError as error:
+        said.write(log.ERROR, "exiting", str(error))
+        return error.status
     connection = socket.socket(fileno=settings.connection)
     os.set_inheritable(settings.connection, False)
     connection.setblocking(True)
     settings.max_children = settings.max_children_per_user = settings.connections_per_child = 1
     board, policy = Scoreboard(slots=1), Policy(settings)
-    reporter = Single(board, said, Notifier(""), counters=UpperHandler.counters)
+    reporter = Single(board, said, Notifier(""), counters=counters)
     parent = Parent(board, policy.limits, reporter)
     parent.forker.closes_everything = True
     server_class = UnixServer if connection.family == socket.AF_UNIX else TCPServer
-    server = server_class(connection, UpperHandler, policy)
+    server = server_class(connection, handler, policy)
     server.connections_per_child = 1
     server.parent = parent
     parent.add(server)

@@ -8,13 +8,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+from upperd.base.paths import NAME, program_of
 from upperd.server.layout import UNKNOWN
 
-MAIN = "upperd: main process"
-SPARE = "upperd: waits for a connection"
+MAIN = "main process"
+SPARE = "waits for a connection"
 
 
-def load(folder: str) -> Callable[[int | None], object] | None:
+def load(folder: str, name: str = NAME) -> Callable[[int | None], object] | None:
     """Name this process, and return what names a child; `folder` is that of the package, without which it is None."""
     if not folder:
         return None
@@ -25,22 +26,22 @@ def load(folder: str) -> Callable[[int | None], object] | None:
         return None
     finally:
         sys.path.remove(folder)
-    setproctitle(MAIN)
-    set_name()  # which it has changed, too
-    return lambda uid: setproctitle(of_child(uid))
+    setproctitle(f"{name}: {MAIN}")
+    set_name(name)  # which it has changed, too
+    return lambda uid: setproctitle(f"{name}: {of_child(uid)}")
 
 
 def of_child(uid: int | None) -> str:
     """The title of a child that serves this user; UNKNOWN: one that the kernel does not name; None: none yet."""
     if uid is None:
         return SPARE
-    return "upperd: serves an unknown user" if uid == UNKNOWN else f"upperd: serves uid {uid}"
+    return "serves an unknown user" if uid == UNKNOWN else f"serves uid {uid}"
 
 
-def set_name() -> None:
-    """Be `upperd` in ps(1) and pgrep(1), not `python3` (proc(5), comm)."""
+def set_name(name: str = NAME) -> None:
+    """Be `upperd`, or the program around a handler, in ps(1) and pgrep(1), not `python3` (proc(5), comm)."""
     try:
         with open("/proc/self/comm", "w") as comm:
-            comm.write("upperd")
+            comm.write(program_of(name))
     except OSError:
         pass  # a name is not worth failing for

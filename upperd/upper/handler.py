@@ -1,6 +1,6 @@
 """The handlers: read, transform, write. Plain `BaseRequestHandler`s, for any server of socketserver.
 
-A server that shows `counters` finds the figures in attributes of these names when a handler has finished.
+Where the request can count (a session of upperd's), they count in it the bytes that were not UTF-8.
 """
 
 from __future__ import annotations
@@ -8,6 +8,10 @@ from __future__ import annotations
 from socketserver import BaseRequestHandler
 
 from upperd.upper.transform import UpperCaser
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 READ_SIZE = 65536
 """Bytes read at once: measured best for bulk."""
@@ -17,8 +21,6 @@ class UpperHandler(BaseRequestHandler):
     """Sends every byte of a connection back in upper case, as soon as it can be known."""
 
     counters = ("undecodable",)
-    undecodable = 0
-    """Bytes that were not UTF-8."""
 
     def setup(self) -> None:
         self._caser = UpperCaser()
@@ -31,7 +33,7 @@ class UpperHandler(BaseRequestHandler):
             request.sendall(rest)
 
     def finish(self) -> None:
-        self.undecodable = self._caser.undecodable
+        _count(self.request, self._caser.undecodable)
 
 
 class UpperDatagramHandler(BaseRequestHandler):
@@ -42,16 +44,19 @@ class UpperDatagramHandler(BaseRequestHandler):
     """
 
     counters = ("undecodable",)
-    undecodable = 0
-    """Bytes that were not UTF-8."""
 
     def handle(self) -> None:
         data, sock = self.request
         caser = UpperCaser()
         answer = caser.feed(data) + caser.finish()
-        self.undecodable = caser.undecodable
+        _count(self.request, caser.undecodable)
         if self.client_address:  # a sender without an address of its own wants none
             try:
                 sock.sendto(answer, self.client_address)
             except OSError:
                 pass
+
+
+def _count(request: Any, undecodable: int) -> None:
+    if undecodable and hasattr(request, "peer"):  # a plain tuple has a `count` of its own
+        request.count("undecodable", undecodable)

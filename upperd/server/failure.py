@@ -1,0 +1,51 @@
+"""What is said of an exception: one line, safe for a terminal, which says what was raised, and where."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_LONGEST = 500
+"""Characters of an exception's own text."""
+_NOT_WHERE = (os.path.dirname(os.__file__), os.path.dirname(os.path.dirname(__file__)))
+"""The folders of the standard library and of ours: what is raised in them has its cause in what has called them."""
+
+
+def describe(error: BaseException) -> str:
+    """As "ValueError: text at /opt/shout/shout.py:12". Raises nothing, whatever the exception is made of."""
+    try:
+        text = error.msg if isinstance(error, SyntaxError) else str(error)
+    except Exception:
+        text = "(its text cannot be shown)"
+    # It may be a peer's words; a codec would need a descriptor to be loaded.
+    shown = ascii(text[:_LONGEST])[1:-1]
+    return f"{type(error).__name__}: {shown}{_place(error)}" if shown else f"{type(error).__name__}{_place(error)}"
+
+
+def _place(error: BaseException) -> str:
+    if isinstance(error, SyntaxError) and error.filename:
+        return f" at {ascii(error.filename)[1:-1]}:{error.lineno}"
+    places = [(where.tb_frame.f_code.co_filename, where.tb_lineno) for where in _frames(error.__traceback__)]
+    own = [place for place in places if not place[0].startswith((*_NOT_WHERE, "<frozen "))]
+    for name, line in (own or places)[-1:]:
+        return f" at {ascii(name)[1:-1]}:{line}"
+    return ""
+
+
+def _frames(where: TracebackType | None) -> list[TracebackType]:
+    found = []
+    while where is not None:
+        found.append(where)
+        where = where.tb_next
+    return found
+
+
+def report() -> None:
+    """Say on standard error which exception is being handled."""
+    error = sys.exc_info()[1]
+    if error is not None:
+        os.write(2, f"<3>child {os.getpid()}: {describe(error)}\n".encode("utf-8", "backslashreplace"))

@@ -1,0 +1,102 @@
+"""The handler's class, by its name: found, imported, and checked.
+
+The parent loads it once, before its first fork. A check of the options loads it, too, in a process of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from socketserver import BaseRequestHandler, DatagramRequestHandler, StreamRequestHandler
+
+from upperd.server.failure import describe
+from upperd.service.listeners import StartError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any
+
+    from upperd.service.options import Options
+
+UPPER = "upperd.upper.handler"
+
+
+class HandlerError(StartError):
+    """There is no such handler, or it does not fit. The text says why."""
+
+    status = 78
+
+
+class Handlers:
+    """The classes that serve connections and datagrams."""
+
+    def __init__(self, options: Options, import_path: str = "") -> None:
+        """`import_path`: where modules are found besides. Raises HandlerError."""
+        self.name = options.handler
+        if options.handler:
+            self._stream = self._datagram = _load(options.handler, options.python_path, import_path)
+        else:
+            module = import_module(UPPER)
+            self._stream, self._datagram = module.UpperHandler, module.UpperDatagramHandler
+
+    def fitting(self, *, is_datagram: bool, listener: str) -> type[BaseRequestHandler]:
+        """The class for this kind of listener. Raises HandlerError."""
+        found = self._datagram if is_datagram else self._stream
+        wrong: type[BaseRequestHandler] = StreamRequestHandler if is_datagram else DatagramRequestHandler
+        if issubclass(found, wrong):
+            what = "datagrams" if is_datagram else "connections"
+            raise HandlerError(f"handler {self.name} is a {wrong.__name__}, and {listener} takes {what}")
+        return found
+
+
+def _load(reference: str, python_path: str, import_path: str) -> type[BaseRequestHandler]:
+    where, _, name = reference.rpartition(":")
+    sys.path[:0] = [folder for folder in python_path.split(os.pathsep) if folder]
+    sys.path += [folder for folder in import_path.split(os.pathsep) if folder and folder not in sys.path]
+    what = f"handler {reference}"
+    try:
+        module = _import_file(where) if "/" in where else import_module(where)
+    except ModuleNotFoundError as error:
+        if error.name and f"{where}.".startswith(f"{error.name}."):
+            raise HandlerError(f"{what}: no module {error.name}: name its folder with --python-path") from None
+        raise HandlerError(f"{what}: {describe(error)}") from None
+    except (Exception, SystemExit) as error:
+        if isinstance(error, OSError) and error.filename == where:
+            raise HandlerError(f"handler {where}: {error.strerror}") from None
+        raise HandlerError(f"{what}: {describe(error)}") from None
+    found: Any = module
+    for part in name.split("."):
+        if not hasattr(found, part):
+            raise HandlerError(f"{what}: {getattr(module, '__file__', where)} has no {name}{_near(part, found)}")
+        found = getattr(found, part)
+    if not (isinstance(found, type) and issubclass(found, BaseRequestHandler)):
+        raise HandlerError(f"{what}: {name} is no class of socketserver.BaseRequestHandler")
+    if sys.modules["threading"].active_count() > 1:
+        raise HandlerError(f"{what}: its module starts threads, which a process that forks must not: use start_child")
+    return found
+
+
+def _import_file(path: str) -> ModuleType:
+    """Import a file by its path; it may import what lies beside it."""
+    from importlib.machinery import SourceFileLoader
+    from importlib.util import module_from_spec, spec_from_loader
+
+    sys.path.insert(0, os.path.dirname(path))
+    stem = os.path.splitext(os.path.basename(path))[0]
+    name = f"handler_{stem}" if stem in sys.modules else stem
+    loader = SourceFileLoader(name, path)
+    spec = spec_from_loader(name, loader)
+    assert spec is not None  # a loader was given
+    module = sys.modules[name] = module_from_spec(spec)
+    loader.exec_module(module)
+    return module
+
+
+def _near(name: str, module: object) -> str:
+    """What may have been meant, as the end of a sentence; empty: nothing of these."""
+    import difflib
+
+    near = difflib.get_close_matches(name, vars(module), 1)
+    return f"; is it {near[0]}?" if near else ""
