@@ -232,6 +232,9 @@ PEERS = [
     Peer("upperd-plain", upperd(limits=False), is_notifying=True),
     Peer("mixin", mixin(), most=50),  # of 56: max_children_per_user
     Peer("mixin-single", mixin("1"), most=50),
+    Peer("upperd-handler", upperd("--handler", f"{HERE}/servers/stream.py:Stream"), is_notifying=True),
+    Peer("stream-fork", python("stream.py", "fork"), most=38),
+    Peer("stream-thread", python("stream.py", "thread")),
     Peer("tutorial", python("tutorial.py", "fork"), most=38),  # of 40: max_children
     Peer("threading", python("tutorial.py", "thread")),
     Peer("asyncio", python("loop.py", "asyncio", "streams")),

@@ -38,6 +38,9 @@ TARGETS = [
     *(Target(f"users-{users}-{clients}", "shared", "upperd", (), 0.8, 0.95) for users in (4, 50) for clients in (1, 8)),
     # More users than children.
     *(Target(f"users-200-{clients}", "rate", "upperd", ("tutorial",), 1.0, noise="must") for clients in (1, 8)),
+    # A handler as people write them.
+    Target("handler-8", "rate", "upperd-handler", ("stream-fork",), 10.0),
+    Target("handler-8", "rate", "upperd-handler", ("stream-thread",), 2.0),
     # A process for each connection.
     Target("connections-1", "rate", "upperd-single", ("tutorial",), 1.3, 2.2),
     Target("connections-8", "rate", "upperd-single", ("tutorial",), 1.0, 1.6),

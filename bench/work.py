@@ -85,6 +85,10 @@ def measure_connections(name: str, scale: Scale) -> Figures:
         return {f"connections-{clients}": _load_connections(server, clients, scale) for clients in CLIENTS}
 
 
+def measure_handler(name: str, scale: Scale) -> Figures:
+    return {case.replace("connections", "handler"): found for case, found in measure_connections(name, scale).items()}
+
+
 def measure_users(name: str, scale: Scale) -> Figures:
     found: Figures = {}
     with running(SERVERS[name]) as server:
@@ -216,9 +220,12 @@ def missing(name: str) -> str:
     return ""
 
 
-_ALL = tuple(SERVERS)
+_HANDLERS = ("upperd-handler", "stream-fork", "stream-thread")
+"""The same class of socketserver in each."""
+_ALL = tuple(name for name in SERVERS if name not in _HANDLERS)
 WORKS = [
     Work("connections", _ALL, measure_connections),
+    Work("handler", (*_HANDLERS, "asyncio"), measure_handler),
     Work("users", ("upperd", "upperd-single", "mixin", "tutorial", "c-prefork"), measure_users, needs_root=True),
     Work("pingpong", _ALL, measure_pingpong),
     Work("bulk", _ALL, measure_bulk),

@@ -14,6 +14,7 @@ from pathlib import Path
 from socketserver import BaseRequestHandler, DatagramRequestHandler, StreamRequestHandler
 
 FOLDER = Path(__file__).parent
+print("imported")
 
 
 class Shout(StreamRequestHandler):

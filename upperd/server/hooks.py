@@ -31,6 +31,18 @@ _AF_UNIX = int(socket.AF_UNIX)
 _SOCK_STREAM, _SOCK_DGRAM = int(socket.SOCK_STREAM), int(socket.SOCK_DGRAM)
 
 
+def counters_of(handler: Any) -> tuple[str, ...]:
+    """The names of the counters that a handler's class has of its own. Raises ValueError where they cannot be."""
+    names = getattr(handler, "counters", ())
+    what = f"a handler has at most {COUNTERS} counters, a tuple of identifiers in ASCII"
+    if type(names) is not tuple or len(names) > COUNTERS:
+        raise ValueError(f"{what}, not {names!r}")
+    for name in names:
+        if not (isinstance(name, str) and name.isascii() and name.isidentifier()) or name in RESERVED:
+            raise ValueError(f"{what} that are not taken by upperd's own: {name!r} is none")
+    return names
+
+
 class Hooks(_Base):
     """How requests of one server are accepted, known, and handed over."""
 
@@ -64,14 +76,7 @@ class Hooks(_Base):
     @property
     def counters(self) -> tuple[str, ...]:
         """The names of the counters that the handler has of its own. Raises ValueError where they cannot be."""
-        names = getattr(self.RequestHandlerClass, "counters", ())
-        what = f"a handler has at most {COUNTERS} counters, a tuple of identifiers in ASCII"
-        if type(names) is not tuple or len(names) > COUNTERS:
-            raise ValueError(f"{what}, not {names!r}")
-        for name in names:
-            if not (isinstance(name, str) and name.isascii() and name.isidentifier()) or name in RESERVED:
-                raise ValueError(f"{what} that are not taken by upperd's own: {name!r} is none")
-        return names
+        return counters_of(self.RequestHandlerClass)
 
     def accept_one(self) -> bool:
         """Accept a request and have it served, if there is one: the stock class's way. Raises OSError."""

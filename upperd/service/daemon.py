@@ -33,7 +33,7 @@ from upperd.server.signals import Notes
 from upperd.service import log, settings, titles
 from upperd.service.idle import IdleExit
 from upperd.service.listeners import Listener, ListenerError, StartError
-from upperd.service.loading import HandlerError, Handlers
+from upperd.service.loading import Handlers
 from upperd.service.log import Log
 from upperd.service.notify import Notifier, tell_supervisor
 from upperd.service.opening import Opening, describe, open_scoreboard
@@ -240,7 +240,7 @@ class Daemon:
 
 
 def _make_server(listener: Listener, handlers: Handlers, policy: Policy) -> DaemonServer:
-    """Raises HandlerError: the handler is for another kind of listener, or its counters cannot be."""
+    """Raises HandlerError: the handler does not fit."""
     handler = handlers.fitting(is_datagram=listener.is_datagram, listener=listener.address)
     is_unix = listener.socket.family == socket.AF_UNIX
     kind: type[DaemonServer] = UnixServer if is_unix else TCPServer
@@ -248,12 +248,7 @@ def _make_server(listener: Listener, handlers: Handlers, policy: Policy) -> Daem
         from upperd.service import datagram
 
         kind = datagram.UnixDatagramServer if is_unix else datagram.UDPServer
-    server = kind(listener.socket, handler, policy)
-    try:
-        server.counters  # noqa: B018  # which may be wrong
-    except ValueError as error:
-        raise HandlerError(f"handler {handlers.name}: {error}") from None
-    return server
+    return kind(listener.socket, handler, policy)
 
 
 def _of_process_one() -> tuple[signal.Signals, ...]:

@@ -11,6 +11,7 @@ from importlib import import_module
 from socketserver import BaseRequestHandler, DatagramRequestHandler, StreamRequestHandler
 
 from upperd.server.failure import describe
+from upperd.server.hooks import counters_of
 from upperd.service.listeners import StartError
 
 TYPE_CHECKING = False
@@ -36,6 +37,7 @@ class Handlers:
         """`import_path`: where modules are found besides. Raises HandlerError."""
         self.name = options.handler
         if options.handler:
+            sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a child ends without a flush
             self._stream = self._datagram = _load(options.handler, options.python_path, import_path)
         else:
             module = import_module(UPPER)
@@ -48,6 +50,10 @@ class Handlers:
         if issubclass(found, wrong):
             what = "datagrams" if is_datagram else "connections"
             raise HandlerError(f"handler {self.name} is a {wrong.__name__}, and {listener} takes {what}")
+        try:
+            counters_of(found)
+        except ValueError as error:
+            raise HandlerError(f"handler {self.name}: {error}") from None
         return found
 
 

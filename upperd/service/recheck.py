@@ -27,6 +27,8 @@ LONGEST_REASON = 2000
 def main() -> int:
     """Print the settings, or what is wrong with them; returns the exit status."""
     signal.alarm(SECONDS)
+    answer = os.dup(1)
+    os.dup2(2, 1)  # what the module of a handler prints is not of the answer
     sys.path[:0] = sys.argv[1].split(os.pathsep)
     from upperd import __version__
     from upperd.service import cli
@@ -44,7 +46,7 @@ def main() -> int:
     except OptionError as error:
         status, said = error.status, str(error)[:LONGEST_REASON]
     try:
-        os.write(1, said.encode("utf-8", "surrogateescape"))  # whatever bytes a path may have
+        os.write(answer, said.encode("utf-8", "surrogateescape"))  # whatever bytes a path may have
     except BrokenPipeError:
         pass  # the daemon is gone
     return status

@@ -11,6 +11,7 @@ import signal
 import socket
 
 from upperd.server.exits import ExitRecord
+from upperd.server.hooks import counters_of
 from upperd.server.parent import Parent
 from upperd.server.scoreboard import Scoreboard
 from upperd.server.signals import Notes
@@ -46,7 +47,6 @@ def serve(settings: Settings) -> int:
         said.write(log.WARNING, "starting", settings.warning)
     try:
         handler = Handlers(settings, settings.import_path).fitting(is_datagram=False, listener="the connection")
-        counters = handler.counters if hasattr(handler, "counters") else ()
     except HandlerError as error:
         said.write(log.ERROR, "exiting", str(error))
         return error.status
@@ -55,7 +55,7 @@ def serve(settings: Settings) -> int:
     connection.setblocking(True)
     settings.max_children = settings.max_children_per_user = settings.connections_per_child = 1
     board, policy = Scoreboard(slots=1), Policy(settings)
-    reporter = Single(board, said, Notifier(""), counters=counters)
+    reporter = Single(board, said, Notifier(""), counters=counters_of(handler))
     parent = Parent(board, policy.limits, reporter)
     parent.forker.closes_everything = True
     server_class = UnixServer if connection.family == socket.AF_UNIX else TCPServer
