@@ -90,7 +90,7 @@ with Server(PATH, Echo) as server:
         children, before = server.active_children, time.process_time()
         select.select([], [], [], 2.5)
         assert time.process_time() - before < 1
-        assert KIND == "stock" or server.active_children == children
+        assert children <= server.active_children or KIND == "stock"
         assert ask(b"y") == b"y"
 """,
     "an exception of a signal handler leaves the loop, which may be entered again, a thousand times": """
@@ -102,8 +102,8 @@ signal.signal(signal.SIGALRM, leave)
 left = 0
 with Server(PATH, Echo) as server:
     while left < 1000:
-        signal.setitimer(signal.ITIMER_REAL, 0.001)
         try:
+            signal.setitimer(signal.ITIMER_REAL, 0.001)
             server.serve_forever(0.05)
         except Leave:
             left += 1

@@ -41,8 +41,11 @@ class Loop:
 
     def watch(self, descriptor: int, callback: Callable[[], object]) -> None:
         """Call `callback` whenever `descriptor` is readable, or its other end is closed."""
-        self._epoll.register(descriptor, select.EPOLLIN)
         self._watched[descriptor] = callback
+        try:
+            self._epoll.register(descriptor, select.EPOLLIN)
+        except FileExistsError:
+            pass  # an exception of the program came between this and what its caller notes
 
     def unwatch(self, descriptor: int) -> None:
         """Watch it no more. Before it is closed."""
