@@ -1,4 +1,4 @@
-"""`--handler`: a class of somebody's own, served by the daemon as its own one is."""
+"""`--handler`: a class of the operator's own, served by the daemon as its own one is."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_reload(folder: Path, module: Path) -> None:
     config.write_text(f'handler = "shout:Shout"\npython-path = ["{module.parent}"]\nmax-children = 5\n')
     with running(folder, "--config", str(config)) as daemon:
         module.write_text("1 / 0\n")
-        config.write_text(config.read_text().replace("5", "6"))
+        config.write_text(config.read_text().replace("children = 5", "children = 6"))
         daemon.signal(signal.SIGHUP)
         wait_until(lambda: "the old settings stay" in daemon.log, "the reload has failed")
         assert f"ZeroDivisionError: division by zero at {module}:1" in daemon.log

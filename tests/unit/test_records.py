@@ -172,7 +172,7 @@ def test_an_abnormal_end(status: int, text: str) -> None:
         ("was_cut", ", was cut at the drain deadline"),
         ("was_killed", ", was killed at the drain deadline"),
         ("was_overdue", ", was killed: it had not ended at its limit"),
-        ("was_stopped", ", was killed: it did not begin to serve a connection (stopped?)"),
+        ("was_stopped", ", was killed: it did not begin to serve, or did not leave (stopped?)"),
     ],
 )
 def test_an_end_that_we_made(attribute: str, text: str) -> None:

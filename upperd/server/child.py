@@ -11,7 +11,7 @@ import socket
 
 from upperd.server import handover
 from upperd.server.failure import describe
-from upperd.server.layout import PEER_UID, TELL, Outcome
+from upperd.server.layout import OUTCOME, PEER_UID, TELL, Outcome
 from upperd.server.row import Row
 from upperd.server.session import Session, is_gone
 
@@ -88,6 +88,7 @@ class Life:
             self._call_handlers("end_child")
             return EX_OK
         except BaseException as error:
+            self._end_copy()
             self._row.failed(describe(error))
             self._servers[0].failed()
             return EX_SOFTWARE
@@ -97,6 +98,7 @@ class Life:
         for handler in self._handlers:
             if (call := getattr(handler, name, None)) is not None:
                 call()
+                self._end_copy()
         if self._handlers:
             self._row.ready()
 
@@ -117,14 +119,15 @@ class Life:
         session = self._session = request if isinstance(request, Session) else None
         row.begin()
         outcome = self._call_handler(server, request, address)
-        if os.getpid() != self._pid:
-            os._exit(EX_OK)  # the handler has forked, and has returned twice: nothing of this is ours
+        self._end_copy()
         row.finish(outcome)
         if self._signals.are_changed:
             self._is_leaving = True  # the next connection might not be ended any more
         if session is not None and session.is_over:
             session.linger()
             self._is_leaving = True
+        if session is not None and session.is_detached:
+            self._is_leaving = True  # what the handler has not closed ends with us
         if not (self._is_leaving or outcome is Outcome.FAILED):
             row.release()  # before the peer sees the end: it may come again at once
         server.shutdown_request(request)
@@ -134,11 +137,18 @@ class Life:
             handover.tell(self.control)
         return outcome
 
+    def _end_copy(self) -> None:
+        """Where the handler has forked, and its copy of this process has come back as well: nothing of this is its."""
+        if os.getpid() != self._pid:
+            os._exit(EX_OK)
+
     def _call_handler(self, server: PreforkingMixIn, request: Any, address: Any) -> Outcome:
         try:
             server.finish_request(request, address)
         except Exception as error:
-            if is_gone(error):
+            self._end_copy()
+            # An error of the peer's connection is noted by the session; the handler may have another connection.
+            if is_gone(error) and (self._session is None or self._row.words[OUTCOME] == Outcome.RESET):
                 outcome = Outcome.RESET
             else:
                 outcome = Outcome.FAILED
@@ -146,6 +156,7 @@ class Life:
             server.handle_error(request, address)
             return outcome
         except BaseException as error:  # SystemExit: as under the stock class it ends the child, not what comes before
+            self._end_copy()
             self._row.failed(describe(error))
             server.failed()
             return Outcome.FAILED

@@ -17,7 +17,7 @@ from errno import EMSGSIZE, ENOTCONN
 
 from upperd.server import handover
 from upperd.server.handover import Order
-from upperd.server.layout import CONNECTED, ENDING, HANDED, LISTENER, PEER_GID, PEER_PID, TELL, now_usec
+from upperd.server.layout import ACTIVE, CONNECTED, ENDING, HANDED, LISTENER, PEER_GID, PEER_PID, TELL, now_usec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -225,8 +225,8 @@ class Dispatcher:
             child.connection.close()  # while it is known for what no other child may keep (registry.py)
         connection = self._parent.roster.remove(child)
         if connection is not None and not has_started:
-            if child.killed_for == "stopped":
-                connection.tries -= 1  # which says nothing of the connection
+            if child.killed_for == "stopped" or (child.ready_by and not child.words[ACTIVE]):
+                connection.tries -= 1  # which says nothing of the connection: it waits until a child can begin
             self._try_again(connection)
 
     def _try_again(self, connection: Connection) -> None:

@@ -18,17 +18,17 @@ _NOT_WHERE = (os.path.dirname(os.__file__), os.path.dirname(os.path.dirname(__fi
 def describe(error: BaseException) -> str:
     """As "ValueError: text at /opt/shout/shout.py:12". Raises nothing, whatever the exception is made of."""
     try:
-        text = error.msg if isinstance(error, SyntaxError) else str(error)
-    except Exception:
+        text = str(error.msg or "") if isinstance(error, SyntaxError) else str(error)
+    except BaseException:
         text = "(its text cannot be shown)"
-    # It may be a peer's words; a codec would need a descriptor to be loaded.
-    shown = ascii(text[:_LONGEST])[1:-1]
-    return f"{type(error).__name__}: {shown}{_place(error)}" if shown else f"{type(error).__name__}{_place(error)}"
+    # They may be a peer's words; a codec would need a descriptor to be loaded.
+    kind, shown = (ascii(words[:_LONGEST])[1:-1] for words in (type(error).__name__, text))
+    return f"{kind}: {shown}{_place(error)}" if shown else f"{kind}{_place(error)}"
 
 
 def _place(error: BaseException) -> str:
     if isinstance(error, SyntaxError) and error.filename:
-        return f" at {ascii(error.filename)[1:-1]}:{error.lineno}"
+        return f" at {ascii(str(error.filename))[1:-1]}:{int(error.lineno or 0)}"
     places = [(where.tb_frame.f_code.co_filename, where.tb_lineno) for where in _frames(error.__traceback__)]
     own = [place for place in places if not place[0].startswith((*_NOT_WHERE, "<frozen "))]
     for name, line in (own or places)[-1:]:

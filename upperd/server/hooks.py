@@ -12,7 +12,7 @@ from upperd.server import peer as peers
 from upperd.server import registry
 from upperd.server.datagram import Datagram
 from upperd.server.failure import report
-from upperd.server.layout import COUNTERS, RESERVED, UNKNOWN
+from upperd.server.layout import COUNTERS, LONGEST_COUNTER, RESERVED, UNKNOWN
 from upperd.server.peer import NOT_KNOWN, Peer
 from upperd.server.session import Session
 
@@ -34,11 +34,12 @@ _SOCK_STREAM, _SOCK_DGRAM = int(socket.SOCK_STREAM), int(socket.SOCK_DGRAM)
 def counters_of(handler: Any) -> tuple[str, ...]:
     """The names of the counters that a handler's class has of its own. Raises ValueError where they cannot be."""
     names = getattr(handler, "counters", ())
-    what = f"a handler has at most {COUNTERS} counters, a tuple of identifiers in ASCII"
+    what = f"a handler has at most {COUNTERS} counters, a tuple of identifiers in ASCII of {LONGEST_COUNTER} letters"
     if type(names) is not tuple or len(names) > COUNTERS:
         raise ValueError(f"{what}, not {names!r}")
     for name in names:
-        if not (isinstance(name, str) and name.isascii() and name.isidentifier()) or name in RESERVED:
+        is_name = isinstance(name, str) and name.isascii() and name.isidentifier() and len(name) <= LONGEST_COUNTER
+        if not is_name or name in RESERVED:
             raise ValueError(f"{what} that are not taken by upperd's own: {name!r} is none")
     return names
 

@@ -96,8 +96,14 @@ the children that have ended; those of the living are added by the reader (snaps
 HEADER = {name: index for index, name in enumerate(HEADER_FIELDS)}
 SUMMED = tuple((ROW_FIELDS.index(name), HEADER[name]) for name in SUMMED_FIELDS)
 """What is added to the totals when a child ends: (field of its row, field of the header)."""
-RESERVED = frozenset(ROW_FIELDS + HEADER_FIELDS)
-"""Names that a handler's own counter cannot have."""
+RESERVED = frozenset(ROW_FIELDS + HEADER_FIELDS) | {
+    *("slot", "waiting", "version", "name", "running", "busy", "spare", "children", "now_usec", "event", "text"),
+    *("child_pid", "duration_usec", "exit", "exception", "maxrss_kb", "user_usec", "system_usec"),
+    *("rss_bytes", "pss_bytes", "reaped_user_usec", "reaped_system_usec"),
+}
+"""Names that a handler's own counter cannot have: a field, or what a record or `upperctl stats` says besides."""
+LONGEST_COUNTER = 64
+"""Letters of the name of one."""
 
 
 def now_usec() -> int:

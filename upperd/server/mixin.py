@@ -132,8 +132,9 @@ class PreforkingMixIn(Hooks, socketserver.ForkingMixIn):
             self.shutdown_request(request)
 
     def shutdown_request(self, request: Any) -> None:
-        """As the stock one. A session says the end to its peer when it is closed."""
+        """As the stock one."""
         if isinstance(request, Session):
+            request.say_end()
             self.close_request(request)
         else:
             super().shutdown_request(request)

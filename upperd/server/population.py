@@ -20,6 +20,7 @@ from upperd.server import registry
 from upperd.server.exits import ExitRecord
 from upperd.server.layout import CONNECTIONS, ROW_FIELDS, STARTED
 from upperd.server.limits import Throttle
+from upperd.server.roster import LEAVE_SECONDS
 from upperd.server.row import failure_of
 from upperd.server.signals import Blocked
 
@@ -35,8 +36,6 @@ REAP_SECONDS = 0.002
 """How soon a child is waited for again whose channel is closed, and that has not ended yet."""
 GONE_SECONDS = 1.0
 """After how long such a child is killed."""
-LEAVE_SECONDS = 5.0
-"""After how long an idle child that was told to leave is killed: it is stopped (SIGSTOP, a debugger)."""
 
 
 class Population:
@@ -210,18 +209,19 @@ class Population:
         record = ExitRecord(child.pid, status, rusage, words, child.killed_for, failure_of(child.words))
         self._parent.board.release(child.slot)
         record.count(self._parent.board)
-        self._learn_from(record)
+        self._learn_from(record, is_leaving=child.is_leaving)
         self._parent.observer.child_ended(record)
         self._parent.loop.stir()
         return True
 
-    def _learn_from(self, record: ExitRecord) -> None:
-        """Whether forking is of use: a child that failed before it served says no, one that served says yes."""
+    def _learn_from(self, record: ExitRecord, *, is_leaving: bool) -> None:
+        """Whether forking is of use: a child that ended unasked before it served says no, one that served says yes."""
         if record.was_killed or record.was_overdue or record.was_stopped:
             return
-        if not record.is_abnormal:
-            self._learn_from_service(record.words)
-        elif record.words[CONNECTIONS] == 0 and self.is_forking:
+        if record.words[CONNECTIONS]:
+            if not record.is_abnormal:
+                self._learn_from_service(record.words)
+        elif self.is_forking and not is_leaving:
             self.pause(f"child {record.pid}: it ended before its first connection")
 
     def _learn_from_service(self, words: Sequence[int]) -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from upperd.server.mixin import PreforkingMixIn
     from upperd.server.peer import Peer
 
+LEAVE_SECONDS = 5.0
+"""After how long a child that leaves is killed: it is stopped (SIGSTOP), or its handler's `end_child` hangs."""
 LOOKS = 32
 """At busy children of a user when a connection comes, the last ones first: those that finish soon began lately."""
 
@@ -209,6 +211,7 @@ class Roster:
         self._stop(child, user)
         if child.is_leaving:
             child.user = None
+            child.kill_at = monotonic() + LEAVE_SECONDS
         else:
             child.idle_since = monotonic()
             child.end_at = child.kill_at = 0.0  # it has ended the connection in time

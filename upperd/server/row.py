@@ -86,8 +86,8 @@ class Row:
         """
         if name not in self._counters:
             raise ValueError(f"no counter {name!r}: the handler's class declares {', '.join(self._counters) or 'none'}")
-        if count < 0:
-            raise ValueError(f"counter {name!r}: a counter never goes down, so {count} cannot be counted")
+        if not isinstance(count, int) or count < 0:
+            raise ValueError(f"counter {name!r}: {count!r} cannot be counted: a counter goes up, by whole numbers")
         self._add(layout.FIRST_COUNTER + self._counters.index(name), count)
 
     def _add(self, field: int, count: int = 1) -> None:

@@ -58,7 +58,7 @@ def is_gone(error: BaseException | None) -> bool:
 class _Reading(socket.socket):
     """What comes in by a session, as far as it is wanted."""
 
-    __slots__ = ("_is_unix", "_left", "_row", "is_over")
+    __slots__ = ("_is_unix", "_left", "_row", "is_detached", "is_over")
 
     def attach(self, row: Row, *, is_unix: bool, max_bytes: int = 0) -> None:
         """Count in `row`, and read at most `max_bytes`; 0: as many as come."""
@@ -66,7 +66,7 @@ class _Reading(socket.socket):
         self._is_unix = is_unix
         self._left = max_bytes or _UNLIMITED
         """Bytes that may still be read."""
-        self.is_over = False
+        self.is_over = self.is_detached = False
         """Whether we end the connection: what may still be read had arrived by then."""
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
@@ -191,6 +191,11 @@ class Session(_Reading):
         """
         self._row.count(name, count)
 
+    def detach(self) -> int:
+        """As socket.detach. Nothing more is counted, and nothing ends the connection but the end of the child."""
+        self.is_detached = True
+        return super().detach()
+
     def dup(self) -> socket.socket:  # type: ignore[override]
         """As socket.dup: a plain socket, by which nothing is counted."""
         copy = socket.socket(self.family, self.type, self.proto, os.dup(self.fileno()))
@@ -253,10 +258,14 @@ class Session(_Reading):
         except OSError:
             pass  # it is gone, or the time is over
 
-    def _real_close(self, *arguments: Any) -> None:
-        """Close for good, so that the peer sees it: the parent still holds the connection (shutdown(2))."""
+    def say_end(self) -> None:
+        """Have the peer see the end: the parent still holds the connection, and perhaps a file of the handler's."""
         try:
             super().shutdown(socket.SHUT_RDWR)
         except OSError:
             pass  # the peer was faster
+
+    def _real_close(self, *arguments: Any) -> None:
+        """Close for good, as the handler may do by itself."""
+        self.say_end()
         super()._real_close(*arguments)  # type: ignore[misc]

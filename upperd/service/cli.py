@@ -74,8 +74,12 @@ def main(words: list[str] | None = None, program: str = NAME, purpose: str = "")
 
             Notifier(manager_address).send(f"STATUS={error}", f"ERRNO={error.errno}")
         from upperd.base.installation import manual
+        from upperd.base.text import printable
 
-        print(f"{program}: {error}\nTry '{program} --help' or {manual(8, 'upperd')}.", file=sys.stderr)
+        print(f"{program}: {printable(str(error))}", file=sys.stderr)
+        print(f"Try '{program} --help' or {manual(8, 'upperd')}.", file=sys.stderr, flush=True)
+        if error.has_threads:
+            os._exit(error.status)
         return error.status
 
 
@@ -117,9 +121,11 @@ def check_handler(options: Options, path: str) -> None:
     from upperd.service.loading import HandlerError, Handlers
 
     try:
-        Handlers(options, path)
+        Handlers(options, path).check_fit(options)
     except HandlerError as error:
-        raise ConfigError(str(error), error.errno) from None
+        failure = ConfigError(str(error), error.errno)
+        failure.has_threads = error.has_threads
+        raise failure from None
 
 
 def import_path() -> str:

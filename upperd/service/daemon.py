@@ -236,6 +236,8 @@ class Daemon:
         self._opening.close()
         if self._settings.starter:  # which returns then: nothing of ours may be left
             tell_supervisor(self._ready_fd, f"{error.status} {error}")
+        if error.has_threads:
+            os._exit(error.status)
         return error.status
 
 
@@ -268,6 +270,13 @@ def _raise_descriptor_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+def _working_folder() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return ""
+
+
 def main(words: list[str]) -> int:
     """Be the daemon that these settings describe; returns its exit status."""
     try:
@@ -275,6 +284,8 @@ def main(words: list[str]) -> int:
     except ValueError as error:
         print(f"upperd: {error}", file=sys.stderr)
         return EX_SOFTWARE
+    # Before the module of a handler is imported, which may change both.
+    said.library_path, said.folder = sys.argv[1], _working_folder()
     titles.set_name(said.name)
     if said.connection >= 0:
         from upperd.service import single

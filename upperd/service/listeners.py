@@ -30,6 +30,8 @@ class StartError(Exception):
 
     status = 73
     """What we exit with."""
+    has_threads = False
+    """Whether the handler's module has started threads, for which an ordinary exit would wait."""
 
     def __init__(self, text: str, number: int | None = errno.EINVAL) -> None:
         super().__init__(text)

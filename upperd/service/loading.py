@@ -22,12 +22,17 @@ if TYPE_CHECKING:
     from upperd.service.options import Options
 
 UPPER = "upperd.upper.handler"
+_PATH_CURE = "name its folder with --python-path"
 
 
 class HandlerError(StartError):
     """There is no such handler, or it does not fit. The text says why."""
 
     status = 78
+
+
+is_importing = False
+"""Whether the handler's module is imported at this moment: it is not to become a daemon by that (program.py)."""
 
 
 class Handlers:
@@ -43,21 +48,54 @@ class Handlers:
             module = import_module(UPPER)
             self._stream, self._datagram = module.UpperHandler, module.UpperDatagramHandler
 
-    def fitting(self, *, is_datagram: bool, listener: str) -> type[BaseRequestHandler]:
+    def fitting(self, *, is_datagram: bool, listener: str = "") -> type[BaseRequestHandler]:
         """The class for this kind of listener. Raises HandlerError."""
         found = self._datagram if is_datagram else self._stream
         wrong: type[BaseRequestHandler] = StreamRequestHandler if is_datagram else DatagramRequestHandler
         if issubclass(found, wrong):
             what = "datagrams" if is_datagram else "connections"
             raise HandlerError(f"handler {self.name} is a {wrong.__name__}, and {listener} takes {what}")
-        try:
-            counters_of(found)
-        except ValueError as error:
-            raise HandlerError(f"handler {self.name}: {error}") from None
         return found
+
+    def check_fit(self, options: Options) -> None:
+        """Whether it fits the listeners that options name; of those that are passed nothing is known here.
+
+        Raises HandlerError.
+        """
+        for is_datagram, names in (False, ("socket", "tcp")), (True, ("datagram", "udp")):
+            for name in names:
+                if getattr(options, name) and not (name == "socket" and options.default_socket):
+                    self.fitting(is_datagram=is_datagram, listener=f"--{name}")
 
 
 def _load(reference: str, python_path: str, import_path: str) -> type[BaseRequestHandler]:
+    global is_importing
+    is_importing = True
+    try:
+        found = _find(reference, python_path, import_path)
+        _check(found)
+    except HandlerError:
+        raise
+    except ValueError as error:
+        raise HandlerError(f"handler {reference}: {error}") from None
+    except BaseException as error:  # whatever it is made of
+        raise HandlerError(f"handler {reference}: {describe(error)}") from None
+    finally:
+        is_importing = False
+    return found
+
+
+def _check(found: Any) -> None:
+    """Raises ValueError: it cannot be served."""
+    counters_of(found)
+    hash(found)
+    for name in "start_child", "end_child":
+        raw = next((vars(base)[name] for base in found.__mro__ if name in vars(base)), None)
+        if raw is not None and not isinstance(raw, (classmethod, staticmethod)):
+            raise ValueError(f"{name} is no class method (@classmethod)")
+
+
+def _find(reference: str, python_path: str, import_path: str) -> type[BaseRequestHandler]:
     where, _, name = reference.rpartition(":")
     sys.path[:0] = [folder for folder in python_path.split(os.pathsep) if folder]
     sys.path += [folder for folder in import_path.split(os.pathsep) if folder and folder not in sys.path]
@@ -66,12 +104,13 @@ def _load(reference: str, python_path: str, import_path: str) -> type[BaseReques
         module = _import_file(where) if "/" in where else import_module(where)
     except ModuleNotFoundError as error:
         if error.name and f"{where}.".startswith(f"{error.name}."):
-            raise HandlerError(f"{what}: no module {error.name}: name its folder with --python-path") from None
+            cure = f"a file is named by its path: ./{reference}" if where.endswith(".py") else _PATH_CURE
+            raise HandlerError(f"{what}: no module {error.name}: {cure}") from None
         raise HandlerError(f"{what}: {describe(error)}") from None
-    except (Exception, SystemExit) as error:
-        if isinstance(error, OSError) and error.filename == where:
+    except OSError as error:
+        if error.filename == where:
             raise HandlerError(f"handler {where}: {error.strerror}") from None
-        raise HandlerError(f"{what}: {describe(error)}") from None
+        raise
     found: Any = module
     for part in name.split("."):
         if not hasattr(found, part):
@@ -80,7 +119,9 @@ def _load(reference: str, python_path: str, import_path: str) -> type[BaseReques
     if not (isinstance(found, type) and issubclass(found, BaseRequestHandler)):
         raise HandlerError(f"{what}: {name} is no class of socketserver.BaseRequestHandler")
     if sys.modules["threading"].active_count() > 1:
-        raise HandlerError(f"{what}: its module starts threads, which a process that forks must not: use start_child")
+        threads = HandlerError(f"{what}: its module starts threads, and a process that forks must not: use start_child")
+        threads.has_threads = True
+        raise threads
     return found
 
 
@@ -104,5 +145,5 @@ def _near(name: str, module: object) -> str:
     """What may have been meant, as the end of a sentence; empty: nothing of these."""
     import difflib
 
-    near = difflib.get_close_matches(name, vars(module), 1)
+    near = difflib.get_close_matches(name, getattr(module, "__dict__", {}), 1)
     return f"; is it {near[0]}?" if near else ""

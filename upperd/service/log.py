@@ -49,8 +49,8 @@ class Log:
         """Whether entries of this level are written."""
         return level <= self._level
 
-    def write(self, level: int, event: str, text: str, **fields: object) -> None:
-        """Log one entry."""
+    def write(self, level: int, event: str, text: str, /, **fields: object) -> None:
+        """Log one entry. Whatever a field is called, it is one."""
         if level > self._level:
             return
         text = printable(text)

@@ -45,6 +45,8 @@ class OptionError(Exception):
 
     status = 64
     """What the launcher exits with."""
+    has_threads = False
+    """Whether the handler's module has started threads, for which an ordinary exit would wait."""
 
     def __init__(self, text: str, number: int = errno.EINVAL) -> None:
         super().__init__(text)

@@ -18,14 +18,18 @@ import os
 import signal
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
 SECONDS = 10
 """For a file on a slow disk; a reload is not to be under way for ever."""
 LONGEST_REASON = 2000
 """Characters: a reason may quote the file, and the parent reads once, when we have ended (pipe(7), capacity)."""
 
 
-def main() -> int:
-    """Print the settings, or what is wrong with them; returns the exit status."""
+def main() -> NoReturn:
+    """Print the settings, or what is wrong with them; ends with the exit status."""
     signal.alarm(SECONDS)
     answer = os.dup(1)
     os.dup2(2, 1)  # what the module of a handler prints is not of the answer
@@ -49,8 +53,8 @@ def main() -> int:
         os.write(answer, said.encode("utf-8", "surrogateescape"))  # whatever bytes a path may have
     except BrokenPipeError:
         pass  # the daemon is gone
-    return status
+    os._exit(status)  # whatever threads the module of a handler has started
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

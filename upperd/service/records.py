@@ -67,7 +67,7 @@ def sentence(record: ExitRecord) -> str:
     elif record.was_overdue:
         cause = ", was killed: it had not ended at its limit"
     elif record.was_stopped:
-        cause = ", was killed: it did not begin to serve a connection (stopped?)"
+        cause = ", was killed: it did not begin to serve, or did not leave (stopped?)"
     elif record.was_cut:
         cause = ", was cut at the drain deadline"
     elif record.is_abnormal:

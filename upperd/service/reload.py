@@ -51,10 +51,10 @@ class Reload:
 
     def _start(self) -> None:
         folder = os.path.dirname(os.path.abspath(__file__))
-        # The import path is what lean.py was given as its first argument.
-        path, said = (sys.argv[1], self._settings.import_path), self._settings.arguments
+        path, said = (self._settings.library_path, self._settings.import_path), self._settings.arguments
         command = [sys.executable, "-I", "-S", f"{folder}/recheck.py", *path, *said]
         reading, writing = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(reading, False)  # what the module of a handler has started may hold the other end
         try:
             # posix_spawn(3) and not fork(): it copies nothing of us.
             pid = os.posix_spawn(command[0], command, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, writing, 1)])
@@ -75,7 +75,10 @@ class Reload:
         except ChildProcessError:
             status = EX_SOFTWARE << 8  # it was reaped elsewhere, and its status is lost
         self.pid = 0
-        answer = os.read(reading, _ANSWER).decode("utf-8", "surrogateescape")
+        try:
+            answer = os.read(reading, _ANSWER).decode("utf-8", "surrogateescape")
+        except BlockingIOError:
+            answer = ""
         os.close(reading)
         self._end(self._take(status, answer))
         if self._is_wanted_again:

@@ -36,6 +36,10 @@ class Settings(Options):
     """With --inetd: the descriptor of the one connection; -1: we are a daemon."""
     import_path: str = ""
     """Where the launcher finds modules, for the handler's; empty: no handler is named."""
+    library_path: str = ""
+    """In the parent: where it finds our own modules, as lean.py was given it."""
+    folder: str = ""
+    """In the parent: the working folder that it was started in; empty: it is gone."""
     arguments: tuple[str, ...] = ()
     """The launcher's command line, for a reload."""
 

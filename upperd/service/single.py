@@ -49,6 +49,8 @@ def serve(settings: Settings) -> int:
         handler = Handlers(settings, settings.import_path).fitting(is_datagram=False, listener="the connection")
     except HandlerError as error:
         said.write(log.ERROR, "exiting", str(error))
+        if error.has_threads:
+            os._exit(error.status)
         return error.status
     connection = socket.socket(fileno=settings.connection)
     os.set_inheritable(settings.connection, False)
