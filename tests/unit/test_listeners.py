@@ -1,5 +1,6 @@
 """The promises of the listeners that we bind: what is taken, what is refused, and what is said about it."""
 
+import contextlib
 import os
 import socket
 import stat
@@ -12,7 +13,7 @@ import pytest
 
 from upperd.base import paths
 from upperd.service.binding import bind_unix
-from upperd.service.listeners import BACKLOG, ActivationError, AlreadyRunningError, Listener, ListenerError
+from upperd.service.listeners import UNIX_BACKLOG, ActivationError, AlreadyRunningError, Listener, ListenerError
 from upperd.service.tcp import bind_tcp
 
 
@@ -244,4 +245,17 @@ def test_errors_are_listener_errors() -> None:
     """To catch ListenerError is to catch them all."""
     assert issubclass(ActivationError, ListenerError)
     assert issubclass(AlreadyRunningError, ListenerError)
-    assert BACKLOG > 4096
+
+
+def test_queue_of_the_kernel(path: str) -> None:
+    """On a Unix socket so few connections wait in the kernel that the next one is soon accepted."""
+    with contextlib.ExitStack() as until:
+        until.callback(bind_unix(path).close)
+        clients = 0
+        with contextlib.suppress(BlockingIOError):
+            while clients < 2 * UNIX_BACKLOG:
+                client = until.enter_context(socket.socket(socket.AF_UNIX))
+                client.setblocking(False)
+                client.connect(path)
+                clients += 1
+        assert clients <= UNIX_BACKLOG + 1  # listen(2): one more; fewer where the system allows fewer

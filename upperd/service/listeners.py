@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     Stored = dict[str, "Listener"]
 
 BACKLOG = 2**31 - 1
-"""The kernel cuts it down to net.core.somaxconn (listen(2))."""
+"""Of TCP: the kernel cuts it down to net.core.somaxconn (listen(2)). A client without a place waits for a second."""
+UNIX_BACKLOG = 512
+"""Of a Unix socket, where a client that finds no place waits in connect(2) for the next one. The kernel's queue knows
+no users: each client waits for all that one user has put into it, so a longer queue makes a flood worse for others."""
 _STORED = "bound."
 """The names of stored listeners begin so, those of a socket unit do not."""
 
@@ -110,7 +113,7 @@ class Listener:
     def listen(self) -> None:
         """Let clients in. A socket for datagrams has no such step. Raises OSError."""
         if not self.is_datagram:
-            self.socket.listen(BACKLOG)
+            self.socket.listen(UNIX_BACKLOG if self.socket.family == socket.AF_UNIX else BACKLOG)
 
     def own(self, lock: int) -> None:
         """The path is ours, by this lock, which is closed with the listener. Raises OSError where the path is gone."""
