@@ -24,6 +24,9 @@ FIGURES = {
     "kept": Figure("rate with many held, to that with one", "", True),
     "growth": Figure("CPU per connection with many held, to that with one", "", False),
     "time": Figure("time", "ms", False),
+    "wait": Figure("median wait of another user", "ms", False),
+    "longest": Figure("longest wait", "ms", False),
+    "refused": Figure("refused, or not answered within 2 s", "of 200", False),
     "child": Figure("a child's page faults", "each", False),
     "parent": Figure("the parent's page faults", "each", False),
 }
@@ -54,6 +57,15 @@ CASES = {
     "send": ("Sending a word from the command line", "time"),
     "start": ("From the start to READY=1", "time"),
     "faults": ("Page faults of a connection", "child"),
+    "attack-none": ("Another user's wait while nobody attacks", "wait"),
+    "attack-idle": ("... while one user holds 200 connections and is silent", "wait"),
+    "attack-slow": ("... sends a byte a second on each of 200 connections", "wait"),
+    "attack-unread": ("... sends on 200 connections, and never reads", "wait"),
+    "attack-flood": ("... connects and closes in a loop, by four processes", "wait"),
+    "attack-fill": ("... wants 8,000 connections, by four processes, and tries again when refused", "wait"),
+    "attack-datagrams": ("... sends datagrams in a loop, by four processes", "wait"),
+    "attack-datagrams-unread": ("... the same, and never reads an answer", "wait"),
+    "attack-datagrams-connected": ("... the same, by sockets that are connected", "wait"),
 }
 """By name: the title, and the figure that the rows are sorted by."""
 

@@ -147,6 +147,20 @@ def upperd(*options: str, limits: bool = True) -> Callable[[Place, str], list[st
     return command
 
 
+def upperd_default(place: Place, address: str) -> list[str]:
+    """Our daemon with nothing but its defaults, on a socket for everybody."""
+    return [launcher("upperd", "upperd.service.cli"), "--socket", address, "--socket-mode", "0666", *EXTRA]
+
+
+def upperd_datagrams(place: Place, address: str) -> list[str]:
+    """The same, with one for datagrams beside it."""
+    return [*upperd_default(place, address), "--datagram", datagram_path(address)]
+
+
+def datagram_path(address: str) -> str:
+    return f"{address}.datagram"
+
+
 EXTRA: list[str] = []
 """Options of upperd that the caller wants to try."""
 
@@ -233,6 +247,8 @@ PEERS = [
     Peer("mixin", mixin(), most=50),  # of 56: max_children_per_user
     Peer("mixin-single", mixin("1"), most=50),
     Peer("upperd-handler", upperd("--handler", f"{HERE}/servers/stream.py:Stream"), is_notifying=True),
+    Peer("upperd-default", upperd_default, is_notifying=True),
+    Peer("upperd-datagrams", upperd_datagrams, is_notifying=True),
     Peer("stream-fork", python("stream.py", "fork"), most=38),
     Peer("stream-thread", python("stream.py", "thread")),
     Peer("tutorial", python("tutorial.py", "fork"), most=38),  # of 40: max_children

@@ -25,6 +25,7 @@ PLOTS = {
     "held": ("held",),
     "commands": ("send", "start"),
     "faults": ("faults",),
+    "attacks": tuple(case for case in CASES if case.startswith("attack-")),
 }
 """By the name of the file: the cases that it shows."""
 STEEP = 30

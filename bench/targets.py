@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from figures import FIGURES, Findings, Spread, spread
+from figures import CASES, FIGURES, Findings, Spread, spread
 from filters import FILTERS
 from peers import OURS, PEERS
 
@@ -65,6 +65,13 @@ TARGETS = [
     Target("send", "time", "upperctl", ("python",), 1.3),
     Target("send", "time", "upperctl", ("socat",), wish=1.0, noise="wish"),
     Target("start", "time", "upperd", ("python",), 4.0, 2.5),
+    # Fair to everybody by default.
+    *(
+        Target(case, figure, "upperd-datagrams" if "datagrams" in case else "upperd-default", must=must)
+        for case in CASES
+        if case.startswith("attack-")
+        for figure, must in (("wait", 50.0), ("longest", 500.0), ("refused", 0.0))
+    ),
 ]
 
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import attacks
 import process
 from client import WrongReplyError, holding, load
 from filters import ENVIRON, FILTERS
@@ -41,12 +42,14 @@ class Scale:
     many: int
     times: int
     """A command is started so often; the median counts."""
+    asked: int
+    """How often another user asks during an attack."""
 
 
-FULL = Scale(seconds=1.0, connections=1000, held=200, many=1000, times=20)
-QUICK = Scale(seconds=0.5, connections=200, held=50, many=200, times=5)
+FULL = Scale(seconds=1.0, connections=1000, held=200, many=1000, times=20, asked=200)
+QUICK = Scale(seconds=0.5, connections=200, held=50, many=200, times=5, asked=100)
 """Enough for a ratio that is right to a tenth."""
-SMOKE = Scale(seconds=0.04, connections=20, held=5, many=10, times=2)
+SMOKE = Scale(seconds=0.04, connections=20, held=5, many=10, times=2, asked=5)
 """Enough to see that it runs."""
 
 
@@ -211,6 +214,10 @@ def measure_faults(name: str, scale: Scale) -> Figures:
     return {"faults": {"child": child, "parent": parent}}
 
 
+def measure_attacks(name: str, scale: Scale) -> Figures:
+    return attacks.measure(SERVERS[name], scale.asked, is_datagram=name == "upperd-datagrams")
+
+
 def missing(name: str) -> str:
     """Why a contender cannot take part; empty: it can."""
     if name in SERVERS:
@@ -220,9 +227,11 @@ def missing(name: str) -> str:
     return ""
 
 
+_ATTACKED = ("upperd-default", "upperd-datagrams")
+"""Ours with the defaults."""
 _HANDLERS = ("upperd-handler", "stream-fork", "stream-thread")
 """The same class of socketserver in each."""
-_ALL = tuple(name for name in SERVERS if name not in _HANDLERS)
+_ALL = tuple(name for name in SERVERS if name not in (*_HANDLERS, *_ATTACKED))
 WORKS = [
     Work("connections", _ALL, measure_connections),
     Work("handler", (*_HANDLERS, "asyncio"), measure_handler),
@@ -235,4 +244,5 @@ WORKS = [
     Work("send", ("upperctl", "python", "socat"), measure_send),
     Work("start", ("upperd", "python"), measure_start),
     Work("faults", ("upperd-single", "mixin-single", "tutorial", "c-fork"), measure_faults),
+    Work("attacks", (*_ATTACKED, "tutorial", "s6", "c-fork"), measure_attacks, needs_root=True),
 ]

@@ -28,4 +28,20 @@ int run_filter(char **command);
 /* Opens connections, has each answer, says so, and holds them until standard input ends. */
 void load_hold(const char *address, unsigned count);
 
+/* One attacker, as the user `uid` (root), until it is killed. It says "attacking" when it does. Its kind:
+ *   idle              opens 200 connections and is silent
+ *   slow              the same, with a byte a second on each
+ *   unread            the same, sends all that is taken, and reads nothing
+ *   flood             connects and closes, again and again
+ *   fill              wants 2,000 connections, and another one for each that is refused
+ *   datagrams         sends datagrams as fast as they are taken, and reads the answers
+ *   datagrams-unread  the same from a socket that is not connected, and reads nothing: the kernel keeps
+ *                     net.unix.max_dgram_qlen answers for it
+ *   datagrams-connected  the same from one that is, for which the kernel keeps all that the server may send */
+void load_attack(const char *kind, const char *path, uid_t uid);
+
+/* Connects as the user `uid` (root), sends a line, has the answer; or by datagrams. So many times, one each 10 ms;
+ * prints the waits, and how many were refused or not answered within `patience` seconds. */
+void load_victim(const char *path, uid_t uid, unsigned count, double patience, int is_datagram);
+
 #endif

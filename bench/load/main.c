@@ -5,9 +5,12 @@
  *   load bulk ADDRESS SECONDS TEXT EXPECTED
  *   load filter SECONDS TEXT EXPECTED PROGRAM [ARGUMENT ...]
  *   load hold ADDRESS COUNT
+ *   load attack KIND PATH UID
+ *   load victim PATH UID COUNT SECONDS stream|datagram
  *
  * ADDRESS is the path of a Unix socket, or a port of 127.0.0.1. What was found goes to standard output, "NAME NUMBER"
- * a line: count, bytes; rate in 1/s; throughput in MiB/s; p50, p99 in microseconds. Exit status 1: the server did not
+ * a line: count, bytes; rate in 1/s; throughput in MiB/s; p50, p99 in microseconds;
+ * longest in milliseconds. Exit status 1: the server did not
  * answer (the reason is on standard error), 3: it answered wrongly, 64: wrong usage. */
 #include "kinds.h"
 #include "wire.h"
@@ -36,7 +39,12 @@ int main(int argc, char **argv) {
         load_bulk(run_filter(words + 3), atof(words[0]), words[1], words[2]);
     else if (strcmp(kind, "hold") == 0 && count == 2)
         load_hold(words[0], (unsigned)atoi(words[1]));
+    else if (strcmp(kind, "attack") == 0 && count == 3)
+        load_attack(words[0], words[1], (uid_t)strtoul(words[2], NULL, 10));
+    else if (strcmp(kind, "victim") == 0 && count == 5)
+        load_victim(words[0], (uid_t)strtoul(words[1], NULL, 10), (unsigned)atoi(words[2]), atof(words[3]),
+                    strcmp(words[4], "datagram") == 0);
     else
-        fail(EXIT_USAGE, "usage: load connections|pingpong|bulk|filter|hold ... (see main.c)");
+        fail(EXIT_USAGE, "usage: load connections|pingpong|bulk|filter|hold|attack|victim ... (see main.c)");
     return 0;
 }

@@ -149,6 +149,8 @@ def main() -> int:
     parser.add_argument("--no-kills", action="store_true", help="reloads and restarts alone: then all is exact")
     parser.add_argument("--hide", type=int, default=0, metavar="N", help="connections hidden from the ledger: it fails")
     options = parser.parse_args()
+    if os.geteuid() != 0:
+        sys.exit("soak: it looks into the daemon, which is closed to its own user, and acts as others: run it as root")
     print(f"soak of {options.seconds:g} s, seed {options.seed}", flush=True)
     process.adopt_orphans()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
