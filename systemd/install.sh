@@ -136,9 +136,27 @@ install_file() { # source, destination
     install -D -m 644 "$here/$1" "$DESTDIR$2"
 }
 
+# What has to be executable, so that the launch scripts work: the interpreter, its libraries, and what we have of it.
+# Of a distribution's Python the versions that may come, and the libraries of each architecture.
+exec_paths() {
+    echo "$BINDIR/upperd $python"
+    if test -n "$SYSTEM"; then
+        for version in 11 12 13 14 15 16; do echo "-/usr/bin/python3.$version -/usr/lib/python3.$version"; done
+        for machine in x86_64 i386 aarch64 arm riscv64 powerpc64le s390x loongarch64; do
+            for abi in gnu gnueabihf; do echo "-/usr/lib/$machine-linux-$abi"; done
+        done
+        echo "-/usr/lib64 $packages"
+    else
+        "$python" -I -c 'import sysconfig; print(sysconfig.get_path("platstdlib"), sysconfig.get_config_var("LIBDIR"))'
+        "$python" -I -c 'print("-/usr/lib64 -/usr/lib/" + __import__("sysconfig").get_config_var("MULTIARCH"))'
+        echo "$LIBDIR"
+    fi
+}
+
 install_service() { # source, destination
     install_file "$1" "$2"
-    sed -i "s,@BINDIR@,$BINDIR,; s,@SYSCONFDIR@,$SYSCONFDIR," "$DESTDIR$2"
+    sed -i "s,@BINDIR@,$BINDIR,; s,@SYSCONFDIR@,$SYSCONFDIR,; s,@EXECPATHS@,$(exec_paths | tr '\n' ' ' | sed 's/ *$//')," \
+        "$DESTDIR$2"
 }
 
 install_all() {
@@ -166,9 +184,18 @@ install_all() {
     install_file completion/upperctl.fish "$FISHDIR/upperctl.fish"
     if on_this_machine; then
         quietly systemd-sysusers "$SYSUSERS"
+        own_folders
         systemctl daemon-reload
     fi
     say_what_comes_next
+}
+
+# An earlier version had them for the daemon's user.
+own_folders() {
+    for folder in /run/upperd /run/upperd-*; do
+        test ! -d "$folder" || chown root:root "$folder"
+        test ! -h "$folder/state" || rm "$folder/state" # nothing of ours: systemd makes a folder
+    done
 }
 
 say_what_comes_next() {

@@ -22,6 +22,8 @@ UNITS = ("upperd.socket", "upperd.service")
 TCP_UNIT = "upperd-tcp.socket"
 CONFIG = "/etc/upperd/upperd.toml"
 SOCKET = "/run/upperd/upperd.sock"
+OWN_SOCKET = "/run/upperd/state/upperd.sock"
+"""Where the daemon binds one itself."""
 DEADLINE = 30.0
 
 
@@ -49,6 +51,7 @@ class Upperd:
         self.machine = machine
         self._pip = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels)}
         self._since = 0.0
+        self.socket = SOCKET
 
     # As the administrator
 
@@ -78,8 +81,9 @@ class Upperd:
         self._since = time.time()
 
     def without_socket_unit(self) -> None:
-        """From now on the daemon binds its path itself."""
+        """From now on the daemon binds a path itself."""
         self.systemctl("mask", "--runtime", "upperd.socket")
+        self.socket = OWN_SOCKET
 
     def configure(self, text: str) -> None:
         """Write the operator's file."""
@@ -151,7 +155,7 @@ class Upperd:
         connection = socket.socket(socket.AF_UNIX)
         connection.settimeout(DEADLINE)
         try:
-            connection.connect(self.machine.path(SOCKET))
+            connection.connect(self.machine.path(self.socket))
         except OSError:
             connection.close()
             raise

@@ -71,7 +71,7 @@ def test_clients_without_pause(upperd: Upperd, kind: str) -> None:
     if kind == "own socket":
         upperd.without_socket_unit()
     upperd.systemctl("start", "upperd")
-    with asking(upperd.machine, may_retry=True) as clients:
+    with asking(upperd.machine, [upperd.socket], may_retry=True) as clients:
         for _ in range(KILLS):
             pid = upperd.kill_main(signal.SIGKILL)
             upperd.wait_for_another_main(pid)

@@ -70,6 +70,13 @@ def test_upgrade_with_clients_connected(upperd: Upperd) -> None:
     assert f"upperd {__version__}: running" in upperd.machine.output("upperctl", "status")
 
 
+def test_folder_of_an_earlier_version(upperd: Upperd) -> None:
+    """`make install` gives root the folder of the socket, which an earlier version had for the daemon's user."""
+    upperd.machine.run("install", "-d", "-o", "upperd", "-g", "upperd", "/run/upperd")
+    upperd.make("install")
+    assert upperd.machine.output("stat", "--format=%U:%G", "/run/upperd") == "root:root"
+
+
 def test_changed_configuration_stays(upperd: Upperd) -> None:
     """The operator's file survives another installation, and `make uninstall`, which says so."""
     upperd.configure("max-children = 7\n")

@@ -21,7 +21,7 @@ def test_nothing_is_lost(upperd: Upperd, kind: str) -> None:
         upperd.without_socket_unit()
     upperd.systemctl("start", "upperd")
     operations = random.Random(5).sample(OPERATIONS, len(OPERATIONS))
-    with asking(upperd.machine, may_retry=True) as clients:
+    with asking(upperd.machine, [upperd.socket], may_retry=True) as clients:
         for number, operation in enumerate(operations):
             cut = sum(client.retried for client in clients)
             if operation == "kill":

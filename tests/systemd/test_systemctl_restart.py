@@ -21,7 +21,7 @@ def test_clients_lose_nothing(upperd: Upperd, kind: str) -> None:
     if kind == "own socket":
         upperd.without_socket_unit()
     upperd.systemctl("start", "upperd")
-    with asking(upperd.machine) as clients:
+    with asking(upperd.machine, [upperd.socket]) as clients:
         for _ in range(RESTARTS):
             upperd.systemctl("restart", "upperd")
             wait_for_progress(clients)

@@ -1,6 +1,6 @@
 """`systemctl start`, with the socket unit and without it, and a start by the first client."""
 
-from installed import SOCKET, UNITS, Upperd
+from installed import OWN_SOCKET, SOCKET, UNITS, Upperd
 
 
 def test_service_starts_with_its_socket_unit(upperd: Upperd) -> None:
@@ -12,12 +12,14 @@ def test_service_starts_with_its_socket_unit(upperd: Upperd) -> None:
 
 
 def test_service_starts_without_its_socket_unit(upperd: Upperd) -> None:
-    """With the socket unit masked the daemon binds the same path, for the same group and mode."""
+    """With the socket unit masked the daemon binds a path in its own folder, for the same group; upperctl finds it."""
     upperd.without_socket_unit()
     upperd.systemctl("start", "upperd")
 
     assert upperd.ask("hello") == "HELLO"
-    assert upperd.machine.output("stat", "--format=%a %U:%G", SOCKET) == "660 upperd:upperd"
+    assert upperd.machine.output("stat", "--format=%a %U:%G", OWN_SOCKET) == "660 upperd:upperd"
+    assert upperd.machine.run("upperctl", "send", "hello", user="alice").stdout == "HELLO\n"
+    assert "running" in upperd.machine.run("upperctl", "status", user="alice").stdout
 
 
 def test_socket_unit_has_the_same_owner_and_mode(upperd: Upperd) -> None:

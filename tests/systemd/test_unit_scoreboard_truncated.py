@@ -3,7 +3,7 @@
 from installed import DEADLINE, Upperd, answer_or_end
 from machine import wait_until
 
-SCOREBOARD = "/run/upperd/scoreboard"
+SCOREBOARD = "/run/upperd/state/scoreboard"
 
 
 def failed_units(upperd: Upperd) -> str:

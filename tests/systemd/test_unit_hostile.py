@@ -1,0 +1,168 @@
+"""A child that has turned hostile, under the shipped unit: what it tries fails, and works without the measure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from attempts import CHANNEL, DUMPABLE, FLAGS, LISTENERS, NONSENSE, PROCESS_VM_READV, READ_MEMORY, RUN
+from hostile_stage import Stage, bait, serving
+from installed import DEADLINE, SOCKET, Upperd
+from machine import wait_until
+
+STATE = "/run/upperd/state"
+
+
+@pytest.fixture
+def stage(upperd: Upperd) -> Iterator[Stage]:
+    """The service as it is shipped."""
+    with serving(upperd) as stage:
+        yield stage
+
+
+# Another user's data
+
+
+@pytest.mark.parametrize("whose", ["parent", "sibling"])
+def test_memory_of_another_process(stage: Stage, whose: str) -> None:
+    """Neither the parent's memory nor another child's can be read, which works with a process that is dumpable."""
+    pid = stage.pids()[whose == "sibling"]
+    for program in (
+        f"{READ_MEMORY}answer = len(read_memory({pid}))",
+        f"open('/proc/{pid}/mem', 'r+b')",
+        f"import os; answer = os.listdir('/proc/{pid}/fd')",
+        f"{DUMPABLE}{PROCESS_VM_READV}answer = read_by_call({pid}, id(0))",
+        f"{DUMPABLE}call('ptrace', 16, {pid}, 0, 0)",
+        f"{DUMPABLE}import os; call('syscall', 438, os.pidfd_open({pid}), 0, 0)",
+        f"open('/proc/{pid}/oom_score_adj', 'w').write('1000')",
+        f"open('/proc/{pid}/comm', 'w').write('x')",
+    ):
+        worked, found = stage.alice.tell(program)
+        assert not worked, (program, found)
+        assert any(word in str(found) for word in ("PermissionError", "FileNotFoundError")), found
+    control = "pid = dumpable()\ntry:\n answer = b'a secret of mine' in read_memory(pid)\nfinally:\n end(pid)"
+    assert stage.alice.tell(f"{DUMPABLE}{READ_MEMORY}{control}") == (True, True)
+    control = "pid = dumpable()\ntry:\n open(f'/proc/{pid}/oom_score_adj', 'w').write('1000')\nfinally:\n end(pid)"
+    assert stage.alice.tell(f"{DUMPABLE}{control}") == (True, None)
+    assert stage.serves_bob()
+
+
+def test_calls_into_another_process(upperd: Upperd) -> None:
+    """Without the unit's filter a dumpable process could be read by a call; with it not even that."""
+    control = "pid = dumpable()\ntry:\n answer = read_by_call(pid, id(0))\nfinally:\n end(pid)"
+    program = f"{DUMPABLE}{PROCESS_VM_READV}{control}"
+    with serving(upperd) as stage:
+        worked, found = stage.alice.tell(program)
+        assert (worked, "PermissionError" in str(found)) == (False, True)
+    upperd.reset()
+    with serving(upperd, without=("SystemCallFilter=", "SystemCallFilter=@system-service")) as stage:
+        assert stage.alice.tell(program) == (True, 8)
+
+
+def test_no_listener(stage: Stage) -> None:
+    """A child has nothing that it could accept another user's connection from."""
+    assert stage.alice.tell(LISTENERS) == (True, [])
+
+
+TAKE = f"""
+import os, socket
+os.rename("{SOCKET}", "{SOCKET}.away")
+socket.socket(socket.AF_UNIX).bind("{SOCKET}")
+"""
+OLD_FOLDER = (
+    *("TemporaryFileSystem=", "BindPaths=", "BindReadOnlyPaths="),
+    *("RuntimeDirectory=", "RuntimeDirectory=upperd", "NoExecPaths=", "ExecPaths="),
+)
+
+
+@pytest.mark.parametrize("measure", ["shipped", "seen", "none"])
+def test_place_of_the_socket(upperd: Upperd, measure: str) -> None:
+    """No other socket can be put in the place of the manager's, even where its folder can be seen."""
+    without = {"shipped": (), "seen": OLD_FOLDER[:3], "none": OLD_FOLDER}[measure]
+    with serving(upperd, without=without) as stage:
+        worked, found = stage.alice.tell(TAKE)
+        assert worked == (measure == "none"), found
+        upperd.systemctl("stop", "upperd", "upperd.socket")
+
+
+# What is outside
+
+
+@pytest.mark.parametrize("measure", ["shipped", "none"])
+def test_no_program_can_be_started(upperd: Upperd, measure: str) -> None:
+    """No program of the host runs, nor a copy of one, nor one in memory: only the interpreter does."""
+    loose = ("NoExecPaths=", "ExecPaths=", "SystemCallFilter=", "SystemCallFilter=@system-service")
+    with serving(upperd, without=loose if measure == "none" else ()) as stage:
+        for program in (
+            "run('/bin/sh', '-c', 'true')",
+            "run('/usr/bin/id')",
+            "run('/bin/systemctl', '--version')",
+            "run(LOADER, '/usr/bin/id')",
+            f"run_copy('{STATE}')",
+            "run_copy('/tmp')",
+            "run_copy('/dev/shm')",
+            "run_in_memory()",
+        ):
+            worked, found = stage.alice.tell(RUN + program)
+            # Without the measure the loader maps what it likes, and /dev/shm is still mounted to run nothing.
+            assert worked == (measure == "none" and "shm" not in program), (program, found)
+        assert stage.alice.tell(f"{RUN}answer = run(sys.executable, '-c', 'print(7)')") == (True, "7\n")
+
+
+@pytest.mark.parametrize("measure", ["shipped", "none"])
+def test_no_socket_of_others(upperd: Upperd, measure: str) -> None:
+    """A socket in /run to which every user may connect, as to the bus, cannot be found from a child."""
+    without = OLD_FOLDER[:3] if measure == "none" else ()
+    with bait(upperd.machine), serving(upperd, without=without) as stage:
+        worked, found = stage.alice.tell("import socket; socket.socket(socket.AF_UNIX).connect('/run/bait.sock')")
+        assert worked == (measure == "none"), found
+        for path in ("/run/dbus/system_bus_socket", "/run/systemd/private"):
+            if measure == "shipped":
+                assert not stage.alice.tell(f"import os; os.stat('{path}')")[0]
+
+
+def test_no_folder_of_others(stage: Stage) -> None:
+    """What a child writes where every user may is in no folder that others see."""
+    machine = stage.upperd.machine
+    for folder in ("/tmp", "/var/tmp", "/dev/shm", "/run/lock", "/dev/mqueue", "/run", "/run/upperd", "/run/user"):
+        stage.alice.tell(f"open('{folder}/planted', 'w').write('x')")
+        assert machine.run("test", "-e", f"{folder}/planted", check=False).returncode != 0, folder
+
+
+# The parent
+
+
+def test_what_parent_and_child_share(stage: Stage) -> None:
+    """Whatever a child does to the flags and ends of what it has, others are served."""
+    assert stage.alice.tell(FLAGS) == (True, "done")
+    assert stage.serves_bob()
+    main = stage.upperd.main_pid()
+    assert stage.alice.tell("answer = 1")[1] in (1, "closed")
+    assert stage.serves_bob()
+    assert stage.upperd.main_pid() == main
+
+
+@pytest.mark.parametrize("word", [2**64 - 1, 2**63, 1])
+def test_nonsense_in_its_row(upperd: Upperd, word: int) -> None:
+    """Odd numbers all over its row neither end the daemon nor change what is said of others, with every limit set."""
+    limits = "max-rate-per-user = 100\nidle-exit = 300\nidle-timeout = 60\nmax-lifetime = 60\nmax-bytes = 1000000\n"
+    with serving(upperd, options=limits) as stage:
+        main, sibling = stage.pids()
+        assert stage.alice.tell(NONSENSE.replace("WORD", str(word))) == (True, "done")
+        assert stage.serves_bob()
+        stage.alice.close()
+        upperd.systemctl("reload", "upperd")
+        assert stage.serves_bob()
+        [child] = [child for child in upperd.stats()["children"] if child["pid"] == sibling]
+        assert child["peer_uid"] == int(upperd.machine.output("id", "-u", "bob"))
+        assert int(upperd.main_pid()) == main
+
+
+def test_words_without_end(stage: Stage) -> None:
+    """A child that tells its parent more than it was handed is ended, and others are served."""
+    main, _ = stage.pids()
+    stage.alice.tell(f"{CHANNEL}\nwhile True:\n    channel.send(b'x' * 1000)")
+    assert stage.serves_bob()
+    wait_until(lambda: stage.upperd.records("UPPERD_EVENT=end"), DEADLINE, "the record")
+    assert "told of more connections" in stage.upperd.records("UPPERD_EVENT=end")[0]["MESSAGE"]
+    assert int(stage.upperd.main_pid()) == main
