@@ -10,29 +10,30 @@ with instrumented():
     from upperd.server import layout
 
 BETWEEN = b"||"
-"""Between the parts of an input: the header, the text, the pids, the rows, and what the file has besides."""
+"""Between the parts of an input: the header, the text, the places, the rows, and what the file has besides."""
 
 
 def check(data: bytes) -> None:
     """Check the scoreboard of these parts, and the bytes themselves as one."""
-    header, text, pids, rows, more = (data.split(BETWEEN, 4) + [b""] * 4)[:5]
-    invariants.check_scoreboard(invariants.scoreboard_head(header=header, text=text, pids=pids) + more, rows)
+    header, text, places, rows, more = (data.split(BETWEEN, 4) + [b""] * 4)[:5]
+    invariants.check_scoreboard(invariants.scoreboard_head(header=header, text=text, places=places) + more, rows)
     invariants.check_scoreboard(data)
 
 
 check.__doc__ = invariants.check_scoreboard.__doc__
 
 
-def _seed(text: bytes, pids: bytes) -> bytes:
+def _seed(text: bytes, *pids: int) -> bytes:
     words = len(layout.HEADER_FIELDS) - 1
     header = struct.pack(f"={words}Q", *range(words))
+    places = b"".join(struct.pack("=16Q", pid, *range(1, 16)) for pid in pids)
     rows = struct.pack(f"={len(layout.ROW_FIELDS)}Q", *range(len(layout.ROW_FIELDS)))
-    return BETWEEN.join((header, text, pids, rows))
+    return BETWEEN.join((header, text, places, rows))
 
 
 SEEDS = [
-    _seed(b"1.0\nunix:/run/upperd/upperd.sock\ntcp:[::1]:9999\nundecodable\n", struct.pack("=2Q", 11, 12)),
-    _seed(b"", struct.pack("=2Q", 0, 11)),
+    _seed(b"1.0\nunix:/run/upperd/upperd.sock\ntcp:[::1]:9999\nundecodable\n", 11, 12),
+    _seed(b"", 0, 11),
     BETWEEN.join((b"", "1\nunix:/é\n".encode(), b"\x01", b"\xff" * 256, b"more")),
     b"",
 ]

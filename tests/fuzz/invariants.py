@@ -14,7 +14,7 @@ from typing import Any
 
 from upperd.ctl import prometheus, stats, status, view
 from upperd.server import layout
-from upperd.server.snapshot import ScoreboardError, Snapshot
+from upperd.server.snapshot import ScoreboardError, Snapshot, slots_in_use
 from upperd.service import settings
 from upperd.service.kinds import FILE
 from upperd.service.manager import FIRST_DESCRIPTOR, ManagerError, take_environment
@@ -73,12 +73,12 @@ ROW = len(layout.ROW_FIELDS) * 8
 """Bytes of a row that mean something."""
 
 
-def scoreboard_head(*, header: bytes = b"", text: bytes = b"", pids: bytes = b"") -> bytes:
-    """What stands before the rows, with the mark; each part is cut or filled with zeros to its room."""
+def scoreboard_head(*, header: bytes = b"", text: bytes = b"", places: bytes = b"") -> bytes:
+    """What stands before the rows, with the mark, as far as slots are used; each part is cut or filled to its room."""
     parts = (
         (layout.MAGIC.to_bytes(8, "little") + header, layout.TEXT),
-        (text, layout.PIDS - layout.TEXT),
-        (pids, layout.ROWS - layout.PIDS),
+        (text, layout.PLACES - layout.TEXT),
+        (places, min(-(-len(places) // layout.PLACE_SIZE), layout.SLOTS) * layout.PLACE_SIZE),
     )
     return b"".join(part[:room].ljust(room, b"\0") for part, room in parts)
 
@@ -88,9 +88,9 @@ def check_scoreboard(head: bytes, rows: bytes = b"") -> None:
 
     `rows`: ROW bytes for each slot, as far as there are any.
     """
-    pids = memoryview(head[layout.PIDS : layout.ROWS]).cast("Q") if len(head) >= layout.ROWS else ()
+    slots = slots_in_use(head)
     try:
-        snapshot = Snapshot(head, {slot: rows[slot * ROW :][:ROW] for slot, pid in enumerate(pids) if pid})
+        snapshot = Snapshot(head, {slot: rows[slot * ROW :][:ROW] for slot in slots})
     except ScoreboardError as error:
         _check_line(str(error))
         return
@@ -100,10 +100,14 @@ def check_scoreboard(head: bytes, rows: bytes = b"") -> None:
     assert set(header) == {*layout.HEADER_FIELDS} - unused | {*snapshot.counters}
     assert _are_words(header.values())
     assert header["phase"] < len(layout.PHASES)
-    assert snapshot.busy + snapshot.spare == len(children) <= layout.SLOTS
+    assert snapshot.busy + snapshot.spare == len(children) == len(slots) <= layout.SLOTS
     for child in children:
-        assert set(child) == {*layout.ROW_FIELDS, "slot", "waiting"} - unused | {*snapshot.counters}
-        assert child["pid"] == pids[child["slot"]]
+        assert set(child) == {*layout.CHILD_FIELDS, "slot", "waiting"} - unused | {*snapshot.counters}
+        place = layout.PLACES + child["slot"] * layout.PLACE_SIZE
+        words = struct.unpack_from(f"={len(layout.PLACE_FIELDS)}Q", head, place)
+        own = {name: word for name, word in zip(layout.PLACE_FIELDS, words, strict=True) if name != "listener"}
+        assert own.items() <= child.items()  # the parent's word, whatever stands in the row
+        assert child["pid"] > 0
         assert _are_words(child.values())
         assert child["listener"] < max(len(snapshot.listeners), 1)
         assert child["outcome"] < len(layout.OUTCOMES)
