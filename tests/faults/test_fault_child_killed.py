@@ -100,7 +100,7 @@ def test_spare_children_stopped(folder: Path, count: int) -> None:
         for pid in filter(lives, pids):
             os.kill(pid, signal.SIGCONT)
     header = daemon.board.header
-    assert header["handed_again"] == header["stopped"] == daemon.log.count("it did not begin to serve a connection")
+    assert header["handed_again"] == header["stopped"] == daemon.log.count("it did not begin to serve, ")
     assert header["lost"] == header["crashed"] == 0
 
 

@@ -11,8 +11,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from abstract_sockets import OWN, PYTHON, UPPERCTL, abstract, ask, connect, of_alice, scoreboard_of
+from abstract_sockets import OWN, UPPERCTL, abstract, ask, connect, of_alice, scoreboard_of
 from acting import need_root
+from programs_of_others import PYTHON
 from running import COMMAND, DEADLINE, activated, read_to_end, run_to_end, running
 from users import ALICE
 

@@ -109,7 +109,7 @@ def test_upperctl_says_so(guarded: Callable[[str], Daemon]) -> None:
     command = [sys.executable, "-m", "upperd.ctl.main", "--socket", str(daemon.path), "send", "hello"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE)
     assert (done.returncode, done.stdout) == (76, "")
-    assert "closed without an answer: the daemon refuses us (its log says why: deny)" in done.stderr
+    assert "closed without an answer: the daemon refuses us, its handler failed, or it was restarted" in done.stderr
 
 
 def test_refusals_are_logged(guarded: Callable[[str], Daemon]) -> None:

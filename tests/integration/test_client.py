@@ -143,7 +143,7 @@ def test_answer_of_a_stranger(folder: Path) -> None:
 
     with (
         stranger(folder / "s", talk, talk),
-        pytest.raises(ShortReplyError, match="something else than upperd"),
+        pytest.raises(ShortReplyError, match="does not answer line by line"),
     ):
         upper("x", str(folder / "s"))
 

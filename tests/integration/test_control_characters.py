@@ -33,7 +33,8 @@ def test_scoreboard_of_a_hostile_owner(folder: Path, words: list[str]) -> None:
     scoreboard.Scoreboard(path, 4).describe(f"1{EVIL}", [f"unix:/x{EVIL} (bound)", EVIL], [EVIL])
     with open(path, "r+b") as file, mmap.mmap(file.fileno(), layout.SIZE) as memory:
         memory[layout.ROWS : layout.ROWS + 256] = b"\x1b" * 256
-        memory[layout.PIDS : layout.PIDS + 2] = b"\x01\xff"
+        memory[layout.PLACES : layout.PLACES + layout.PLACE_SIZE] = b"\x1b" * layout.PLACE_SIZE
+        memory[layout.PLACES + 2 : layout.PLACES + 8] = bytes(6)
     command = [*CTL, "--socket", str(folder / "upperd.sock"), *words]
     done = subprocess.run(command, capture_output=True, timeout=DEADLINE)
     assert RAW.findall(done.stdout.decode()) == []

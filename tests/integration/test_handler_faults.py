@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -31,7 +33,8 @@ def write(folder: Path, text: str) -> tuple[str, ...]:
 def is_over(daemon: Daemon, request: bytes) -> bytes:
     """What comes of a request up to the end of the connection, which the handler makes."""
     with daemon.connect() as connection:
-        connection.sendall(request)
+        if request:
+            connection.sendall(request)
         return read_to_end(connection)
 
 
@@ -165,6 +168,7 @@ def test_end_that_hangs(folder: Path) -> None:
 class H(H):
     @classmethod
     def end_child(cls):
+        signal.alarm(60)
         signal.pause()
 """
     limits = ("--max-children", "2", "--max-children-per-user", "2", "--spare-children", "1")
@@ -203,6 +207,22 @@ class H(H):
 
 
 # What becomes of a connection
+
+
+def test_nothing_is_sent_twice(folder: Path) -> None:
+    """`upperctl send` to a handler that fails has it fail once; what upperd's own handler is sent may be sent again."""
+    text = """
+class H(H):
+    def handle(self):
+        self.rfile.readline()
+        os._exit(3)
+"""
+    with running(folder, *write(folder, text)) as daemon:
+        command = [sys.executable, "-m", "upperd.ctl.main", "--socket", str(daemon.path), "send", "once"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE)
+        assert (done.returncode, "its handler failed" in done.stderr) == (76, True)
+        wait_until(lambda: daemon.board.header["crashed"], "the end is counted")
+        assert daemon.board.header["connections"] == 1
 
 
 def test_error_of_another_connection(folder: Path) -> None:

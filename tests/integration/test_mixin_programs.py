@@ -10,7 +10,8 @@ import pytest
 from tools import need
 
 PRELUDE = """
-import contextlib, os, select, signal, socket, socketserver, sys, threading, time
+import contextlib, faulthandler, os, select, signal, socket, socketserver, sys, threading, time
+faulthandler.dump_traceback_later(80, exit=True)
 from upperd.server import PreforkingMixIn
 
 PATH, KIND = sys.argv[1:]
@@ -193,8 +194,12 @@ with contextlib.ExitStack() as until:
 }
 
 
-ALONE = ("clients of TLS that leave at once hold up no other",)
-"""Where the stock class hangs: its child has copies of the clients that are in the same program."""
+ALONE = (
+    "clients of TLS that leave at once hold up no other",
+    "an exception of a signal handler leaves the loop, which may be entered again, a thousand times",
+)
+"""Where the stock class hangs: its child has copies of the clients that are in the same program; and it keeps one
+threading.Event for ever, which an exception between two steps leaves locked."""
 PAIRS = [(promise, kind) for promise in CASES for kind in ("stock", "ours") if kind == "ours" or promise not in ALONE]
 
 
@@ -206,4 +211,4 @@ def test_program(folder: Path, promise: str, kind: str) -> None:
     code = PRELUDE + CASES[promise]
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code, str(folder / "s"), kind]
     done = subprocess.run(command, capture_output=True, text=True, timeout=90)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr

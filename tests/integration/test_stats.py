@@ -28,18 +28,19 @@ HEADER_WORDS = (
     "fork_failures", "records_lost", "refused", "refused_access", "refused_user", "refused_rate", "ended_idle",
     "ended_lifetime", "ended_access", *COUNTED,
 )  # fmt: skip
-ROW_WORDS = (
+PLACE_WORDS = (
     "pid", "generation", "started_usec", "listener", "peer_uid", "peer_gid", "peer_pid", "handed", "connected_usec",
-    "ending", "tell", "finished", "active_usec", "outcome", *COUNTED,
+    "ending",
 )  # fmt: skip
-TEXT, PIDS, ROWS, PAGE, SLOTS = 1024, 4096, 36864, 4096, 4096
+ROW_WORDS = ("tell", "finished", "active_usec", "outcome", *COUNTED)
+TEXT, PLACES, PLACE, ROWS, PAGE, SLOTS = 1024, 4096, 128, 528384, 4096, 4096
 
 
 class Board(NamedTuple):
     header: dict[str, int]
     text: list[str]
     rows: list[dict[str, int]]
-    """Of the children that live."""
+    """Of the children that live: what stands in the place and in the row of each."""
 
     def total(self, name: str) -> int:
         """Of the children that have ended, and of the living."""
@@ -47,28 +48,30 @@ class Board(NamedTuple):
 
 
 def _read(daemon: Daemon) -> Board:
-    data = (daemon.path.parent / "scoreboard").read_bytes()
-    pids = struct.unpack_from(f"={SLOTS}Q", data, PIDS)
-    text = data[TEXT:PIDS].partition(b"\0")[0].decode().splitlines()
-    header = dict(zip(HEADER_WORDS, struct.unpack_from(f"={len(HEADER_WORDS)}Q", data), strict=True))
+    data = memoryview((daemon.path.parent / "scoreboard").read_bytes())
+    text = bytes(data[TEXT:PLACES]).partition(b"\0")[0].decode().splitlines()
+    header = _words(HEADER_WORDS, data, 0)
+    slots = [slot for slot in range(SLOTS) if any(data[PLACES + slot * PLACE :][:8])]
     rows = [
-        dict(zip(ROW_WORDS, struct.unpack_from(f"={len(ROW_WORDS)}Q", data, ROWS + slot * PAGE), strict=True))
-        for slot, pid in enumerate(pids)
-        if pid
+        _words(PLACE_WORDS, data, PLACES + slot * PLACE) | _words(ROW_WORDS, data, ROWS + slot * PAGE) for slot in slots
     ]
     return Board(header, text, rows)
 
 
+def _words(names: tuple[str, ...], data: memoryview, offset: int) -> dict[str, int]:
+    return dict(zip(names, struct.unpack_from(f"={len(names)}Q", data, offset), strict=True))
+
+
 def test_layout_is_as_documented(folder: Path) -> None:
-    """Any program can read the file: header, text, pids and rows lie where the layout says."""
+    """Any program can read the file: header, text, places and rows lie where the layout says."""
     with running(folder, "--max-children", "7", "--spare-children", "3", "--drain-timeout", "1.5") as daemon:
         board = _read(daemon)
     header = board.header
-    assert header["magic"].to_bytes(8, "little") == b"UPPERD\0\2"
+    assert header["magic"].to_bytes(8, "little") == b"UPPERD\0\3"
     assert header["pid"] == daemon.pid
     assert [header[name] for name in ("max_children", "spare_children", "connections_per_child")] == [7, 3, 1000]
     assert header["drain_timeout_usec"] == 1_500_000
-    assert board.text == [__version__, "upperd", f"unix:{daemon.path} (bound)", "undecodable"]
+    assert board.text == [__version__, "upperd", "", f"unix:{daemon.path} (bound)", "undecodable"]
     assert len({row["pid"] for row in board.rows}) == 3
     assert sorted(row["generation"] for row in board.rows) == [1, 2, 3]
     assert [row["handed"] for row in board.rows] == [0, 0, 0]

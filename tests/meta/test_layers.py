@@ -57,7 +57,7 @@ def _package(module: str) -> str:
     return module.partition(".")[0] if "." in module or module in MAY_IMPORT else ""
 
 
-MOST_LINES, MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_CLASS, MOST_METHODS = 9820, 300, 200, 15
+MOST_LINES, MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_CLASS, MOST_METHODS = 10500, 300, 200, 15
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -195,9 +195,9 @@ LEAN_LAUNCH = {
     *("os", "stat", "_stat", "posixpath", "os.path", "genericpath", "_collections_abc"),
     *("upperd", "upperd.base", "upperd.base.paths", "upperd.base.streams", "upperd.service", "upperd.service.cli"),
     *("upperd.service.kinds", "upperd.service.manager", "upperd.service.options"),
-    "upperd.service.settings",
+    *("upperd.service.settings", "upperd.service.subuids"),
 }
-"""All that the launcher imports before it becomes the parent."""
+"""All that the launcher imports before it becomes the parent, and where users have subordinate uids, `pwd`."""
 
 
 @pytest.mark.parametrize(
@@ -214,4 +214,4 @@ def test_launching_is_lean(words: list[str]) -> None:
     environment = {"NOTIFY_SOCKET": "/none", "LISTEN_FDS": "1", "LISTEN_PID": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    assert set(ast.literal_eval(done.stdout)) <= LEAN_LAUNCH
+    assert set(ast.literal_eval(done.stdout)) <= LEAN_LAUNCH | {"pwd"}

@@ -50,7 +50,7 @@ def daemon_view(folder: Path) -> view.DaemonView:
     """What upperctl sees of a daemon that has a child, a listener and a counter of the handler's."""
     board = Scoreboard(str(folder / "scoreboard"))
     board.describe("1", ["unix:x"], ["undecodable"])
-    slot, _ = board.claim()
+    slot, _, _ = board.claim()
     board.born(slot, 77)
     daemon = view.DaemonView(str(board.path))
     daemon.state = view.RUNNING
@@ -75,7 +75,7 @@ def test_json_is_documented(tmp_path: Path) -> None:
     section = CTL_MANUAL[CTL_MANUAL.index(".It Fl -json") : CTL_MANUAL.index(".It Fl -once")]
     data = stats.data(daemon_view(tmp_path))
     names = {*data, *data["children"][0]}  # type: ignore[index]
-    known = {*layout.HEADER_FIELDS, *layout.ROW_FIELDS, "undecodable"}
+    known = {*layout.HEADER_FIELDS, *layout.CHILD_FIELDS, "undecodable"}
     assert [name for name in names - known if not re.search(rf"\b{name}\b", section)] == []
 
 

@@ -81,7 +81,7 @@ def test_signals_are_documented() -> None:
     """Every signal that means something to a parent or to a child stands in the manual, and no other."""
     named = set(re.findall(r"\b(SIG[A-Z0-9]+)\b", SECTIONS["Signals"]))
     # That a child has ended is the kernel's to say.
-    assert named == _signals("server/signals", "server/population", "service/daemon") - {"SIGCHLD"}
+    assert named == _signals("server/signals", "server/hearing", "service/daemon") - {"SIGCHLD"}
 
 
 def test_environment_is_documented() -> None:

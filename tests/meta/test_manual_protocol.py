@@ -6,11 +6,13 @@ import resource
 import socket
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from upperd.server import layout
 from upperd.server.exits import ExitRecord
+from upperd.server.roster import Child
 from upperd.server.row import Row
 from upperd.server.scoreboard import Scoreboard
 from upperd.service import log, notify, records, reporter
@@ -100,10 +102,10 @@ def test_status_is_documented() -> None:
     board["queued"], board["queued_users"] = 3, 2
     board["refused"], board["cut"] = 2, 1
     for pid in range(804, 813):
-        slot, words = board.claim()
+        slot, place, row = board.claim()
         board.born(slot, pid)
-    words[layout.HANDED], words[layout.PEER_UID] = 1, 1000
-    child = Row(words)
+    place[layout.HANDED], place[layout.PEER_UID] = 1, 1000
+    child = Row(row)
     child.begin()
     child.received(20)
     [shown] = re.findall(r"\(one line\)\n\.Bd -literal -offset indent\n((?:.*\n)*?)\.Ed", SECTIONS["Notification"])
@@ -141,11 +143,13 @@ class Entries(log.Log):
 
 
 def _ended(status: int, connections: int, reason: str = "") -> ExitRecord:
-    """The record of a child that served so many, and was ended for this reason: cut, killed, overdue, stopped."""
-    words = [0] * len(layout.ROW_FIELDS)
-    words[layout.CONNECTIONS] = words[layout.UNANSWERED] = connections
-    failure = "ValueError: why" if status else ""
-    record = ExitRecord(1, status, resource.getrusage(resource.RUSAGE_SELF), tuple(words), failure=failure)
+    """The record of a child that served so many of a user, and was ended for this reason: cut, killed, overdue, ..."""
+    control: Any = None
+    child = Child(1, *Scoreboard(slots=1).claim(), control, 0)
+    child.handed, child.peer = connections, (7, 7, 7)
+    child.row[layout.CONNECTIONS] = child.row[layout.UNANSWERED] = connections
+    record = ExitRecord(child, status, resource.getrusage(resource.RUSAGE_SELF))
+    record.failure = "ValueError: why" if status else ""
     if reason:
         setattr(record, f"was_{reason}", True)
     return record
@@ -176,7 +180,7 @@ def _written() -> dict[str, dict[int, set[str]]]:
     for record in (
         *(_ended(0, 1) for _ in range(reporter.RECORDS_A_SECOND + 1)),
         *(_ended(0, 0), _ended(9, 1)),
-        *(_ended(9, 1, reason) for reason in ("cut", "killed", "overdue", "stopped")),
+        *(_ended(9, 1, reason) for reason in ("cut", "killed", "overdue", "stopped", "unruly")),
     ):
         reports.child_ended(record)
     reports.refused(7, "refused_rate")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import sys
 from collections.abc import Iterator
@@ -11,14 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import sdnotify
+from programs_of_others import PYTHON, for_everybody
 from running import COMMAND, DEADLINE, Daemon, ask_on, running
 from users import ALICE, connect_as, is_served, needs_root
 
 UPPERCTL = [sys.executable, "-m", "upperd.ctl.main"]
-PACKAGE = Path(__file__).parents[2] / "upperd"
-PYTHON = "/usr/bin/python3"
-"""One that everybody may execute."""
 OWN = f"for root{'' if os.geteuid() == 0 else f' and uid {os.geteuid()}'} alone"
 
 
@@ -62,9 +58,7 @@ def of_alice(folder: Path, name: str) -> Iterator[tuple[Daemon, dict[str, Any]]]
     runtime = folder / "run"
     runtime.mkdir(0o700)
     os.chown(runtime, ALICE, ALICE)
-    shutil.copytree(PACKAGE, folder / "lib/upperd", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(Path(str(sdnotify.__file__)).parent, folder / "lib/sdnotify")
-    environ = {"XDG_RUNTIME_DIR": str(runtime), "PYTHONPATH": str(folder / "lib")}
+    environ = {"XDG_RUNTIME_DIR": str(runtime), **for_everybody(folder)}
     as_alice: dict[str, Any] = {"user": ALICE, "group": ALICE, "extra_groups": [], "cwd": "/"}
     command = [PYTHON, "-m", "upperd.service.cli", "--socket", name]
     with running(folder, command=command, environ=environ, **as_alice) as daemon:

@@ -97,7 +97,7 @@ class Slow(StreamRequestHandler):
 
     @classmethod
     def start_child(cls):
-        while not (FOLDER / "go").exists():
+        while FOLDER.exists() and not (FOLDER / "go").exists():
             threading.Event().wait(0.01)
 
     def handle(self):

@@ -64,7 +64,7 @@ def listeners() -> set[str]:
     found = set()
     for line in Path("/proc/net/unix").read_text().splitlines()[1:]:
         words = line.split()
-        if words[3] == _LISTENING:
+        if words[3:4] == [_LISTENING]:  # a name with a line break has the rest of it in a line of its own
             found.add(f"socket:[{words[6]}]")
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:

@@ -182,11 +182,14 @@ def can_read(client: socket.socket) -> bool:
 
 
 def is_full(client: socket.socket) -> bool:
-    """Whether every buffer between a client that does not block and the daemon is full; sends until then."""
+    """Whether every buffer between a client that does not block and the daemon is full; sends until then.
+
+    They are full when a child that reads, if there is one, has made no room for a while.
+    """
     try:
         client.send(b"x" * 65536)
     except BlockingIOError:
-        return True
+        return not select.select([], [client], [], 0.5)[1]
     return False
 
 

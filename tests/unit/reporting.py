@@ -1,8 +1,10 @@
 """What the tests of the reporter share: one, with a log and a manager that only listen."""
 
+from stage import MadeUpChild
+
 from upperd.server import layout
 from upperd.server.exits import ExitRecord
-from upperd.server.layout import ROW_FIELDS
+from upperd.server.layout import ROW_FIELDS, Outcome
 from upperd.server.row import Row
 from upperd.server.scoreboard import Scoreboard
 from upperd.service import log
@@ -61,15 +63,26 @@ class Stage:
 
     def serves(self) -> Row:
         """A child begins to serve a connection."""
-        _, words = self.board.claim()
-        words[layout.HANDED] = 1
-        child = Row(words)
+        _, place, row = self.board.claim()
+        place[layout.HANDED] = 1
+        child = Row(row)
         child.begin()
         return child
 
 
-def record(status: int | None = 0, connections: int = 1) -> ExitRecord:
-    """That of a child that served a little."""
-    row = dict.fromkeys(ROW_FIELDS, 0)
-    row |= {"connections": connections, "messages": 2, "bytes_in": 30, "bytes_out": 40, "counter_0": 5}
-    return ExitRecord(4242, status, None, tuple(row.values()))
+def record(
+    status: int | None = 0,
+    connections: int = 1,
+    peer: tuple[int, int, int] = (0, 0, 0),
+    ending: Outcome = Outcome.NONE,
+    **row: int,
+) -> ExitRecord:
+    """That of a child that served a little; `row`: what it says itself."""
+    child = MadeUpChild(Scoreboard(slots=1))
+    child.close()
+    child.pid = 4242
+    child.handed, child.peer, child.ending = connections, peer, ending
+    row = {"connections": connections, "messages": 2, "bytes_in": 30, "bytes_out": 40, "counter_0": 5} | row
+    for name, value in row.items():
+        child.row[ROW_FIELDS.index(name)] = value
+    return ExitRecord(child, status, None)

@@ -38,7 +38,7 @@ def connected(kind: str = "unix", max_bytes: int = 0) -> Iterator[Pair]:
     """A connection of this kind: unix, or tcp. The client waits 30 seconds at most."""
     served, client = _sockets(kind)
     client.settimeout(30)
-    _, words = Scoreboard(slots=1).claim()
+    _, _, words = Scoreboard(slots=1).claim()
     row = Row(words, ["undecodable"])
     row.begin()
     session = Session(served.family, served.type, served.proto, served.detach())

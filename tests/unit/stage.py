@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from upperd.server.connection import Connection
 from upperd.server.dispatcher import Dispatcher, WaitingQueue
 from upperd.server.layout import CONNECTIONS, FINISHED, UNKNOWN
 from upperd.server.limits import Limits
 from upperd.server.loop import Loop
-from upperd.server.roster import Child, Connection, Roster
+from upperd.server.roster import Child, Roster
 from upperd.server.scoreboard import Scoreboard
 
 ALICE, BOB, CAROL = 61001, 61002, 61003
@@ -36,6 +37,10 @@ class Server:
         self.shut: list[object] = []
         self.shutdown_request = self.shut.append
         self.close_request = self.closed.append
+
+    def user_of(self, uid: int) -> int:
+        """As the hook: every uid counts for itself."""
+        return uid
 
     def descriptor_of(self, request: Any) -> int:
         """As the hook: a request is a descriptor, or a message that is too large for a channel."""
@@ -60,17 +65,17 @@ class MadeUpChild(Child):
     def __init__(self, board: Scoreboard, pool: int = 0) -> None:
         ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
-        slot, words = board.claim()
-        super().__init__(NO_PROCESS, slot, words, ours, pool)
+        super().__init__(NO_PROCESS, *board.claim(), ours, pool)
 
     def starts(self) -> None:
         """It begins to serve what it was handed last."""
-        self.words[CONNECTIONS] = self.handed
+        self.row[CONNECTIONS] = self.handed
 
     def finishes(self) -> None:
         """It has finished that."""
         self.starts()
-        self.words[FINISHED] = self.handed
+        self.row[FINISHED] = self.handed
+        self.told = self.handed  # it had to, of a datagram
 
     def close(self) -> None:
         """Its channel is closed."""

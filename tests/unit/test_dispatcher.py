@@ -83,7 +83,7 @@ def test_children_of_one_user_are_limited(stage: Stage) -> None:
 
 
 def test_what_is_handed_over(stage: Stage) -> None:
-    """The child receives the connection, the address and the limit, and its row says whose it is, and since when."""
+    """The child receives the connection, who the peer is, and the limit; its place says whose it is, since when."""
     stage.limits.max_bytes = 77
     ours, theirs = socket.socketpair()
     before = now_usec()
@@ -91,9 +91,11 @@ def test_what_is_handed_over(stage: Stage) -> None:
     assert child is not None
     order = Order(*handover.receive(child.theirs) or ())
     assert (order.address, order.max_bytes, order.listener) == (f"client of {ALICE}", 77, 0)
-    words = child.words
-    assert [words[field] for field in (PEER_UID, PEER_GID, PEER_PID, HANDED, TELL)] == [ALICE, ALICE, 1, 1, 0]
-    assert before <= words[CONNECTED] <= now_usec()
+    assert (order.user, order.peer) == (ALICE, (ALICE, ALICE, 1))
+    place = child.place
+    assert [place[field] for field in (PEER_UID, PEER_GID, PEER_PID, HANDED)] == [ALICE, ALICE, 1, 1]
+    assert child.row[TELL] == 0
+    assert before <= place[CONNECTED] <= now_usec()
     with ours, theirs, socket.socket(fileno=order.connection) as received:
         ours.send(b"x")
         assert received.recv(1) == b"x"
@@ -149,6 +151,6 @@ def test_what_cannot_be_handed_over(stage: Stage) -> None:
     stage.ends(spare)
     child = stage.holder(one)
     assert child is not None
-    assert (stage.population.forked_for, child.is_leaving, child.words[HANDED]) == ([request], True, 1)
+    assert (stage.population.forked_for, child.is_leaving, child.place[HANDED]) == ([request], True, 1)
     with pytest.raises(BlockingIOError):
         child.theirs.recv(1, socket.MSG_DONTWAIT)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from signal import SIGKILL, SIGSEGV, SIGTERM
+from typing import Any
 
 import pytest
+from stage import ALICE, MadeUpChild, Server, connection
 
 from upperd.server.exits import ExitRecord, Observer
-from upperd.server.layout import ENDING, ROW_FIELDS, Outcome
+from upperd.server.layout import FAILURE, OUTCOME, UNKNOWN, Outcome
 from upperd.server.limits import Limits, seven_eighths
 from upperd.server.scoreboard import Scoreboard
 
@@ -16,10 +18,12 @@ COUNTERS = ("crashed", "cut", "killed", "overdue", "stopped")
 
 def counted(status: int | None, killed_for: str = "", ending: int = 0) -> str:
     """As what the end of a child is counted, besides that it ended; empty: as nothing."""
-    words = [0] * len(ROW_FIELDS)
-    words[ENDING] = ending
-    record = ExitRecord(7, status, None, tuple(words), killed_for)
     board = Scoreboard(slots=1)
+    child = MadeUpChild(board)
+    child.killed_for = killed_for
+    child.end_as(Outcome(ending))
+    record = ExitRecord(child, status, None)
+    child.close()
     record.count(board)
     assert board["ended"] == 1
     found = [name for name in COUNTERS if board[name]]
@@ -38,6 +42,7 @@ def counted(status: int | None, killed_for: str = "", ending: int = 0) -> str:
         (SIGKILL, "overdue", Outcome.IDLE, "overdue"),
         (SIGKILL, "stopped", 0, "stopped"),
         (SIGKILL, "killed", Outcome.CUT, "killed"),
+        (SIGKILL, "unruly", 0, "crashed"),
         (0, "", Outcome.CUT, "cut"),
         (SIGTERM, "", Outcome.CUT, "cut"),
         (0, "killed", Outcome.CUT, "cut"),
@@ -48,6 +53,29 @@ def counted(status: int | None, killed_for: str = "", ending: int = 0) -> str:
 def test_an_end_is_counted_once(status: int | None, killed_for: str, ending: int, name: str) -> None:
     """An end is counted for one reason: that we killed it counts only where our SIGKILL was what ended it."""
     assert counted(status, killed_for, ending=ending) == name
+
+
+def test_what_a_child_cannot_lie_about() -> None:
+    """A record has the parent's word of whom a child served, since when, and why it ended that, whatever the row says.
+
+    Of the row it has what the child has counted, and where the parent did not end the connection, how it ended.
+    """
+    child = MadeUpChild(Scoreboard(slots=1))
+    child.row[: FAILURE // 8] = memoryview(bytes(FAILURE - 8) + b"\xff" * 8).cast("Q")
+    spare = ExitRecord(child, 0, None)
+    assert (spare.was_handed, spare.peer[0], spare.began_usec) == (False, UNKNOWN, child.started_usec)
+    server: Any = Server()
+    child.hand(connection(server, ALICE), ALICE, tells=False)
+    child.row[OUTCOME] = Outcome.DONE
+    assert ExitRecord(child, 0, None).outcome == "done"
+    child.row[OUTCOME] = UNKNOWN
+    assert ExitRecord(child, 0, None).outcome == "unknown"
+    child.end_as(Outcome.IDLE)
+    child.place[:] = memoryview(b"\x01" * child.place.nbytes).cast("Q")  # to be read by others: we do not go by it
+    record = ExitRecord(child, SIGKILL, None)
+    child.close()
+    assert (record.was_handed, record.peer, record.began_usec) == (True, (ALICE, ALICE, 1), child.connected_usec)
+    assert (record.outcome, record.row[OUTCOME]) == ("idle", UNKNOWN)
 
 
 def test_an_observer_may_do_nothing() -> None:

@@ -13,8 +13,11 @@ import pytest
 
 from upperd.server import handover
 from upperd.server.handover import LARGEST, Order
+from upperd.server.layout import UNKNOWN
 
 Channel = tuple[socket.socket, socket.socket]
+PEER = (7, 7, UNKNOWN)
+"""One whose pid is not known."""
 
 
 def received(control: socket.socket, *, takes_datagrams: bool = False) -> Order:
@@ -36,14 +39,14 @@ def channel() -> Iterator[Channel]:
     "address", ["", "/client", b"\0client", ("127.0.0.1", 9), ("::1", 9, 0, 1), pytest.param("/\udcff" * 50, id="long")]
 )
 def test_an_order_arrives_as_it_was(channel: Channel, address: Any) -> None:
-    """Address, limit and last-ness reach the child as they were, and the connection with them, closed at an exec."""
+    """What an order says reaches the child as it was, and the connection with it, which is closed at an exec."""
     ours, theirs = channel
     reading, writing = os.pipe()
-    handover.send(ours, Order(3, address, is_last=True, max_bytes=2**40), writing)
+    handover.send(ours, Order(3, address, 7, PEER, is_last=True, max_bytes=2**40), writing)
     os.close(writing)
     order = received(theirs)
     assert (order.listener, order.address, order.is_last, order.max_bytes) == (3, address, True, 2**40)
-    assert order.datagram is None
+    assert (order.user, order.peer, order.datagram) == (7, PEER, None)
     assert fcntl.fcntl(order.connection, fcntl.F_GETFD) & fcntl.FD_CLOEXEC
     os.write(order.connection, b"x")
     assert os.read(reading, 9) == b"x"
@@ -56,7 +59,7 @@ def test_each_order_is_one_message(channel: Channel) -> None:
     ours, theirs = channel
     pipes = [os.pipe() for _ in range(5)]
     for number, (_, writing) in enumerate(pipes):
-        handover.send(ours, Order(number, "a" * 107), writing)
+        handover.send(ours, Order(number, "a" * 107, 7, PEER), writing)
     for number, (reading, writing) in enumerate(pipes):
         order = received(theirs)
         assert order.listener == number
@@ -71,7 +74,7 @@ def test_a_datagram(size: int) -> None:
     """A datagram of any size that a socket takes goes over the channel in the place of a connection."""
     ours, theirs = handover.channel(LARGEST)
     with ours, theirs:
-        handover.send(ours, Order(0, "/client", datagram=(b"x" * size,)))
+        handover.send(ours, Order(0, "/client", 7, PEER, datagram=(b"x" * size,)))
         order = received(theirs, takes_datagrams=True)
         assert (order.datagram, order.connection) == ((b"x" * size,), -1)
 
@@ -79,7 +82,7 @@ def test_a_datagram(size: int) -> None:
 def test_what_cannot_be_written_down(channel: Channel) -> None:
     """An address of a class of its own is a ValueError, and nothing is sent."""
     with pytest.raises(ValueError, match="unmarshallable"):
-        handover.send(channel[0], Order(0, object()), 0)
+        handover.send(channel[0], Order(0, object(), 7, PEER), 0)
     channel[0].close()
     assert handover.receive(channel[1]) is None
 
@@ -88,19 +91,19 @@ def test_the_parent_never_waits(channel: Channel) -> None:
     """To a child that takes nothing the parent's send fails instead of waiting."""
     with pytest.raises(BlockingIOError):  # noqa: PT012
         while True:
-            handover.send(channel[0], Order(0, "a"))
+            handover.send(channel[0], Order(0, "a", 7, PEER))
 
 
 def test_too_large(channel: Channel) -> None:
     """A message that no channel takes is an OSError that says so."""
     with pytest.raises(OSError, match="Message too long"):
-        handover.send(channel[0], Order(0, "", datagram=(b"x" * (LARGEST * 8),)))
+        handover.send(channel[0], Order(0, "", 7, PEER, datagram=(b"x" * (LARGEST * 8),)))
 
 
 def test_ends(channel: Channel) -> None:
     """When the parent shuts down its end the child takes what it was handed, and then learns that there is no more."""
     ours, theirs = channel
-    handover.send(ours, Order(0, "a", datagram=(b"x",)))
+    handover.send(ours, Order(0, "a", 7, PEER, datagram=(b"x",)))
     ours.shutdown(socket.SHUT_WR)
     assert handover.receive(theirs) is not None
     assert handover.receive(theirs) is None
@@ -122,7 +125,7 @@ def test_a_parent_that_was_killed(channel: Channel) -> None:
 def test_a_child_whose_table_of_descriptors_is_full(channel: Channel) -> None:
     """A connection that did not arrive for want of a descriptor is an error of the child, which has not begun."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    handover.send(channel[0], Order(0, "a"), 0)
+    handover.send(channel[0], Order(0, "a", 7, PEER), 0)
     with socket.socket() as lowest_free:
         limit = lowest_free.fileno()
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))

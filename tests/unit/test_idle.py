@@ -64,7 +64,7 @@ def test_whatever_is_done_begins_the_time_anew(stage: Stage, kept_by: str) -> No
     elif kept_by == "queue":
         stage.queue.append(object())
     elif kept_by == "connections":
-        stage.board.claim()[1][CONNECTIONS] = 1
+        stage.board.claim()[2][CONNECTIONS] = 1
     else:
         stage.board.add("refused")
     assert stage.idle.turn(START + SECONDS) == START + 2 * SECONDS
@@ -73,8 +73,8 @@ def test_whatever_is_done_begins_the_time_anew(stage: Stage, kept_by: str) -> No
 
 def test_the_end_of_a_child_changes_nothing(stage: Stage) -> None:
     """What a child has served counts once, not again when the child ends."""
-    slot, words = stage.board.claim()
-    words[CONNECTIONS] = 1
+    slot, _, row = stage.board.claim()
+    row[CONNECTIONS] = 1
     stage.idle.turn(START + 1)
     stage.board.release(slot)
     assert stage.idle.turn(START + 5) == START + 1 + SECONDS

@@ -11,13 +11,14 @@ from upperd.service.options import OPTIONS
 
 WORD = st.one_of(st.integers(0, 9), st.integers(0, layout.UNKNOWN)).map(lambda word: word.to_bytes(8, "little"))
 ROW = st.lists(WORD, min_size=len(layout.ROW_FIELDS), max_size=len(layout.ROW_FIELDS)).map(b"".join)
+PLACE = st.lists(WORD, max_size=layout.PLACE_SIZE // 8).map(b"".join).map(lambda x: x.ljust(layout.PLACE_SIZE, b"\0"))
 LINES = st.one_of(st.binary(max_size=40), st.text(max_size=20).map(str.encode), st.just(b"unix:/run/upperd.sock\n"))
 ROWS = st.lists(ROW, max_size=5).map(b"".join)
 HEADS = st.builds(
     invariants.scoreboard_head,
     header=st.lists(WORD, max_size=len(layout.HEADER_FIELDS)).map(b"".join),
     text=st.lists(LINES, max_size=4).map(b"\n".join),
-    pids=st.lists(WORD, max_size=9).map(b"".join),
+    places=st.lists(PLACE, max_size=9).map(b"".join),
 )
 
 NUMBERS = st.one_of(st.integers(-1, 1100).map(str), st.sampled_from([str(invariants.PID), "9" * 19, "٣", "²"]))
@@ -53,7 +54,7 @@ def test_transform(data: bytes) -> None:
 @settings(max_examples=200, deadline=None)
 @given(HEADS, ROWS, st.binary(max_size=9))
 @example(invariants.scoreboard_head(text=b"1\nunix:/a\x1b[2J\n"), b"", b"")
-@example(invariants.scoreboard_head(header=b"\xff" * 1024, text=b"\x85", pids=b"\1" * 20), b"\xff" * 2560, b"")
+@example(invariants.scoreboard_head(header=b"\xff" * 1024, text=b"\x85", places=b"\1" * 200), b"\xff" * 2560, b"")
 def test_scoreboard_reader(head: bytes, rows: bytes, more: bytes) -> None:
     """Any bytes are a snapshot with every number in its range that is shown as clean text and JSON, or an error."""
     invariants.check_scoreboard(head + more, rows)

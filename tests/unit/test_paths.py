@@ -45,16 +45,18 @@ def test_daemon_socket(environ: dict[str, str], uid: int, expected: str) -> None
 @pytest.mark.parametrize("environ", [{}, {"XDG_RUNTIME_DIR": "/run/user/5"}])
 @pytest.mark.parametrize("uid", [0, 5])
 def test_client_looks_where_the_daemon_is(environ: dict[str, str], uid: int) -> None:
-    """A client looks first where a daemon of its user would be, and last at the system's."""
+    """A client looks first where a daemon of its user would be, and last at the system's two, root's folder first."""
     looked_at = paths.client_sockets(environ, uid)
     assert looked_at[0] == paths.daemon_socket(environ, uid)
-    assert looked_at[-1] == paths.SYSTEM_SOCKET
+    assert looked_at[-2:] == [paths.SYSTEM_SOCKET, "/run/upperd/state/upperd.sock"]
     assert len(looked_at) == len(set(looked_at))
 
 
 def test_client_ignores_the_managers_folder() -> None:
     """A client has no business in the runtime folder of the service that it may be part of."""
-    assert paths.client_sockets({"RUNTIME_DIRECTORY": "/run/web"}, 0) == [paths.SYSTEM_SOCKET]
+    assert paths.client_sockets({"RUNTIME_DIRECTORY": "/run/web"}, 0) == [
+        paths.SYSTEM_SOCKET, "/run/upperd/state/upperd.sock",
+    ]  # fmt: skip
 
 
 def test_scoreboard_and_lock() -> None:
@@ -63,6 +65,53 @@ def test_scoreboard_and_lock() -> None:
     assert paths.scoreboard_of("/run/upperd/b.sock") == "/run/upperd/b.sock.scoreboard"
     assert paths.scoreboard_of("here.sock") == "here.sock.scoreboard"
     assert paths.lock_of("/x/y") == "/x/y.lock"
+
+
+@pytest.mark.parametrize(
+    ("runtime", "expected"),
+    [
+        ("", "/run/upperd/scoreboard"),
+        ("/run/upperd", "/run/upperd/scoreboard"),
+        ("/run/other/state", "/run/upperd/scoreboard"),
+        ("/run/upperd/state", "/run/upperd/state/scoreboard"),
+    ],
+)
+def test_scoreboard_of_a_daemon_with_a_folder_of_its_own(runtime: str, expected: str) -> None:
+    """Where the daemon's own folder is `state` below that of its socket the scoreboard lies there, else beside it."""
+    assert paths.scoreboard_of("/run/upperd/upperd.sock", runtime) == expected
+    assert paths.scoreboard_of("/run/upperd/b.sock", runtime) == expected.replace("scoreboard", "b.sock.scoreboard")
+
+
+def test_scoreboard_is_found(tmp_path: Path) -> None:
+    """A reader finds it beside the socket or in the folder `state`: the one that is there, of two the newer one."""
+    state = tmp_path / "state"
+    beside, within = tmp_path / "scoreboard", state / "scoreboard"
+    state.mkdir()
+    for made, expected in (({beside: 7}, beside), ({within: 7}, within), ({beside: 7, within: 8}, within)):
+        for path, moment in made.items():
+            path.touch()
+            os.utime(path, (moment, moment))
+        assert paths.find_scoreboard(str(tmp_path / "upperd.sock")) == str(expected)
+        if len(made) == 1:
+            expected.unlink()
+    os.utime(beside, (9, 9))
+    assert paths.find_scoreboard(str(tmp_path / "upperd.sock")) == str(beside)
+
+
+def test_scoreboard_is_nowhere(tmp_path: Path) -> None:
+    """Where there is none it is looked for in the folder `state`, if there is that, and else beside the socket."""
+    for name, board in (("upperd.sock", "scoreboard"), ("b.sock", "b.sock.scoreboard")):
+        assert paths.find_scoreboard(str(tmp_path / name)) == str(tmp_path / board)
+    (tmp_path / "state").mkdir()
+    assert paths.find_scoreboard(str(tmp_path / "upperd.sock")) == str(tmp_path / "state" / "scoreboard")
+
+
+def test_of_the_system() -> None:
+    """A socket is the system's in its folder of /run, and in the folder `state` of that, and nowhere else."""
+    ours = ["/run/upperd/upperd.sock", "/run/upperd/state/upperd.sock", "/run/upperd-a/state/upperd.sock"]
+    others = ["/run/user/5/upperd/upperd.sock", "/run/upperd/x/upperd.sock", "/tmp/upperd-5/upperd.sock"]
+    assert [path for path in ours + others if paths.is_of_system(path)] == ours
+    assert [paths.name_of(path) for path in ours] == ["upperd", "upperd", "upperd@a"]
 
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=107)

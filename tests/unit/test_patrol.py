@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from stage import ALICE, BOB, MadeUpChild, Server, connection
 
-from upperd.server import patrol, population
+from upperd.server import hearing, patrol
 from upperd.server.dispatcher import WaitingQueue
-from upperd.server.layout import ACTIVE, CONNECTED, ENDING, Outcome
+from upperd.server.layout import ACTIVE, ENDING, Outcome
 from upperd.server.limits import Limits
 from upperd.server.patrol import CUT_SECONDS, GRACE_SECONDS, IDLE_SECONDS, LOOK_SECONDS, START_SECONDS, Patrol
 from upperd.server.roster import Roster
@@ -47,7 +47,7 @@ class Stage:
             deadline_passed=lambda left: self.cuts.append((self.now, left)),
         )
         self.patrol = Patrol(parent)
-        for module in (patrol, population):
+        for module in (patrol, hearing):
             monkeypatch.setattr(module, "send_signal", lambda child, number: self.sent.append((child, number)))
         monkeypatch.setattr(patrol, "now_usec", lambda: int(self.now * 1e6))
 
@@ -64,15 +64,15 @@ class Stage:
         """A child that serves."""
         child = MadeUpChild(self.board)
         self.children.append(child)
-        self.roster.begin(child, self.roster.user(uid), connection(self.server, uid), self.now)
-        child.words[CONNECTED] = child.words[ACTIVE] = int(self.now * 1e6)
+        self.roster.begin(child, self.roster.user(uid), connection(self.server, uid), self.now, tells=False)
+        child.connected_usec = child.row[ACTIVE] = int(self.now * 1e6)
         if has_started:
             child.starts()
         return child
 
     def moves(self, child: MadeUpChild) -> None:
         """Something moves on its connection."""
-        child.words[ACTIVE] = int(self.now * 1e6)
+        child.row[ACTIVE] = int(self.now * 1e6)
 
     def at(self, seconds: float) -> list[tuple[object, int]]:
         """Turn so many seconds after the start; returns the signals that are sent in that turn."""
@@ -102,7 +102,7 @@ def test_it_looks_while_a_child_serves(stage: Stage) -> None:
 
 @pytest.mark.parametrize("limit", ["idle_timeout", "max_lifetime"])
 def test_limits_of_time(stage: Stage, limit: str) -> None:
-    """At its limit a connection is ended by SIGTERM, its row says why, and it is counted, once."""
+    """At its limit a connection is ended by SIGTERM, its place says why, and it is counted, once."""
     setattr(stage.limits, limit, 10.0)
     child = stage.busy()
     outcome = Outcome.IDLE if limit == "idle_timeout" else Outcome.LIFETIME
@@ -110,7 +110,7 @@ def test_limits_of_time(stage: Stage, limit: str) -> None:
     if limit == "max_lifetime":
         stage.moves(child)
     assert stage.at(10.4) == [(child, SIGTERM)]
-    assert child.words[ENDING] == outcome
+    assert child.place[ENDING] == outcome
     assert stage.at(11) == [(child, SIGTERM)]  # the first one may have come too early
     assert stage.board[f"ended_{outcome.name.lower()}"] == 1
 
@@ -203,7 +203,7 @@ def test_a_drain_ends_what_is_quiet(stage: Stage) -> None:
         assert stage.at(tenth / 10) == []
         stage.moves(moving)
     assert stage.at(1.1) == [(quiet, SIGTERM)]
-    assert (quiet.words[ENDING], moving.words[ENDING]) == (Outcome.QUIET, 0)
+    assert (quiet.place[ENDING], moving.place[ENDING]) == (Outcome.QUIET, 0)
 
 
 def test_a_drain_cuts_and_kills(stage: Stage) -> None:
@@ -215,8 +215,8 @@ def test_a_drain_cuts_and_kills(stage: Stage) -> None:
     stage.moves(cut)
     stage.now = START + 3
     assert (cut, SIGTERM) in stage.at(3)
-    assert (stage.cuts, cut.words[ENDING]) == ([(START + 3, 2)], Outcome.CUT)
-    assert (waiting.words[ENDING], waiting.kill_at) == (0, START + 3 + CUT_SECONDS)
+    assert (stage.cuts, cut.place[ENDING]) == ([(START + 3, 2)], Outcome.CUT)
+    assert (waiting.place[ENDING], waiting.kill_at) == (0, START + 3 + CUT_SECONDS)
     assert (cut, SIGKILL) not in stage.at(3 + CUT_SECONDS - 0.1)
     assert {(cut, SIGKILL), (waiting, SIGKILL)} <= {*stage.at(3 + CUT_SECONDS)}
     assert cut.killed_for == "killed"
@@ -232,5 +232,5 @@ def test_a_hastened_drain(stage: Stage) -> None:
     stage.patrol.hasten(START + 0.2)
     stage.patrol.hasten(START + 0.25)
     assert stage.at(0.3) == [(child, SIGTERM)]
-    assert child.words[ENDING] == Outcome.CUT
+    assert child.place[ENDING] == Outcome.CUT
     assert child.kill_at == START + 0.2 + CUT_SECONDS

@@ -23,14 +23,14 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Scoreboard:
     """Thirty children with figures of all sizes."""
     board = Scoreboard(str(tmp_path_factory.mktemp("picture") / "scoreboard"))
     for number in range(30):
-        slot, words = board.claim()
+        slot, place, row = board.claim()
         board.born(slot, 4_000_000 + number)
-        words[layout.HANDED] = number % 3 == 0
-        words[layout.PEER_UID] = layout.UNKNOWN if number % 2 else 2**32 - 2 - number
-        words[layout.PEER_PID] = 2**22 - number
+        place[layout.HANDED] = number % 3 == 0
+        place[layout.PEER_UID] = layout.UNKNOWN if number % 2 else 2**32 - 2 - number
+        place[layout.PEER_PID] = 2**22 - number
         for field in (layout.CONNECTIONS, layout.MESSAGES, layout.BYTES_IN, layout.BYTES_OUT):
-            words[field] = 10 ** (number % 20)
-        words[layout.ACTIVE] = 1
+            row[field] = 10 ** (number % 20)
+        row[layout.ACTIVE] = 1
     board.describe("1\x1b", ["unix:/" + "long/" * 30 + "\x07", "tcp:[::1]:9999"], [])
     return board
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from upperd.server.connection import Connection
 from upperd.server.layout import ENDING, UNKNOWN, Outcome
 from upperd.server.parent import Parent
-from upperd.server.roster import Child, Connection
+from upperd.server.roster import Child
 from upperd.service.options import Options
 from upperd.service.policy import Policy
 from upperd.service.settings import Settings
@@ -26,6 +27,7 @@ def settings(**values: Any) -> Settings:
 class _Server:
     """A server that notes what becomes of its requests."""
 
+    listener = 0
     is_datagram = False
     connections_per_child = 1000
     server_address: object = "/s"
@@ -38,6 +40,10 @@ class _Server:
     def refused(self, request: object, peer: tuple[int, int, int], reason: str) -> None:
         """As the hook."""
         self.refused_uids.append((peer[0], reason))
+
+    def user_of(self, uid: int) -> int:
+        """Every uid counts for itself."""
+        return uid
 
     def descriptors(self) -> tuple[int, ...]:
         """None."""
@@ -74,10 +80,9 @@ def connection(server: Any, uid: int) -> Connection:
 
 def child_of(parent: Parent, server: Any, uid: int) -> Child:
     """A child that serves a connection of this user."""
-    slot, words = parent.board.claim()
     control: Any = SimpleNamespace(shutdown=lambda how: None)
-    child = Child(2**31 - 1, slot, words, control, 0)
-    parent.roster.begin(child, parent.roster.user(uid), connection(server, uid), 0.0)
+    child = Child(2**31 - 1, *parent.board.claim(), control, 0)
+    parent.roster.begin(child, parent.roster.user(uid), connection(server, uid), 0.0, tells=False)
     return child
 
 
@@ -89,6 +94,16 @@ def test_reasons() -> None:
         "", "refused_access", "refused_rate", "refused_access",
     ]  # fmt: skip
     assert policy.refusal(None, (ALICE, UNKNOWN, UNKNOWN), is_private=True) == "refused_access"
+
+
+def test_subordinate_uids_count_as_their_owner() -> None:
+    """Whom a rule keeps out, or who has come too often, comes in under no uid that is subordinate to its own either."""
+    policy = Policy(settings(deny_user=(BOB,), max_rate_per_user=1.0, subordinate_uids=(100, 10, BOB, 200, 10, ALICE)))
+    peers = [(uid, UNKNOWN, UNKNOWN) for uid in (109, 110, ALICE, 200)]
+    assert [policy.refusal(None, peer, is_private=False) for peer in peers] == [
+        "refused_access", "", "", "refused_rate",
+    ]  # fmt: skip
+    assert Policy(settings()).refusal(None, peers[0], is_private=False) == ""
 
 
 def test_limits_are_followed(parent: Parent, server: Any) -> None:
@@ -126,7 +141,7 @@ def test_a_reload_judges_those_inside_anew(parent: Parent, server: Any) -> None:
     for uid in (ALICE, BOB, BOB):
         parent.queue.add(parent.roster.user(uid), connection(server, uid))
     policy.follow(settings(deny_user=(BOB,)), parent)
-    assert [child.words[ENDING] for child in served.values()] == [0, Outcome.DENIED]
+    assert [child.place[ENDING] for child in served.values()] == [0, Outcome.DENIED]
     assert parent.board["ended_access"] == 1
     assert [connection.peer[0] for connection in parent.queue] == [ALICE]
     assert server.refused_uids == [(BOB, "refused_access")] * 2
@@ -138,4 +153,4 @@ def test_a_datagram_is_not_judged_anew(parent: Parent, server: Any) -> None:
     server.is_datagram = True
     child = child_of(parent, server, BOB)
     Policy(settings()).follow(settings(deny_user=(BOB,)), parent)
-    assert child.words[ENDING] == 0
+    assert child.place[ENDING] == 0

@@ -2,30 +2,153 @@
 
 from __future__ import annotations
 
+import math
+import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from functools import partial
+from signal import SIGKILL
+from typing import Any
+
+import pytest
+from stage import ALICE, Server, connection
 
 from upperd.server import handover
+from upperd.server.exits import ExitRecord, Observer
+from upperd.server.layout import CONNECTIONS, ROW_FIELDS, UNKNOWN
 from upperd.server.parent import Parent
 from upperd.server.roster import Child
 
 
-def test_a_child_whose_channel_has_ended_is_handed_nothing() -> None:
+class _Observer(Observer):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.records: list[ExitRecord] = []
+        self.pauses: list[str] = []
+
+    def child_ended(self, record: ExitRecord) -> None:
+        """Keep it."""
+        self.records.append(record)
+
+    def throttled(self, reason: str, pause: float) -> None:
+        """Keep it."""
+        self.pauses.append(reason)
+
+
+class Stage:
+    """A parent with a child that is another program, and the end of the channel that is this child's."""
+
+    def __init__(self, program: str) -> None:
+        self.observer = _Observer()
+        self.parent = Parent(observer=self.observer)
+        ours, self.theirs = handover.channel()
+        self.process = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE)
+        self.child = Child(self.process.pid, *self.parent.board.claim(), ours, 0)
+        self.parent.board.born(self.child.slot, self.child.pid)
+        self.parent.population._children[self.child] = None
+        self.parent.roster.spares(0).append(self.child)
+        self.parent.loop.watch(ours.fileno(), partial(self.parent.population._heard, self.child))
+
+    def is_handed(self) -> None:
+        """The child is handed a connection, and begins to serve it."""
+        server: Any = Server()
+        self.parent.roster.spares(0).remove(self.child)
+        user = self.parent.roster.user(ALICE)
+        self.parent.roster.begin(self.child, user, connection(server, ALICE), 0.0, tells=True)
+        self.child.row[CONNECTIONS] = self.child.handed
+
+    def reap(self) -> ExitRecord:
+        """The child ends: turn until it was reaped; its record."""
+        os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)
+        self.theirs.close()
+        while self.parent.pids():
+            self.parent.turn(10)
+        [record] = self.observer.records
+        return record
+
+
+@pytest.fixture
+def begin() -> Iterator[Callable[[str], Stage]]:
+    """A function that makes the stage, whose child runs this program."""
+    stages: list[Stage] = []
+
+    def make(program: str) -> Stage:
+        stages.append(Stage(program))
+        return stages[-1]
+
+    yield make
+    for stage in stages:
+        stage.theirs.close()
+        with stage.process:
+            stage.process.kill()
+        stage.parent.close()
+
+
+Begin = Callable[[str], Stage]
+WAITS = "input()"
+
+
+def test_a_child_whose_channel_has_ended_is_handed_nothing(begin: Begin) -> None:
     """A spare child that has closed its channel is no longer one, though it cannot be reaped yet."""
-    parent = Parent()
-    ours, theirs = handover.channel()
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        child = Child(process.pid, *parent.board.claim(), ours, 0)
-        parent.board.born(child.slot, child.pid)
-        parent.population._children[child] = None
-        parent.roster.spares(0).append(child)
-        parent.loop.watch(ours.fileno(), partial(parent.population._heard, child))
-        theirs.close()
-        parent.turn(10)
-        assert (parent.roster.spares(0), parent.pids()) == ([], {process.pid})
-        process.kill()
-        while parent.pids():
-            parent.turn(10)
-    assert parent.board["ended"] == 1
-    parent.close()
+    stage = begin(WAITS)
+    stage.theirs.close()
+    stage.parent.turn(10)
+    assert (stage.parent.roster.spares(0), stage.parent.pids()) == ([], {stage.process.pid})
+    stage.process.kill()
+    stage.reap()
+    assert stage.parent.board["ended"] == 1
+
+
+def test_a_child_that_tells_too_often(begin: Begin) -> None:
+    """A child that tells of more connections than it was handed is killed for it, and counted as crashed."""
+    stage = begin(WAITS)
+    stage.is_handed()
+    handover.tell(stage.theirs)
+    stage.parent.turn(10)
+    assert (stage.child.told, stage.child.killed_for) == (1, "")
+    handover.tell(stage.theirs)
+    stage.parent.turn(10)
+    record = stage.reap()
+    assert (stage.child.killed_for, record.was_unruly, record.status) == ("unruly", True, SIGKILL)
+    assert (stage.parent.board["crashed"], stage.parent.board["stopped"]) == (1, 0)
+    assert stage.observer.pauses == []  # it has been handed something: forking is of use
+
+
+def test_the_first_word_of_a_child_that_gets_ready(begin: Begin) -> None:
+    """The word that a handler's start_child has returned is none of a connection; the next one is."""
+    stage = begin(WAITS)
+    stage.child.ready_by = math.inf
+    handover.tell(stage.theirs)
+    stage.parent.turn(10)
+    assert (stage.child.ready_by, stage.child.told, stage.child.killed_for) == (0, 0, "")
+    handover.tell(stage.theirs)
+    stage.parent.turn(10)
+    assert stage.reap().was_unruly
+
+
+@pytest.mark.parametrize("status", [0, 1])
+@pytest.mark.parametrize("lie", [0, 1])
+def test_a_child_that_ends_before_its_first_connection(begin: Begin, status: int, lie: int) -> None:
+    """Forking pauses where a child ended unasked that was handed nothing, whatever its status and its row say."""
+    stage = begin(f"import sys; sys.exit({status})")
+    stage.child.row[CONNECTIONS] = lie
+    record = stage.reap()
+    assert stage.observer.pauses == [f"child {record.pid}: it ended before its first connection"]
+    assert stage.parent.board["crashed"] == status
+
+
+@pytest.mark.parametrize("how", ["asked", "handed", "not forking"])
+def test_a_child_that_may_end(begin: Begin, how: str) -> None:
+    """Forking does not pause where a child was asked to leave, or has been handed something, or in a stop."""
+    stage = begin("import sys; sys.exit(1)")
+    if how == "asked":
+        stage.parent.population.let_go(stage.child)
+    elif how == "handed":
+        stage.is_handed()
+        stage.child.row[ROW_FIELDS.index("bytes_in")] = UNKNOWN
+    else:
+        stage.parent.population.is_forking = False
+    stage.reap()
+    assert stage.observer.pauses == []

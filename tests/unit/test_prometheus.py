@@ -83,9 +83,9 @@ def board(tmp_path: Path) -> Scoreboard:
         board[field] = 1000 * number + 123
     board.describe("1.2", ["unix:/a", 'tcp:"b"\\'], ["undecodable", "answers"])
     for pid, handed in ((71, 1), (72, 0), (73, 0)):
-        slot, words = board.claim()
+        slot, place, _ = board.claim()
         board.born(slot, pid)
-        words[layout.HANDED] = handed
+        place[layout.HANDED] = handed
     return board
 
 
@@ -105,8 +105,8 @@ def test_every_field_is_a_metric(board: Scoreboard) -> None:
 
 def test_living_children_are_added(board: Scoreboard) -> None:
     """What the living have done counts, as in the snapshot."""
-    busy = next(iter(board.living()))
-    busy[layout.CONNECTIONS], busy[layout.FIRST_COUNTER] = 5, 7
+    _, row = next(iter(board.living()))
+    row[layout.CONNECTIONS], row[layout.FIRST_COUNTER] = 5, 7
     text = exposition(view_of(board))
     assert value(text, "upperd_connections_total") == board["connections"] + 5
     assert value(text, "upperd_handler_counter_total", {"counter": "undecodable"}) == 7

@@ -18,22 +18,36 @@ from upperd.service.log import Log
 from upperd.service.options import OPTIONS, Options
 from upperd.service.reload import Reload, ReloadError, changes, outcome
 from upperd.service.settings import Settings
+from upperd.service.subuids import read_ranges
 
 VERSION = f"{__version__}\0\0"
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    """The file that the program that checks reads."""
+    """The file that a check reads."""
     return tmp_path / "upperd.toml"
 
 
+PATH = os.pathsep.join([str(Path(recheck.__file__).parents[2]), *filter(None, sys.path)])
+CHECK = """
+import sys
+sys.path[:0] = sys.argv[1].split(":")
+from upperd.service import recheck
+status, said = recheck.check(sys.argv[2:], sys.argv[1], "")
+sys.stdout.buffer.write(said.encode("utf-8", "surrogateescape"))
+sys.exit(status)
+"""
+
+
 def check(*words: str) -> subprocess.CompletedProcess[str]:
-    """Run the program that checks."""
-    program = Path(recheck.__file__)
-    path = os.pathsep.join([str(program.parents[2]), *filter(None, sys.path)])
-    command = [sys.executable, "-I", "-S", str(program), path, "", *words]
-    return subprocess.run(command, capture_output=True, text=True)
+    """Check in a process of its own, as a reload does, which writes the answer."""
+    return subprocess.run([sys.executable, "-I", "-S", "-c", CHECK, PATH, *words], capture_output=True, text=True)
+
+
+def import_handler(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run the program that imports a handler, with these words of settings."""
+    return subprocess.run([sys.executable, "-I", "-S", recheck.__file__, PATH, *words], capture_output=True, text=True)
 
 
 def test_changes_are_named() -> None:
@@ -65,20 +79,21 @@ def test_outcome_of_a_check() -> None:
             outcome(status, answer)
 
 
-def test_check_as_a_program(config: Path) -> None:
-    """The program that checks prints every option as the daemon goes by it, apart what a reload takes over."""
+def test_check_that_succeeds(config: Path) -> None:
+    """A check answers with every option as the daemon goes by it, apart what a reload takes over: of uids, too."""
     config.write_text('max-children = 7\nallow-user = ["root"]\nsocket = "/é"\n')
     done = check("--config", str(config))
     assert (done.returncode, done.stderr) == (0, "")
     reloadable, fixed = outcome(0, done.stdout)
-    assert set(vars(reloadable)) == {option.name for option in OPTIONS if option.reload}
+    assert set(vars(reloadable)) == {option.name for option in OPTIONS if option.reload} | {"subordinate_uids"}
     assert set(vars(fixed)) == {option.name for option in OPTIONS if not option.reload}
     assert (reloadable.max_children, reloadable.max_children_per_user, reloadable.allow_user) == (7, 6, (0,))
     assert fixed.socket == "/é"
+    assert reloadable.subordinate_uids == read_ranges()[0]
 
 
 def test_check_that_fails(config: Path) -> None:
-    """Else it prints a reason that the parent's one read can hold, and has the launcher's exit status."""
+    """Else it has a reason that the parent's one read can hold, and has the launcher's exit status."""
     config.write_text(f'"{"x" * 200_000}" = 1\n')
     done = check("--config", str(config))
     assert (done.returncode, done.stderr) == (78, "")
@@ -94,6 +109,38 @@ def test_longest_answer(config: Path) -> None:
     config.write_text("".join(f"{name} = {numbers}\n" for name, numbers in lists.items()))
     done = check("--config", str(config))
     assert (done.returncode, len(done.stdout) < 60_000) == (0, True)
+
+
+HANDLERS = {
+    "right": (0, "", "import socketserver\nprint('hello')\nclass H(socketserver.BaseRequestHandler): pass"),
+    "broken": (78, "h.py:H: why", "raise ValueError('why')"),
+    "other": (78, "H", "class H: pass"),
+    "ends": (3, "its import ended the process with exit status 3", "import os\nos._exit(3)"),
+    "killed": (70, "its import was ended by signal 9: does it wait?", "import os\nos.kill(os.getpid(), 9)"),
+}
+
+
+@pytest.mark.parametrize("kind", HANDLERS)
+def test_check_of_a_handler(tmp_path: Path, kind: str) -> None:
+    """A check imports the handler anew in an interpreter of its own, and says what is wrong, whatever it prints."""
+    status, reason, text = HANDLERS[kind]
+    (tmp_path / "h.py").write_text(text)
+    done = check("--handler", f"{tmp_path}/h.py:H")
+    assert (done.returncode, done.stderr) == (status, "hello\n" if kind == "right" else "")
+    assert reason in done.stdout
+    assert "\n" not in done.stdout
+    if kind == "right":
+        assert outcome(0, done.stdout)[1].handler == f"{tmp_path}/h.py:H"
+
+
+@pytest.mark.parametrize("kind", ["right", "broken", "other"])
+def test_program_that_imports_a_handler(tmp_path: Path, kind: str) -> None:
+    """Of a handler that is right the program says nothing, of another what is wrong; standard output has only that."""
+    status, reason, text = HANDLERS[kind]
+    (tmp_path / "h.py").write_text(text)
+    done = import_handler(f"handler='{tmp_path}/h.py:H'", "python_path=''", "import_path=''")
+    assert (done.returncode, done.stderr) == (status, "hello\n" if kind == "right" else "")
+    assert (reason in done.stdout, bool(done.stdout)) == (True, bool(reason))
 
 
 def test_reload(config: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
@@ -119,7 +166,7 @@ def test_reload(config: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Cap
         problems.clear()
     assert (followed, found.max_children_per_user, found.reuse_unknown, found.tcp) == ([7, 7], 6, True, "")
     said = capfd.readouterr().err
-    assert "reload: max-children 9 -> 7, max-children-per-user 7 -> 6, reuse-unknown none -> true\n" in said
+    assert "reload: max-children 9 -> 7, max-children-per-user 7 -> 6, reuse-unknown none -> true" in said
     assert said.count("reload: tcp none -> localhost:1: takes a restart, ignoring\n") == 2
     assert said.count("; the old settings stay\n") == 2
 

@@ -3,45 +3,24 @@
 import os
 import signal
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import reporting
 from hypothesis import given
 from hypothesis import strategies as st
 
 from upperd.base.text import size
 from upperd.server.exits import ExitRecord
-from upperd.server.layout import (
-    BYTES_IN,
-    CONNECTED,
-    CONNECTIONS,
-    ENDING,
-    FIRST_COUNTER,
-    HANDED,
-    MESSAGES,
-    OUTCOME,
-    PEER_PID,
-    PEER_UID,
-    ROW_FIELDS,
-    UNANSWERED,
-    UNKNOWN,
-    Outcome,
-)
+from upperd.server.layout import HANDED, PEER_UID, UNKNOWN, Outcome
 from upperd.server.row import Row
 from upperd.server.scoreboard import Scoreboard
 from upperd.service.records import ending, fields, sentence, status_line
 
 
-def record(status: int | None = 0, **changed: int) -> ExitRecord:
-    """That of a child that served a little."""
-    words = [0] * len(ROW_FIELDS)
-    for field, value in (
-        (CONNECTIONS, 1), (MESSAGES, 2), (BYTES_IN, 30), (PEER_UID, 1000), (OUTCOME, Outcome.DONE), (CONNECTED, 1),
-        (FIRST_COUNTER, 5),
-    ):  # fmt: skip
-        words[field] = value
-    for name, value in changed.items():
-        words[ROW_FIELDS.index(name)] = value
-    return ExitRecord(4242, status, None, tuple(words))
+def record(status: int | None = 0, **said: Any) -> ExitRecord:
+    """That of a child that served a little of this user."""
+    return reporting.record(status, **{"peer": (1000, 1000, 7), "outcome": Outcome.DONE, **said})
 
 
 @pytest.mark.parametrize(
@@ -103,10 +82,10 @@ def test_status_line() -> None:
     board["queued"], board["queued_users"] = 5, 2
     board.claim()
     for uid, count in ((7, 100), (UNKNOWN, 2000)):
-        slot, words = board.claim()
+        slot, place, row = board.claim()
         board.born(slot, 50 + slot)
-        words[HANDED], words[PEER_UID] = 1, uid
-        child = Row(words)
+        place[HANDED], place[PEER_UID] = 1, uid
+        child = Row(row)
         child.begin()
         child.received(count)
     assert status_line(board, "") == (
@@ -130,23 +109,26 @@ def test_a_normal_end() -> None:
 
 def test_what_is_not_known_is_left_out() -> None:
     """Of a peer that the kernel does not name there is no uid, no gid and no pid, and the sentence says unknown."""
-    one = record(peer_uid=UNKNOWN, peer_gid=UNKNOWN, peer_pid=UNKNOWN)
+    one = record(peer=(UNKNOWN, UNKNOWN, UNKNOWN))
     assert not {"peer_uid", "peer_gid", "peer_pid"} & set(fields(one, []))
     assert "unknown peer" in sentence(one)
-    assert PEER_PID == PEER_UID + 2
+    assert {"peer_uid": 8, "peer_pid": 9}.items() <= fields(record(peer=(8, UNKNOWN, 9)), []).items()
 
 
 def test_nonsense_of_a_child() -> None:
     """A broken child's nonsense is reported without a failure."""
-    found = fields(record(outcome=77, connected_usec=UNKNOWN), [])
-    assert (found["outcome"], found["duration_usec"]) == ("unknown", 0)
+    found = fields(record(outcome=77, active_usec=UNKNOWN, bytes_in=UNKNOWN), [])
+    assert (found["outcome"], found["bytes_in"]) == ("unknown", UNKNOWN)
+    one = record()
+    one.began_usec = UNKNOWN  # a clock that went back
+    assert fields(one, [])["duration_usec"] == 0
 
 
 def test_the_parents_word_comes_first() -> None:
     """Where the parent ended the connection that is the outcome, whatever the child says."""
     assert fields(record(ending=Outcome.IDLE), [])["outcome"] == "idle"
-    assert ROW_FIELDS[ENDING] == "ending"
-    assert ROW_FIELDS[UNANSWERED] == "unanswered"
+    assert fields(record(outcome=Outcome.RESET, ending=Outcome.IDLE), [])["outcome"] == "idle"
+    assert fields(record(outcome=Outcome.RESET), [])["outcome"] == "reset"
 
 
 def test_resources() -> None:
@@ -173,6 +155,7 @@ def test_an_abnormal_end(status: int, text: str) -> None:
         ("was_killed", ", was killed at the drain deadline"),
         ("was_overdue", ", was killed: it had not ended at its limit"),
         ("was_stopped", ", was killed: it did not begin to serve, or did not leave (stopped?)"),
+        ("was_unruly", ", was killed: it told of more connections than it was handed"),
     ],
 )
 def test_an_end_that_we_made(attribute: str, text: str) -> None:

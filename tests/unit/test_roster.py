@@ -34,7 +34,7 @@ class Stage:
         """A child of this user that serves."""
         child = self.spare(pool)
         self.roster.spares(pool).remove(child)
-        self.roster.begin(child, user, connection(self.server, user.uid, len(self.children)), 5.0)
+        self.roster.begin(child, user, connection(self.server, user.uid, len(self.children)), 5.0, tells=False)
         child.starts()
         return child
 
@@ -58,7 +58,7 @@ def stage() -> Iterator[Stage]:
 def test_a_spare_child_becomes_its_users(stage: Stage) -> None:
     """A spare child that is handed a connection belongs to its user from then on, and is spare no more."""
     child = stage.busy(stage.alice)
-    assert (child.user, child.words[PEER_UID], child.handed, child.handed_at) == (stage.alice, ALICE, 1, 5.0)
+    assert (child.user, child.place[PEER_UID], child.handed, child.handed_at) == (stage.alice, ALICE, 1, 5.0)
     assert (stage.roster.spares(0), stage.roster.busy, stage.roster.serving()) == ([], 1, [child])
     child.finishes()
     stage.roster.settle(child)

@@ -11,11 +11,11 @@ from upperd.server.scoreboard import Scoreboard
 
 def test_row_of_a_connection() -> None:
     """A child's row shows what it has done, how its connection ended, and when something happened last."""
-    _, words = Scoreboard(slots=1).claim()
+    _, place, words = Scoreboard(slots=1).claim()
     row = serve(words)
     found = dict(zip(ROW_FIELDS, words[: len(ROW_FIELDS)], strict=True))
     assert (found["connections"], found["finished"], found["outcome"]) == (1, 1, Outcome.DONE)
-    assert found["started_usec"] <= found["active_usec"] <= now_usec()
+    assert place[layout.STARTED] <= found["active_usec"] <= now_usec()
     row.begin()
     assert (words[layout.OUTCOME], words[layout.CONNECTIONS], words[layout.FINISHED]) == (Outcome.NONE, 2, 1)
     row.ended_by_size()
@@ -25,7 +25,7 @@ def test_row_of_a_connection() -> None:
 
 def test_datagrams_without_an_answer() -> None:
     """A datagram that had no answer is counted, with the reason where there is one."""
-    _, words = Scoreboard(slots=1).claim()
+    _, _, words = Scoreboard(slots=1).claim()
     row = Row(words)
     row.unanswered()
     row.unanswered(too_long=True)
@@ -35,14 +35,14 @@ def test_datagrams_without_an_answer() -> None:
 
 def test_a_counter_that_is_not_declared() -> None:
     """A handler cannot count what its class does not declare."""
-    _, words = Scoreboard(slots=1).claim()
+    _, _, words = Scoreboard(slots=1).claim()
     with pytest.raises(ValueError, match="declares undecodable"):
         Row(words, ["undecodable"]).count("undecodeable")
 
 
 def test_counters_count_on() -> None:
     """A child counts through all of its connections, the handler's own counters too, which wrap."""
-    _, words = Scoreboard(slots=1).claim()
+    _, _, words = Scoreboard(slots=1).claim()
     row = serve(words)
     row.begin()
     row.received(1)
@@ -57,7 +57,7 @@ def test_counters_count_on() -> None:
 @pytest.mark.parametrize("moves", [lambda row: row.begin(), lambda row: row.received(0), lambda row: row.sent(0)])
 def test_whatever_moves_is_noted(moves) -> None:  # type: ignore[no-untyped-def]
     """When a connection begins, and at each byte either way, the time is noted by which idleness is told."""
-    _, words = Scoreboard(slots=1).claim()
+    _, _, words = Scoreboard(slots=1).claim()
     row, before = Row(words), now_usec()
     moves(row)
     assert before <= words[ACTIVE] <= now_usec()
@@ -65,7 +65,7 @@ def test_whatever_moves_is_noted(moves) -> None:  # type: ignore[no-untyped-def]
 
 def test_what_was_written_over_does_no_harm() -> None:
     """A child counts on, and in time wraps, whatever was written over its row."""
-    _, words = Scoreboard(slots=1).claim()
+    _, _, words = Scoreboard(slots=1).claim()
     row = serve(words)
     for field in range(len(ROW_FIELDS)):
         words[field] = UNKNOWN

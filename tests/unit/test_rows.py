@@ -25,13 +25,13 @@ def view_of(board: Scoreboard, state: int = view.RUNNING, cpu: int | None = None
 def test_rates(tmp_path: Path) -> None:
     """A rate is the difference of two looks by the time between them, of all and of each child."""
     board = Scoreboard(str(tmp_path / "scoreboard"))
-    slot, words = board.claim()
+    slot, _, row = board.claim()
     board.born(slot, 71)
     board["connections"] = 100
     history = History()
     history.add(view_of(board, cpu=5_000_000), 10.0)
     assert (history.rates["connections"], history.rows[0].byte_rate, history.rows[0].cpu_percent) == (0, 0, 0)
-    words[CONNECTIONS], words[BYTES_IN], words[BYTES_OUT] = 6, 300, 100
+    row[CONNECTIONS], row[BYTES_IN], row[BYTES_OUT] = 6, 300, 100
     history.add(view_of(board, cpu=6_000_000), 12.0)
     assert (history.rates["connections"], history.rates["bytes_in"]) == (3, 150)
     assert (history.rows[0].byte_rate, history.rows[0].cpu_percent) == (200, 50)
@@ -59,9 +59,9 @@ def test_a_slot_has_another_child(tmp_path: Path) -> None:
     board = Scoreboard(str(tmp_path / "scoreboard"), slots=1)
     history = History()
     for number, moved in enumerate((1000, 10)):
-        slot, words = board.claim()
+        slot, _, row = board.claim()
         board.born(slot, 71)
-        words[BYTES_IN] = moved
+        row[BYTES_IN] = moved
         history.add(view_of(board, cpu=100), float(number))
         board.release(slot)
         board.add("ended")

@@ -10,7 +10,7 @@ import pytest
 from serving import serve
 
 from upperd.server import layout
-from upperd.server.layout import PIDS, ROW_FIELDS, ROW_SIZE, ROWS, SIZE, SLOTS, TEXT, UNKNOWN, now_usec
+from upperd.server.layout import PLACE_FIELDS, PLACES, ROW_FIELDS, ROW_SIZE, ROWS, SIZE, SLOTS, TEXT, UNKNOWN, now_usec
 from upperd.server.scoreboard import Scoreboard
 from upperd.server.snapshot import pid_started, read
 
@@ -35,8 +35,8 @@ def test_header_layout(path: str) -> None:
     for number, name in enumerate(layout.HEADER_FIELDS[3:], 3):
         board[name] = 1000 + number
     data = Path(path).read_bytes()
-    assert len(data) == SIZE == 4096 + 4096 * 8 + 4096 * 4096
-    assert data[:8] == b"UPPERD\x00\x02"
+    assert len(data) == SIZE == 4096 + 4096 * 128 + 4096 * 4096
+    assert data[:8] == b"UPPERD\x00\x03"
     assert word(data, 8) == os.getpid()
     assert word(data, 16) == pid_started(os.getpid())
     for number in range(3, len(layout.HEADER_FIELDS)):
@@ -45,18 +45,18 @@ def test_header_layout(path: str) -> None:
 
 
 def test_text_layout(path: str) -> None:
-    """The text lies at offset 1024: the version, the listeners and the handler's counters, a line each, then zeros."""
+    """The text lies at offset 1024: version, name, handler, listeners, own counters, a line each; then zeros."""
     board = Scoreboard(path)
     board.describe("1.2", ["unix:/é", "tcp:127.0.0.1:1"], ["undecodable"])
-    text = "1.2\nupperd\nunix:/é\ntcp:127.0.0.1:1\nundecodable\n".encode()
-    assert Path(path).read_bytes()[TEXT:PIDS] == text.ljust(3072, b"\0")
+    text = "1.2\nupperd\n\nunix:/é\ntcp:127.0.0.1:1\nundecodable\n".encode()
+    assert Path(path).read_bytes()[TEXT:PLACES] == text.ljust(3072, b"\0")
     assert board["listeners"] == 2
 
 
 def test_text_is_cut_to_its_room(path: str) -> None:
-    """Text that is too long spares the pids and still ends with a zero."""
+    """Text that is too long spares the places and still ends with a zero."""
     board = Scoreboard(path)
-    slot, _ = board.claim()
+    slot, _, _ = board.claim()
     board.born(slot, 77)
     board.describe("1.2", ["x" * 5000], [])
     data = Path(path).read_bytes()
@@ -64,45 +64,60 @@ def test_text_is_cut_to_its_room(path: str) -> None:
     assert len(read(path).listeners) == 1
 
 
-def test_row_layout(path: str) -> None:
-    """A slot's pid is a word at 4096 plus eight times its number; its row is the page at 36864 plus 4096 times that."""
+def test_slot_layout(path: str) -> None:
+    """A slot's place is at 4096 plus 128 times its number; its row is the page at 528384 plus 4096 times that."""
     board = Scoreboard(path)
     for pid in (11, 12):
-        slot, words = board.claim()
+        slot, place, row = board.claim()
         board.born(slot, pid)
-    for number in range(1, len(ROW_FIELDS)):
-        words[number] = 500 + number
+    for words, names in ((place, PLACE_FIELDS), (row, ROW_FIELDS)):
+        for number in range(1, len(names)):
+            words[number] = 500 + number
     data = Path(path).read_bytes()
     assert slot == 1
-    assert struct.unpack_from("=3Q", data, 4096) == (11, 12, 0)
-    found = struct.unpack_from(f"={len(ROW_FIELDS)}Q", data, 36864 + 4096)
-    assert found == (12, *range(501, 500 + len(ROW_FIELDS)))
-    assert (ROWS, ROW_SIZE, SLOTS) == (36864, mmap.PAGESIZE, 4096)
+    assert [word(data, 4096 + 128 * number) for number in range(3)] == [11, 12, 0]
+    found = struct.unpack_from(f"={len(PLACE_FIELDS)}Q", data, 4096 + 128)
+    assert found == (12, *range(501, 500 + len(PLACE_FIELDS)))
+    found = struct.unpack_from(f"={len(ROW_FIELDS)}Q", data, 528384 + 4096)
+    assert found == (0, *range(501, 500 + len(ROW_FIELDS)))
+    assert (PLACES, layout.PLACE_SIZE, ROWS, ROW_SIZE, SLOTS) == (4096, 128, 528384, mmap.PAGESIZE, 4096)
+    assert len(PLACE_FIELDS) * 8 <= layout.PLACE_SIZE
 
 
-def test_row_fields_have_their_numbers() -> None:
-    """The constants name the fields of a row in their order."""
-    named = [name for name in ROW_FIELDS if not name.startswith("counter_")]
+def test_no_child_shares_a_page_with_another() -> None:
+    """Rows are whole pages of their own: what a child may write holds nothing that the parent has written."""
+    assert ROWS % mmap.PAGESIZE == PLACES % mmap.PAGESIZE == ROW_SIZE % mmap.PAGESIZE == 0
+    assert ROWS >= PLACES + SLOTS * layout.PLACE_SIZE
+
+
+@pytest.mark.parametrize("names", [PLACE_FIELDS, ROW_FIELDS], ids=["place", "row"])
+def test_fields_have_their_numbers(names: tuple[str, ...]) -> None:
+    """The constants name the fields of a place, and of a row, in their order, and no field is in both."""
+    named = [name for name in names if not name.startswith("counter_")]
     assert [getattr(layout, name.upper().removesuffix("_USEC")) for name in named] == list(range(len(named)))
     assert ROW_FIELDS[layout.FIRST_COUNTER] == "counter_0"
+    assert len({*PLACE_FIELDS, *ROW_FIELDS}) == len(PLACE_FIELDS) + len(ROW_FIELDS)
 
 
 # Slots
 
 
-def test_claimed_row_is_blank() -> None:
-    """A claimed row shows nothing of the child that had it before."""
+def test_claimed_slot_is_blank() -> None:
+    """A claimed place and row show nothing of the child that had them before, nor the exception that ended it."""
     board = Scoreboard(slots=1)
-    slot, words = board.claim()
-    for number in range(len(ROW_FIELDS)):
-        words[number] = 7
+    slot, place, row = board.claim()
+    for words, names in ((place, PLACE_FIELDS), (row, ROW_FIELDS)):
+        for number in range(len(names)):
+            words[number] = 7
+    row[layout.FAILURE // 8] = 7
     board.release(slot)
-    _, words = board.claim()
-    row = dict(zip(ROW_FIELDS, words[: len(ROW_FIELDS)], strict=True))
-    assert 0 < row.pop("started_usec") <= now_usec()
-    assert row.pop("generation") == 2
-    assert {row.pop("peer_uid"), row.pop("peer_gid"), row.pop("peer_pid")} == {UNKNOWN}
-    assert set(row.values()) == {0}
+    _, place, row = board.claim()
+    found = dict(zip(PLACE_FIELDS, place[: len(PLACE_FIELDS)], strict=True))
+    assert 0 < found.pop("started_usec") <= now_usec()
+    assert found.pop("generation") == 2
+    assert {found.pop("peer_uid"), found.pop("peer_gid"), found.pop("peer_pid")} == {UNKNOWN}
+    assert set(found.values()) == {0}
+    assert {*row[: len(ROW_FIELDS)], row[layout.FAILURE // 8]} == {0}
 
 
 def test_claim_ends_with_the_slots() -> None:
@@ -124,10 +139,10 @@ def test_born_counts_forks() -> None:
     board = Scoreboard(slots=4)
     generations = []
     for pid in (11, 12):
-        slot, words = board.claim()
+        slot, place, _ = board.claim()
         board.born(slot, pid)
-        assert words[layout.PID] == pid
-        generations.append(int(words[layout.GENERATION]))
+        assert place[layout.PID] == pid
+        generations.append(int(place[layout.GENERATION]))
     assert (generations, board["forked"]) == ([1, 2], 2)
 
 
@@ -139,9 +154,9 @@ def test_totals_while_living_and_after(path: str) -> None:
     board = Scoreboard(path, slots=4)
     board.describe("1", [], ["undecodable"])
     for pid in (11, 12):
-        slot, words = board.claim()
+        slot, _, row = board.claim()
         board.born(slot, pid)
-        serve(words)
+        serve(row)
     before = read(path).header
     assert board.total("connections") == 2
     board.release(slot)
@@ -156,9 +171,9 @@ def test_release_wraps(path: str) -> None:
     """The nonsense of a broken child wraps in the totals and stops nothing."""
     board = Scoreboard(path, slots=1)
     board["bytes_in"] = 5
-    slot, words = board.claim()
+    slot, _, row = board.claim()
     board.born(slot, 11)
-    words[layout.BYTES_IN] = UNKNOWN
+    row[layout.BYTES_IN] = UNKNOWN
     assert read(path).header["bytes_in"] == 4
     board.release(slot)
     assert board["bytes_in"] == 4
@@ -168,28 +183,28 @@ def test_release_wraps(path: str) -> None:
 
 
 def test_overwritten_file_is_repaired(path: str) -> None:
-    """What the parent has said stands in the file again; it is done once."""
+    """What the parent has said of itself stands in the file again, and no slot has a child; it is done once."""
     board = Scoreboard(path, slots=4)
     board.describe("9.9", ["unix:/x"], [])
     board["max_children"] = 4
     assert not board.repair()
     with open(path, "r+b") as file:
-        file.write(b"\xff" * PIDS)
+        file.write(b"\xff" * (PLACES + 4 * layout.PLACE_SIZE))
     assert board.repair()
     assert not board.repair()
     snapshot = read(path)
     assert (snapshot.version, snapshot.header["max_children"], snapshot.header["pid"]) == ("9.9", 4, os.getpid())
-    assert snapshot.header["forked"] == 0
+    assert (snapshot.header["forked"], snapshot.header["slots"], snapshot.children) == (0, 4, [])
 
 
 def test_counters_wrap_whatever_stands_there(path: str) -> None:
     """With ones written over all of it nothing fails that counts."""
     board = Scoreboard(path, slots=4)
-    slot, words = board.claim()
+    slot, _, row = board.claim()
     with open(path, "r+b") as file:
         file.write(b"\xff" * (ROWS + 4 * ROW_SIZE))
     board.born(slot, 1)
-    serve(words)
+    serve(row)
     board.add("ended")
     board.extend(8)
     board.release(slot)
@@ -202,16 +217,16 @@ def test_counters_wrap_whatever_stands_there(path: str) -> None:
 def test_a_child_has_its_own_row_only(path: str) -> None:
     """A child that is forked can write its own row, and nothing else of the scoreboard is mapped in it."""
     board = Scoreboard(path, slots=2)
-    slot, words = board.claim()
+    slot, _, row = board.claim()
     board.show(slot)
     if not (pid := os.fork()):
-        serve(words)
+        serve(row)
         with open("/proc/self/maps") as maps:
             sizes = [[int(end, 16) for end in line.split()[0].split("-")] for line in maps if path in line]
         os._exit(0 if [end - start for start, end in sizes] == [ROW_SIZE] else 1)
     board.hide(slot)
     assert os.waitpid(pid, 0)[1] == 0
-    assert (words[layout.CONNECTIONS], words[layout.BYTES_IN]) == (1, 150)
+    assert (row[layout.CONNECTIONS], row[layout.BYTES_IN]) == (1, 150)
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
@@ -270,7 +285,7 @@ def test_other_file_is_not_replaced(path: str, kept: bytes) -> None:
         Scoreboard(path)
 
 
-@pytest.mark.parametrize("left", [b"", bytes(8), b"UPPERD\0\1 of version 1", b"UPPERD\0\2"])
+@pytest.mark.parametrize("left", [b"", bytes(8), b"UPPERD\0\1 of version 1", b"UPPERD\0\2", b"UPPERD\0\3"])
 def test_old_scoreboard_is_replaced(path: str, left: bytes) -> None:
     """A scoreboard that was left behind, whole or not, of any version, is replaced."""
     Path(path).write_bytes(left)

@@ -1,12 +1,13 @@
 """The promises of a reader of the scoreboard: what it reads adds up, whatever happens meanwhile."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from upperd.server import layout, snapshot
-from upperd.server.layout import CONNECTIONS, HANDED, ROWS, SIZE, UNKNOWN
+from upperd.server.layout import CONNECTIONS, HANDED, PLACES, ROWS, SIZE, UNKNOWN
 from upperd.server.scoreboard import Scoreboard
 from upperd.server.snapshot import ScoreboardError, read
 
@@ -17,27 +18,31 @@ def path(tmp_path: Path) -> str:
     return str(tmp_path / "scoreboard")
 
 
+HEAD = PLACES + 2 * layout.PLACE_SIZE
+"""Bytes before the rows of a scoreboard with two slots, as far as they are used."""
+
+
 def ended_child(path: str) -> tuple[bytes, bytes]:
     """A scoreboard whose one child has served five connections and ended: its head before, and after."""
     board = Scoreboard(path, slots=2)
-    slot, words = board.claim()
+    slot, _, row = board.claim()
     board.born(slot, 77)
-    words[CONNECTIONS] = 5
-    before = Path(path).read_bytes()[:ROWS]
+    row[CONNECTIONS] = 5
+    before = Path(path).read_bytes()[:HEAD]
     board.release(slot)
     board.add("ended")
-    return before, Path(path).read_bytes()[:ROWS]
+    return before, Path(path).read_bytes()[:HEAD]
 
 
 @pytest.mark.parametrize("torn", ["missed", "twice"])
 def test_a_child_that_ends_meanwhile_is_counted_once(path: str, monkeypatch: pytest.MonkeyPatch, torn: str) -> None:
     """A child that ends while the file is read is counted once: neither missed nor found in both its places."""
     before, after = ended_child(path)
-    first = before[:4096] + after[4096:] if torn == "missed" else after[:4096] + before[4096:]
+    first = before[:PLACES] + after[PLACES:] if torn == "missed" else after[:PLACES] + before[PLACES:]
     pread, reads = os.pread, [first]
 
     def tear(descriptor: int, size: int, offset: int) -> bytes:
-        return reads.pop() if reads and size == ROWS else pread(descriptor, size, offset)
+        return reads.pop() if reads and size == HEAD else pread(descriptor, size, offset)
 
     monkeypatch.setattr(snapshot.os, "pread", tear)
     assert read(path).header["connections"] == 5
@@ -54,9 +59,9 @@ def test_busy_and_spare(path: str) -> None:
     """A child that has finished all that was handed to it is spare, any other is busy."""
     board = Scoreboard(path)
     for handed, finished in ((0, 0), (3, 3), (3, 2)):
-        slot, words = board.claim()
+        slot, place, row = board.claim()
         board.born(slot, 10 + handed)
-        words[HANDED], words[layout.FINISHED] = handed, finished
+        place[HANDED], row[layout.FINISHED] = handed, finished
     found = read(path)
     assert (found.busy, found.spare, [child["waiting"] for child in found.children]) == (1, 2, [1, 1, 0])
 
@@ -72,24 +77,50 @@ def test_nonsense_is_clamped(path: str) -> None:
     board = Scoreboard(path)
     board.describe("1", ["unix:/a", "unix:/b"], [])
     board["phase"] = 99
-    slot, words = board.claim()
+    slot, place, row = board.claim()
     board.born(slot, 77)
-    for field in range(len(layout.ROW_FIELDS)):
-        words[field] = UNKNOWN
+    place[1:] = memoryview(b"\xff" * (place.nbytes - 8)).cast("Q")
+    row[:] = memoryview(b"\xff" * row.nbytes).cast("Q")
     found = read(path)
     [child] = found.children
     assert found.header["phase"] == layout.STOPPED
     assert (child["pid"], child["listener"], child["outcome"]) == (77, 1, 0)
 
 
+@pytest.mark.parametrize("lie", [0, 1, 4242, UNKNOWN])
+def test_what_a_child_cannot_lie_about(path: str, lie: int) -> None:
+    """Whatever a child writes into every word of its page, who it is and whom it serves is the parent's word."""
+    board = Scoreboard(path, slots=2)
+    slot, place, row = board.claim()
+    board.born(slot, 77)
+    said = {"handed": 3, "peer_uid": 1000, "peer_gid": 1001, "peer_pid": 4711, "connected_usec": 5, "ending": 8}
+    for name, value in said.items():
+        place[layout.PLACE_FIELDS.index(name)] = value
+    said |= {"pid": 77, "generation": 1, "started_usec": place[layout.STARTED], "listener": 0, "outcome": 8}
+    row[:] = memoryview(lie.to_bytes(8, sys.byteorder) * (row.nbytes // 8)).cast("Q")
+    [child] = read(path).children
+    assert said.items() <= child.items()
+    assert (child["connections"], child["slot"]) == (lie, 0)
+
+
+@pytest.mark.parametrize("slots", [0, 1, 2**40, UNKNOWN])
+def test_nonsense_of_a_header(path: str, slots: int) -> None:
+    """However many slots a header pretends, none beyond those that a scoreboard has is looked at."""
+    board = Scoreboard(path, slots=2)
+    for pid in (11, 12):
+        board.born(board.claim()[0], pid)
+    board["slots"] = slots
+    assert [child["pid"] for child in read(path).children] == [11, 12][:slots]
+
+
 def test_the_parents_word_comes_first(path: str) -> None:
     """Where the parent has ended a connection, that is the outcome; else it is what the child says."""
     board = Scoreboard(path)
-    slot, words = board.claim()
+    slot, place, row = board.claim()
     board.born(slot, 77)
-    words[layout.OUTCOME] = layout.Outcome.DONE
+    row[layout.OUTCOME] = layout.Outcome.DONE
     assert read(path).children[0]["outcome"] == layout.Outcome.DONE
-    words[layout.ENDING] = layout.Outcome.IDLE
+    place[layout.ENDING] = layout.Outcome.IDLE
     assert read(path).children[0]["outcome"] == layout.Outcome.IDLE
 
 
@@ -98,9 +129,9 @@ def test_counters_of_the_handler(path: str) -> None:
     board = Scoreboard(path)
     board.describe("1", ["unix:/a"], ["undecodable", "answers"])
     for pid, count in ((11, 2), (12, 3)):
-        slot, words = board.claim()
+        slot, _, row = board.claim()
         board.born(slot, pid)
-        words[layout.FIRST_COUNTER + 1] = count
+        row[layout.FIRST_COUNTER + 1] = count
     board.release(0)
     board.add("ended")
     found = read(path)
@@ -121,9 +152,9 @@ def test_broken_names_of_counters(path: str) -> None:
 def test_no_text(path: str) -> None:
     """A scoreboard that has no text yet can be read."""
     board = Scoreboard(path)
-    slot, words = board.claim()
+    slot, place, _ = board.claim()
     board.born(slot, 77)
-    words[layout.LISTENER] = 5
+    place[layout.LISTENER] = 5
     found = read(path)
     assert (found.version, found.listeners, found.children[0]["listener"]) == ("?", [], 0)
 
@@ -162,13 +193,13 @@ def test_longer_file(path: str) -> None:
     assert read(path).children == []
 
 
-@pytest.mark.parametrize("word", [bytes(8), b"\x01" * 8, b"UPPERD\x00\x01"])
+@pytest.mark.parametrize("word", [bytes(8), b"\x01" * 8, b"UPPERD\x00\x01", b"UPPERD\x00\x02"])
 def test_foreign(path: str, word: bytes) -> None:
     """A file of the right size is refused without the mark: another's, one that was only begun, an older version."""
     with open(path, "wb") as file:
         file.write(word)
         file.truncate(SIZE)
-    with pytest.raises(ScoreboardError, match="mark of a scoreboard of version 2"):
+    with pytest.raises(ScoreboardError, match="mark of a scoreboard of version 3"):
         read(path)
 
 

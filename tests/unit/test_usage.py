@@ -53,7 +53,7 @@ def test_of_a_daemon(tmp_path: Path) -> None:
     """Of a daemon that is gone nothing is known, nor of the processes that have its children's pids by now."""
     path = str(tmp_path / "scoreboard")
     board = Scoreboard(path)
-    slot, _ = board.claim()
+    slot, _, _ = board.claim()
     board.born(slot, os.getppid())
     assert set(usage.of_daemon(read(path))) == {os.getpid()}
     board["pid"] = 2**22

@@ -42,9 +42,9 @@ def test_queue_and_counters_in_stats(tmp_path: Path) -> None:
     board = Scoreboard(path)
     board.describe("1", [], ["undecodable"])
     board["queued"], board["queued_users"], board["max_queue"] = 2, 2, 9
-    slot, words = board.claim()
+    slot, _, row = board.claim()
     board.born(slot, 77)
-    words[FIRST_COUNTER] = 5
+    row[FIRST_COUNTER] = 5
     daemon = view.DaemonView(path)
     snapshot = read(path)
     lines = stats.table(daemon).split("\n")

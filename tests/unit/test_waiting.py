@@ -127,14 +127,14 @@ def test_children_tell_while_a_connection_waits(stage: Stage) -> None:
     child = stage.holder(first)
     assert child is not None
     child.starts()
-    assert child.words[TELL] == 0
+    assert child.row[TELL] == 0
     second = stage.comes(ALICE)
-    assert (stage.holder(second), child.words[TELL]) == (None, 1)
+    assert (stage.holder(second), child.row[TELL]) == (None, 1)
     child.finishes()  # it had read that it need not tell
     assert stage.loop.turn(10)
     stage.dispatcher.serve_queue()
     assert stage.holder(second) is child
-    assert child.words[TELL] == 0
+    assert child.row[TELL] == 0
 
 
 @with_room(most=1, per_user=1)

@@ -13,6 +13,9 @@ NAME = "upperd"
 SOCKET_NAME = f"{NAME}.sock"
 SYSTEM_SOCKET = f"/run/{NAME}/{SOCKET_NAME}"
 """Of the system's daemon."""
+STATE = "state"
+"""The folder, below that of the system's socket, which belongs to the daemon's user: in root's own folder no child can
+put another socket in the place of the one that systemd has bound."""
 LONGEST_NAME = 48
 FALLBACK_TCP = "localhost:9999"
 """Where the daemon listens when it cannot have its path."""
@@ -53,11 +56,13 @@ def daemon_socket(environ: dict[str, str], uid: int, name: str = NAME) -> str:
 
 def client_sockets(environ: dict[str, str], uid: int, name: str = NAME) -> list[str]:
     """The paths at which a client of this user looks for a daemon: its own first, then the system's."""
+    system = _place(name, "/run")
+    places = [system, f"{os.path.dirname(system)}/{STATE}/{os.path.basename(system)}"]
     if uid == 0:
-        return [_place(name, "/run")]
+        return places
     runtime = environ.get("XDG_RUNTIME_DIR", "")
     session = [_place(name, runtime)] if runtime.startswith("/") else []
-    return [*session, _place(name, "/tmp", f"-{uid}"), _place(name, "/run")]
+    return [*session, _place(name, "/tmp", f"-{uid}"), *places]
 
 
 def trusted_sockets(environ: dict[str, str], uid: int, name: str = NAME) -> list[str]:
@@ -71,7 +76,14 @@ def trusted_sockets(environ: dict[str, str], uid: int, name: str = NAME) -> list
 
 def is_of_system(path: str) -> bool:
     """Whether it lies in a folder that only root can have made."""
-    return os.path.dirname(os.path.dirname(path)) == "/run"
+    return os.path.dirname(_folder_of(path)) == "/run"
+
+
+def _folder_of(path: str) -> str:
+    """The folder that is named after the daemon."""
+    folder = os.path.dirname(path)
+    is_state = os.path.basename(folder) == STATE and os.path.dirname(os.path.dirname(folder)) == "/run"
+    return os.path.dirname(folder) if is_state else folder
 
 
 def named_socket(environ: dict[str, str], uid: int, name: str) -> str:
@@ -86,7 +98,7 @@ def named_socket(environ: dict[str, str], uid: int, name: str) -> str:
 
 def name_of(path: str) -> str:
     """What the daemon is called whose socket or scoreboard this is, as its folder says; NAME: that says nothing."""
-    root, folder = os.path.split(os.path.dirname(path))
+    root, folder = os.path.split(_folder_of(path))
     if root == "/tmp":
         folder = folder.rpartition("-")[0]
     name = folder.replace(f"{NAME}-", f"{NAME}@", 1) if folder.startswith(f"{NAME}-") else folder
@@ -122,10 +134,30 @@ def stand_in(socket: str, default: str) -> str:
     return os.path.join(os.path.dirname(default), f"@{socket[1:].translate(_ESCAPED)}")
 
 
-def scoreboard_of(socket_path: str) -> str:
-    """The scoreboard of the daemon with this socket: beside it, and told from that of another in the same folder."""
+def scoreboard_of(socket_path: str, runtime: str = "") -> str:
+    """The scoreboard of the daemon with this socket: beside it, and told from that of another in the same folder.
+
+    `runtime`: the daemon's own folder ($RUNTIME_DIRECTORY). Where that is STATE below the socket's, it lies there.
+    """
     folder, name = os.path.split(socket_path)
+    if runtime == os.path.join(folder, STATE):
+        folder = runtime
     return os.path.join(folder, "scoreboard" if name == SOCKET_NAME else f"{name}.scoreboard")
+
+
+def find_scoreboard(socket_path: str) -> str:
+    """The same for a reader, who does not know which: of the two the one that was made last."""
+    state = os.path.join(os.path.dirname(socket_path), STATE)
+    places = [scoreboard_of(socket_path), scoreboard_of(socket_path, state)]
+    found = [(_made_at(place), place) for place in places]
+    return max(found)[1] if any(when for when, _ in found) else places[os.path.isdir(state)]
+
+
+def _made_at(path: str) -> float:
+    try:
+        return os.lstat(path).st_mtime
+    except OSError:
+        return 0.0
 
 
 def lock_of(path: str) -> str:

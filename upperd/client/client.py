@@ -59,11 +59,12 @@ class Client:
         if self._is_closed:
             raise ValueError("the client is closed")
         try:
-            return self._ask(data)
+            return self.ask_once(data)
         except ShortReplyError:
-            return self._ask(data)
+            return self.ask_once(data)
 
-    def _ask(self, data: bytes) -> bytes:
+    def ask_once(self, data: bytes) -> bytes:
+        """The same for any handler that answers line by line: nothing is sent a second time. Raises as `upper` does."""
         connection = self._connection or connect(self._path, self._tcp, self._timeout)
         # After anything but a whole answer, Ctrl-C too, the next call would get the rest of this one's.
         self._connection = None
@@ -106,7 +107,7 @@ def exchange(connection: Connection, data: bytes, timeout: float | None) -> byte
             missing -= block.count(b"\n")
             blocks.append(block)
     if missing or blocks[-1][-1:] != b"\n":
-        raise ShortReplyError("what came is no answer to what was sent: something else than upperd answers there")
+        raise ShortReplyError("what came is no answer to what was sent: a handler that does not answer line by line?")
     return b"".join(blocks)
 
 
@@ -141,7 +142,7 @@ def _no_answer() -> ReplyTimeoutError:
 def short_reply(missing: int, has_answer: bool) -> ShortReplyError:
     """The error for an answer with so many lines missing."""
     if has_answer:
-        what = f"early, {missing} lines of the answer are missing: the daemon was restarted or ended the connection"
-    else:
-        what = "without an answer: the daemon refuses us (its log says why: deny), or was restarted"
-    return ShortReplyError(f"the connection was closed {what}; send it again")
+        what = f"{missing} lines of the answer are missing: the daemon was restarted or ended the connection"
+        return ShortReplyError(f"the connection was closed early, {what}; send it again")
+    what = "the daemon refuses us, its handler failed, or it was restarted"
+    return ShortReplyError(f"the connection was closed without an answer: {what}; its log says which")

@@ -143,6 +143,7 @@ def data(daemon: view.DaemonView) -> dict[str, object]:
         **_words({name: value for name, value in header.items() if name != "magic"}),
         "version": snapshot.version,
         "name": snapshot.name,
+        "handler": snapshot.handler,
         "running": {view.RUNNING: True, view.NOT_RUNNING: False}.get(daemon.state),
         "scoreboard": daemon.path,
         "now_usec": layout.now_usec(),

@@ -30,6 +30,7 @@ def text(daemon: view.DaemonView, paint: Paint = PLAIN) -> str:
     )
     rows = [
         ("since", f"{_when(header['started_unix_usec'])}{ago}"),
+        *([("handler", printable(daemon.snapshot.handler))] if daemon.snapshot.handler else []),
         *(("listening", printable(listener)) for listener in daemon.snapshot.listeners),
         ("children", view.children_text(daemon)),
         ("queue", view.queue_text(header)),
@@ -51,5 +52,5 @@ def _when(unix_usec: int) -> str:
 def _memory(daemon: view.DaemonView) -> str:
     usages = daemon.usages.values()
     if not view.is_exact(usages):
-        return "unknown: only root and the daemon's user may ask for it"
+        return "unknown: only root may ask for it"
     return f"{size(sum(usage.memory_bytes for usage in usages))} in {plural(len(usages), 'process', 'processes')}"

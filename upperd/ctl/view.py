@@ -32,7 +32,7 @@ class Usage(NamedTuple):
     rss_bytes: int
     """Resident; what processes share is counted for each of them."""
     pss_bytes: int | None
-    """The same with its share of what is shared. None: only root and the process's own user may ask."""
+    """The same with its share of what is shared. None: only root may ask."""
     user_usec: int
     system_usec: int
     reaped_user_usec: int
@@ -141,11 +141,11 @@ class DaemonView:
 def find(path: str | None) -> DaemonView:
     """Look at the daemon of the socket at `path`; with none, at the first of the default paths that has a daemon."""
     if path is not None and not paths.is_abstract(path):
-        return DaemonView(paths.scoreboard_of(path))
+        return DaemonView(paths.find_scoreboard(path))
     candidates = paths.trusted_sockets(dict(os.environ), os.geteuid())
     if path is not None:  # an abstract name lies in no folder, its scoreboard in one of these
         candidates = [paths.stand_in(path, candidate) for candidate in candidates]
-    views = [DaemonView(paths.scoreboard_of(candidate)) for candidate in candidates]
+    views = [DaemonView(paths.find_scoreboard(candidate)) for candidate in candidates]
     telling = [view for view in views if view.snapshot is not None or view.state == RUNNING]
     return min(telling, key=lambda view: (RUNNING, UNKNOWN, NOT_RUNNING).index(view.state), default=views[-1])
 

@@ -11,7 +11,7 @@ import socket
 
 from upperd.server import handover
 from upperd.server.failure import describe
-from upperd.server.layout import OUTCOME, PEER_UID, TELL, Outcome
+from upperd.server.layout import TELL, Outcome
 from upperd.server.row import Row
 from upperd.server.session import Session, is_gone
 
@@ -74,10 +74,12 @@ class Life:
         self._pid, self._signals = os.getpid(), signals
         try:
             for server in self._servers:
-                server.parent = None
+                server.parent, server.channel = None, self.control
             if self._set_title is not None:
                 self._set_title(None)
             self._call_handlers("start_child")
+            if self._handlers:
+                handover.tell(self.control)  # ready
             order = first or handover.receive(self.control, takes_datagrams=self._takes_datagrams)
             while order is not None:
                 if self._serve(*order) is Outcome.FAILED:
@@ -99,23 +101,20 @@ class Life:
             if (call := getattr(handler, name, None)) is not None:
                 call()
                 self._end_copy()
-        if self._handlers:
-            self._row.ready()
 
-    def _serve(
-        self, listener: int, address: Any, is_last: bool, max_bytes: int, datagram: Any, connection: Any
-    ) -> Outcome:
-        """Serve one connection (an Order); returns how it ended.
+    def _serve(self, *values: Any) -> Outcome:
+        """Serve one connection (the values of an Order); returns how it ended.
 
         A child whose connection was ended before its client did leaves after it, so that its record says why at once.
         It does not say that it has finished, so nothing is handed to it meanwhile.
         """
+        listener, address, user, peer, is_last, max_bytes, datagram, connection = values
         server, row = self._servers[listener], self._row
         if self._set_title is not None:
-            self._set_title(row.words[PEER_UID])
+            self._set_title(user)
             self._set_title = None
         self._is_serving = True
-        request = server.receive_handed(row, connection, max_bytes, datagram)
+        request = server.receive_handed(row, connection, peer, max_bytes, datagram)
         session = self._session = request if isinstance(request, Session) else None
         row.begin()
         outcome = self._call_handler(server, request, address)
@@ -128,12 +127,13 @@ class Life:
             self._is_leaving = True
         if session is not None and session.is_detached:
             self._is_leaving = True  # what the handler has not closed ends with us
-        if not (self._is_leaving or outcome is Outcome.FAILED):
+        has_finished = not (self._is_leaving or outcome is Outcome.FAILED)
+        if has_finished:
             row.release()  # before the peer sees the end: it may come again at once
         server.shutdown_request(request)
         self._session, self._is_serving = None, False
         self._is_leaving = self._is_leaving or is_last
-        if row.words[TELL]:
+        if has_finished and row.words[TELL]:
             handover.tell(self.control)
         return outcome
 
@@ -148,7 +148,7 @@ class Life:
         except Exception as error:
             self._end_copy()
             # An error of the peer's connection is noted by the session; the handler may have another connection.
-            if is_gone(error) and (self._session is None or self._row.words[OUTCOME] == Outcome.RESET):
+            if is_gone(error) and (self._session is None or self._session.has_lost_peer):
                 outcome = Outcome.RESET
             else:
                 outcome = Outcome.FAILED

@@ -6,8 +6,10 @@ from upperd.server.peer import NOT_KNOWN, Peer, PeerInfo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from socket import socket
     from typing import Any
 
+    from upperd.server.connection import Connection
     from upperd.server.row import Row
 
 
@@ -30,3 +32,21 @@ class Datagram(tuple[bytes, "Any"]):
     def count(self, name: str, count: int = 1) -> None:  # type: ignore[override]
         """As Session.count; it hides the one that tuples have."""
         self._row.count(name, count)
+
+
+class DatagramHooks:
+    """What a parent asks of a server for datagrams besides (hooks.py)."""
+
+    is_datagram: bool
+    socket: socket
+
+    def kept_by_children(self) -> tuple[int, ...]:
+        """What of that our children need all the same: to answer a datagram takes the server's socket."""
+        return (self.socket.fileno(),) if self.is_datagram else ()
+
+    def as_message(self, request: Any) -> tuple[Any, ...] | None:
+        """A datagram as plain values, which are handed over in the place of a connection; None: it is a connection."""
+        return (request[0],) if self.is_datagram else None
+
+    def send_answer(self, connection: Connection, row: Row, data: bytes, place: int) -> None:
+        """Send the answer to a datagram, which its child has handed up, and count in the child's row."""

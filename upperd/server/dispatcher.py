@@ -13,21 +13,24 @@ of the two sees the other's write, because these calls take locks.
 
 from __future__ import annotations
 
-from errno import EMSGSIZE, ENOTCONN
+from errno import EMFILE, EMSGSIZE, ENFILE, ENOBUFS, ENOMEM, ETOOMANYREFS
 
 from upperd.server import handover
 from upperd.server.handover import Order
-from upperd.server.layout import ACTIVE, CONNECTED, ENDING, HANDED, LISTENER, PEER_GID, PEER_PID, TELL, now_usec
+from upperd.server.layout import TELL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from upperd.server.connection import Connection
     from upperd.server.limits import Limits
     from upperd.server.parent import Parent
-    from upperd.server.roster import Child, Connection, User
+    from upperd.server.roster import Child, User
     from upperd.server.scoreboard import Scoreboard
 
+_HOST_IS_SHORT = (EMFILE, ENFILE, ENOBUFS, ENOMEM, ETOOMANYREFS)
+"""Errors of a hand-over that are the host's, and not those of a child that does not take it."""
 MOST_TRIES = 3
 """How often a connection is handed over, where child after child ends before it has begun to serve it."""
 SHARE = 4
@@ -118,7 +121,7 @@ class Dispatcher:
 
     def serve(self, connection: Connection) -> bool:
         """Have a connection served, now or in its turn. False: no more of its user may wait."""
-        user = self._parent.roster.user(connection.peer[0])
+        user = self._parent.roster.user(connection.user)
         if not user.waiting and (child := self._find(user, connection)) is not None:
             self._hand_over(child, user, connection)
             self._parent.roster.close_finished()
@@ -131,9 +134,9 @@ class Dispatcher:
     def _find(self, user: User, connection: Connection) -> Child | None:
         """A child that may serve this connection at this moment; a new one, where there may be one more."""
         roster, pool, most = self._parent.roster, connection.server.pool, self._parent.limits.max_children_per_user
-        if len(user.busy) >= most:
+        if user.count >= most:
             roster.look_at(user)
-            if len(user.busy) >= most:
+            if user.count >= most:
                 return None
         if connection.is_reusable:
             child = roster.take_idle(user, pool) or roster.take_finished(user, pool)
@@ -155,7 +158,8 @@ class Dispatcher:
         pool, population = connection.server.pool, self._parent.population
         if connection.needs_fork:
             # What cannot go over a channel is served the stock way: by a child that has it from its fork.
-            order = Order(connection.server.listener, connection.address, is_last=True, connection=connection.request)
+            server, user, peer = connection.server, connection.user, connection.peer
+            order = Order(server.listener, connection.address, user, peer, is_last=True, connection=connection.request)
             return next(iter(population.fork(pool, 1, order)), None)
         spares = self._parent.roster.spares(pool)
         population.fork(pool, min(population.room, max(1, self._parent.queue.waiting_users)))
@@ -186,21 +190,20 @@ class Dispatcher:
     def _hand_over(self, child: Child, user: User, connection: Connection) -> None:
         """Give the connection to a child of its user, or to a spare one that becomes the user's."""
         server = connection.server
-        self._parent.roster.begin(child, user, connection, self._parent.loop.now)
+        self._parent.roster.begin(child, user, connection, self._parent.loop.now, tells=bool(self._parent.queue))
         child.is_leaving = not connection.is_reusable or child.handed >= server.connections_per_child
-        child.end_at = child.kill_at = 0.0
-        words = child.words
-        words[PEER_GID], words[PEER_PID] = connection.peer[1], connection.peer[2]
-        words[LISTENER], words[CONNECTED], words[ENDING] = server.listener, now_usec(), 0
-        words[TELL] = 1 if self._parent.queue else 0
-        words[HANDED] = child.handed
         connection.tries += 1
         if connection.needs_fork:
             return  # the child has it already
         try:
-            datagram = server.as_message(connection.request)
             order = Order(
-                server.listener, connection.address, child.is_leaving, self._parent.limits.max_bytes, datagram
+                server.listener,
+                connection.address,
+                user.uid,
+                connection.peer,
+                child.is_leaving,
+                self._parent.limits.max_bytes,
+                server.as_message(connection.request),
             )
             handover.send(child.control, order, server.descriptor_of(connection.request))
         except (OSError, ValueError) as error:
@@ -210,7 +213,7 @@ class Dispatcher:
                 connection.needs_fork, connection.is_reusable = True, False
                 self._wait(user, connection, first=True)
                 return
-            if not isinstance(error, ConnectionError) and error.errno != ENOTCONN:  # the host has run out of something
+            if error.errno in _HOST_IS_SHORT:
                 self._parent.population.pause(f"handing over: {error.strerror}")
             connection.tries -= 1  # no child has received it
             self._try_again(connection)
@@ -225,17 +228,17 @@ class Dispatcher:
             child.connection.close()  # while it is known for what no other child may keep (registry.py)
         connection = self._parent.roster.remove(child)
         if connection is not None and not has_started:
-            if child.killed_for == "stopped" or (child.ready_by and not child.words[ACTIVE]):
+            if child.killed_for == "stopped" or child.ready_by:
                 connection.tries -= 1  # which says nothing of the connection: it waits until a child can begin
             self._try_again(connection)
 
     def _try_again(self, connection: Connection) -> None:
         if connection.tries < MOST_TRIES:
             self._parent.board.add("handed_again")
-            self._wait(self._parent.roster.user(connection.peer[0]), connection, first=True)
+            self._wait(self._parent.roster.user(connection.user), connection, first=True)
         else:
             self._parent.board.add("lost")
-            self._parent.observer.given_up(connection.peer[0])
+            self._parent.observer.given_up(connection.user)
             connection.server.shutdown_request(connection.request)
 
     # The queue
@@ -247,7 +250,7 @@ class Dispatcher:
         self._parent.queue.add(user, connection, first=first)
         if was_empty:
             for child in self._parent.roster.serving():
-                child.words[TELL] = 1
+                child.row[TELL] = 1
             self._looks_again = True
             self._parent.loop.wake()  # a system call, and then a turn that looks once more
 

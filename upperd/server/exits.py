@@ -4,51 +4,61 @@ from __future__ import annotations
 
 from signal import SIGKILL
 
-from upperd.server.layout import ENDING, Outcome
+from upperd.server.layout import OUTCOME, OUTCOMES, ROW_FIELDS, Outcome
+from upperd.server.row import failure_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from resource import struct_rusage
 
+    from upperd.server.roster import Child
     from upperd.server.scoreboard import Scoreboard
 
 
 class ExitRecord:
-    """One child that has ended."""
+    """One child that has ended: what its parent knows, and what stands in its row, which may be a lie."""
 
-    def __init__(
-        self,
-        pid: int,
-        status: int | None,
-        rusage: struct_rusage | None,
-        words: tuple[int, ...],
-        killed_for: str = "",
-        failure: str = "",
-    ) -> None:
-        self.pid = pid
+    def __init__(self, child: Child, status: int | None, rusage: struct_rusage | None) -> None:
+        self.pid = child.pid
         self.status = status
         """Of wait(2); None: something else in the program has reaped it."""
         self.rusage = rusage
-        self.words = words
-        """Its row (see layout.ROW_FIELDS)."""
-        self.failure = failure
+        self.was_handed = child.handed > 0
+        """Whether it was handed a connection."""
+        self.peer = child.peer
+        """Of its last connection; in the place of the uid that of its user."""
+        self.listener = child.listener
+        self.began_usec = child.connected_usec or child.started_usec
+        """When it was handed its last connection; where there was none, when it was forked."""
+        self.row = tuple(child.row[: len(ROW_FIELDS)])
+        """See layout.ROW_FIELDS."""
+        self.failure = failure_of(child.row)
         """The exception that ended it, as failure.py writes it; empty: none, or it could not say."""
         self.is_abnormal = status is not None and status != 0
-        self.was_cut = words[ENDING] == Outcome.CUT
+        outcome = child.ending or self.row[OUTCOME]
+        self.outcome = OUTCOMES[outcome] if outcome < len(OUTCOMES) else "unknown"
+        """How its last connection ended."""
+        self.was_cut = child.ending is Outcome.CUT
         """Whether its connection was cut at the deadline of a drain."""
-        self._killed_for = killed_for if status == SIGKILL else ""
+        self._killed_for = child.killed_for if status == SIGKILL else ""
         self.was_killed = self._killed_for == "killed"
         """Whether it was killed since it had not ended after that."""
         self.was_overdue = self._killed_for == "overdue"
         """Whether it was killed since its connection had not ended at a limit."""
         self.was_stopped = self._killed_for == "stopped"
         """Whether it was killed since it did not begin to serve."""
+        self.was_unruly = self._killed_for == "unruly"
+        """Whether it was killed since it told us of more connections than it was handed."""
 
     def count(self, board: Scoreboard) -> None:
         """Count in the scoreboard how the child ended."""
         board.add("ended")
-        if reason := self._killed_for or ("cut" if self.was_cut else "crashed" if self.is_abnormal else ""):
-            board.add(reason)
+        if self._killed_for in ("killed", "overdue", "stopped"):
+            board.add(self._killed_for)
+        elif self.was_cut and not self.was_unruly:
+            board.add("cut")
+        elif self.is_abnormal:
+            board.add("crashed")
 
 
 class Observer:

@@ -69,7 +69,7 @@ class Forker:
             for _ in range(count):
                 ours, theirs = handover.channel(handover.LARGEST if takes_datagrams else 0)
                 child = Child(0, *board.claim(), ours, pool)
-                row = Row(child.words, self.counters)
+                row = Row(child.row, self.counters)
                 life = Life(
                     self._servers, theirs, row, self._set_title, handlers=handlers, takes_datagrams=takes_datagrams
                 )

@@ -1,7 +1,9 @@
 """How the parent hands a connection to a child: a pair of sockets, and what goes over it.
 
 Down goes one message for each connection: the connection itself (unix(7), SCM_RIGHTS) and an Order. Up comes one byte
-when the child has finished and was asked to tell. End of file down: leave when idle. End of file up: the child ended.
+when the child has finished and was asked to tell; and before it the answer to a datagram, which the parent sends, since
+the server's socket would let a child read every user's. End of file down: leave when idle. End of file up: the child
+ended.
 """
 
 from __future__ import annotations
@@ -24,14 +26,18 @@ LARGEST = 2**20
 _CLOEXEC = int(socket.MSG_CMSG_CLOEXEC)
 _DESCRIPTOR = struct.Struct("@i")
 _ONE_DESCRIPTOR = socket.CMSG_LEN(_DESCRIPTOR.size)
-_DONE = b"\0"
+_DONE, _ANSWER = b"\0", b"\1"
 
 # typing.NamedTuple would take the module `typing` along.
-Order = namedtuple("Order", "listener address is_last max_bytes datagram connection", defaults=(False, 0, None, -1))
+Order = namedtuple(
+    "Order", "listener address user peer is_last max_bytes datagram connection", defaults=(False, 0, None, -1)
+)
 Order.__doc__ = """What a child is to do with a connection.
 
     listener    the number of the server in its parent
     address     the client's, as the hooks of socketserver have it
+    user        the uid of the user to whom the child belongs with it
+    peer        uid, gid and pid, as the kernel has them (peer.py)
     is_last     whether the child ends after it
     max_bytes   what the client may send; 0: any number
     datagram    plain values: the request is no connection but this datagram; None: it is one
@@ -45,7 +51,8 @@ def channel(buffer_size: int = 0) -> tuple[socket.socket, socket.socket]:
     ours.setblocking(False)
     theirs.setblocking(True)  # whatever socket.setdefaulttimeout() says: it waits for ever
     if buffer_size:
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * buffer_size)
+        for end in ours, theirs:
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * buffer_size)
     return ours, theirs
 
 
@@ -81,3 +88,37 @@ def tell(control: socket.socket) -> None:
         control.send(_DONE)
     except BrokenPipeError:
         pass  # the parent was killed
+
+
+def answer(control: socket.socket, data: bytes, place: int = -1) -> None:
+    """In a child: have the parent send the answer to a datagram. `place`: a descriptor that says where to; -1: none.
+
+    Raises OSError; EMSGSIZE: it is too long.
+    """
+    if place < 0:
+        control.send(_ANSWER + data)
+    else:
+        socket.send_fds(control, [_ANSWER, data], [place])
+
+
+def hear(control: socket.socket, *, takes_answers: bool = False) -> tuple[bytes | None, int] | None:
+    """In the parent: what a child says. None: nothing more comes from it; else an answer (None: it has finished one).
+
+    With the answer comes the descriptor of its place, which is the caller's to close; -1: none. Raises BlockingIOError.
+    """
+    try:
+        if not takes_answers:
+            return (None, -1) if control.recv(16) else None
+        message, ancillary, _, _ = control.recvmsg(LARGEST, _ONE_DESCRIPTOR, _CLOEXEC)
+    except BlockingIOError:
+        raise
+    except OSError:
+        return None
+    if not message:
+        return None
+    place: int = _DESCRIPTOR.unpack(ancillary[0][2])[0] if ancillary else -1
+    if message[:1] == _ANSWER:
+        return message[1:], place
+    if place >= 0:
+        os.close(place)  # which nobody has asked for
+    return None, -1

@@ -10,9 +10,9 @@ import socketserver
 
 from upperd.server import peer as peers
 from upperd.server import registry
-from upperd.server.datagram import Datagram
+from upperd.server.datagram import Datagram, DatagramHooks
 from upperd.server.failure import report
-from upperd.server.layout import COUNTERS, LONGEST_COUNTER, RESERVED, UNKNOWN
+from upperd.server.layout import COUNTERS, LONGEST_COUNTER, RESERVED
 from upperd.server.peer import NOT_KNOWN, Peer
 from upperd.server.session import Session
 
@@ -44,7 +44,7 @@ def counters_of(handler: Any) -> tuple[str, ...]:
     return names
 
 
-class Hooks(_Base):
+class Hooks(DatagramHooks, _Base):
     """How requests of one server are accepted, known, and handed over."""
 
     listener = 0
@@ -55,6 +55,8 @@ class Hooks(_Base):
     """What keeps our children. Made when it is needed first, unless several servers share one."""
     row: Row | None = None
     """In a child: its row of the scoreboard. Elsewhere None."""
+    channel: socket.socket | None = None
+    """In a child: its channel to the parent."""
     connections_per_child: int
     refusal = "refused"
     """The field of the header that counts what `verify_request` refuses."""
@@ -123,29 +125,26 @@ class Hooks(_Base):
         """A request is refused: for a reason that is a field of the scoreboard's header."""
         parent = self.parent
         assert parent is not None  # it has accepted the request, or is to serve it
-        parent.board["denied_uid"] = peer[0]
+        user = self.user_of(peer[0])
+        parent.board["denied_uid"] = user
         for field in {"refused", reason}:
             parent.board.add(field)
-        parent.observer.refused(peer[0], reason)
+        parent.observer.refused(user, reason)
         parent.loop.stir()
 
-    @staticmethod
-    def is_known(uid: int) -> bool:
-        """Whether this uid stands for one user."""
-        return uid not in (UNKNOWN, peers.NOBODY)
+    def user_of(self, uid: int) -> int:
+        """The uid of the user for whom this one counts."""
+        return uid
 
     def descriptors(self) -> tuple[int, ...]:
         """What we have open that no child may keep, our listener above all."""
         ours = self.__dict__.get("socket")  # while the constructor runs there is none yet
         return -1 if ours is None else ours.fileno(), self.descriptor_of(self._accepted)
 
-    def kept_by_children(self) -> tuple[int, ...]:
-        """What of that our children need all the same: to answer a datagram takes the server's socket."""
-        return (self.socket.fileno(),) if self.is_datagram else ()
-
-    def as_message(self, request: Any) -> tuple[Any, ...] | None:
-        """A datagram as plain values, which are handed over in the place of a connection; None: it is a connection."""
-        return (request[0],) if self.is_datagram else None
+    @staticmethod
+    def is_known(uid: int) -> bool:
+        """Whether this uid stands for one user."""
+        return peers.is_known(uid)
 
     def can_hand_over(self, request: Any) -> bool:
         """Whether a request can go over a channel: a TLS object cannot, it has more to it than its descriptor."""
@@ -161,7 +160,9 @@ class Hooks(_Base):
         """An exception ends this child of which no hook of socketserver is told. It stands in the row already."""
         report()
 
-    def receive_handed(self, row: Row, connection: Any, max_bytes: int, datagram: tuple[Any, ...] | None) -> Any:
+    def receive_handed(
+        self, row: Row, connection: Any, peer: Peer, max_bytes: int, datagram: tuple[Any, ...] | None
+    ) -> Any:
         """The request that was handed over (handover.Order), as the other hooks have it."""
         self.row = row
         if datagram is not None:
@@ -170,5 +171,5 @@ class Hooks(_Base):
         if not isinstance(connection, int):
             return connection  # we were forked for it
         session = Session(self.address_family, _SOCK_STREAM, 0, connection)
-        session.attach(row, is_unix=self._is_unix, max_bytes=max_bytes)
+        session.attach(row, peer, is_unix=self._is_unix, max_bytes=max_bytes)
         return session

@@ -1,15 +1,18 @@
-"""The layout of the scoreboard, version 2: what stands where, for its writers (scoreboard.py, row.py) and its readers.
+"""The layout of the scoreboard, version 3: what stands where, for its writers (scoreboard.py, row.py) and its readers.
 
 Every number is an unsigned 64-bit word in the byte order of the host; times are microseconds of CLOCK_MONOTONIC.
 
-    offset 0      the header: words in the order of HEADER_FIELDS
-    offset 1024   text in UTF-8, then zeros: lines that say the version, the daemon's name, each listener, and each
-                  counter of the handler
-    offset 4096   a word for each slot: the pid of its child; 0: the slot is free
-    offset 36864  the rows, a page of 4096 bytes for each slot: words in the order of ROW_FIELDS, then zeros; at offset
-                  2048 of the page text in ASCII, then a zero: the exception that ended the child
+    offset 0       the header: words in the order of HEADER_FIELDS
+    offset 1024    text in UTF-8, then zeros: lines that say the version, the daemon's name, its handler (empty:
+                   upperd's own), each listener, and each counter of the handler
+    offset 4096    the places, 128 bytes for each slot, which the parent writes: words in the order of PLACE_FIELDS,
+                   then zeros; where the pid is 0 the slot is free
+    offset 528384  the rows, a page of 4096 bytes for each slot, which its child writes: words in the order of
+                   ROW_FIELDS, then zeros; at offset 2048 of the page text in ASCII, then a zero: the exception that
+                   ended the child
 
-A row has a page of its own because a child maps its own row and nothing else.
+A row has a page of its own because a child maps its own row and nothing else: it can lie about what it has done, and
+about nothing else.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from __future__ import annotations
 from enum import IntEnum
 from time import monotonic_ns
 
-MAGIC = int.from_bytes(b"UPPERD\x00\x02", "little")
+MAGIC = int.from_bytes(b"UPPERD\x00\x03", "little")
 SLOTS = 4096
 """The ceiling of `max_children`."""
 LISTENERS = 128
@@ -27,8 +30,9 @@ COUNTERS = 8
 DEFAULT_NAME = "upperd"
 
 TEXT = 1024
-PIDS = 4096
-ROWS = PIDS + SLOTS * 8
+PLACES = 4096
+PLACE_SIZE = 128
+ROWS = PLACES + SLOTS * PLACE_SIZE
 ROW_SIZE = 4096
 FAILURE = 2048
 """Where the text stands in a row."""
@@ -37,26 +41,26 @@ SIZE = ROWS + SLOTS * ROW_SIZE
 UNKNOWN = 2**64 - 1
 """Stands for a peer's uid, gid or pid that is not known; also the mask with which a counter wraps."""
 
-PARENT_FIELDS = (
+PLACE_FIELDS = (
     "pid", "generation", "started_usec", "listener", "peer_uid", "peer_gid", "peer_pid",
-    "handed", "connected_usec", "ending", "tell",
+    "handed", "connected_usec", "ending",
 )  # fmt: skip
 """With the pid the generation names one child for ever. `handed`: connections that the child was handed; `ending`: why
-the parent ends the last one, as an Outcome; `tell`: whether the child is to say when it has finished one."""
-CHILD_FIELDS = (
-    "finished", "active_usec", "outcome", "connections", "messages", "bytes_in", "bytes_out", "ended_bytes",
+the parent ends the last one, as an Outcome."""
+PID, GENERATION, STARTED, LISTENER, PEER_UID, PEER_GID, PEER_PID, HANDED, CONNECTED, ENDING = range(len(PLACE_FIELDS))
+
+ROW_FIELDS = (
+    "tell", "finished", "active_usec", "outcome", "connections", "messages", "bytes_in", "bytes_out", "ended_bytes",
     "unanswered", "unanswered_size", "unanswered_full", *(f"counter_{number}" for number in range(COUNTERS)),
 )  # fmt: skip
-"""`connections`: those that the child has begun to serve; `finished`: those that it has done with."""
-ROW_FIELDS = PARENT_FIELDS + CHILD_FIELDS
-"""The parent writes the first ones, the child the others: each field has one writer."""
+"""`tell`, which alone the parent writes: whether the child is to say when it has finished a connection. `connections`:
+those that the child has begun to serve; `finished`: those that it has done with."""
 (
-    PID, GENERATION, STARTED, LISTENER, PEER_UID, PEER_GID, PEER_PID, HANDED, CONNECTED, ENDING, TELL,
-    FINISHED, ACTIVE, OUTCOME, CONNECTIONS, MESSAGES, BYTES_IN, BYTES_OUT, ENDED_BYTES,
+    TELL, FINISHED, ACTIVE, OUTCOME, CONNECTIONS, MESSAGES, BYTES_IN, BYTES_OUT, ENDED_BYTES,
     UNANSWERED, UNANSWERED_SIZE, UNANSWERED_FULL, FIRST_COUNTER,
 ) = range(len(ROW_FIELDS) - COUNTERS + 1)  # fmt: skip
 
-SUMMED_FIELDS = CHILD_FIELDS[CHILD_FIELDS.index("connections") :]
+SUMMED_FIELDS = ROW_FIELDS[ROW_FIELDS.index("connections") :]
 
 
 class Outcome(IntEnum):
@@ -96,9 +100,11 @@ the children that have ended; those of the living are added by the reader (snaps
 HEADER = {name: index for index, name in enumerate(HEADER_FIELDS)}
 SUMMED = tuple((ROW_FIELDS.index(name), HEADER[name]) for name in SUMMED_FIELDS)
 """What is added to the totals when a child ends: (field of its row, field of the header)."""
-RESERVED = frozenset(ROW_FIELDS + HEADER_FIELDS) | {
-    *("slot", "waiting", "version", "name", "running", "busy", "spare", "children", "now_usec", "event", "text"),
-    *("child_pid", "duration_usec", "exit", "exception", "maxrss_kb", "user_usec", "system_usec"),
+CHILD_FIELDS = PLACE_FIELDS + ROW_FIELDS
+"""What a reader knows of a child."""
+RESERVED = frozenset(CHILD_FIELDS + HEADER_FIELDS) | {
+    *("slot", "waiting", "version", "name", "handler", "running", "busy", "spare", "children", "now_usec"),
+    *("event", "text", "child_pid", "duration_usec", "exit", "exception", "maxrss_kb", "user_usec", "system_usec"),
     *("rss_bytes", "pss_bytes", "reaped_user_usec", "reaped_system_usec"),
 }
 """Names that a handler's own counter cannot have: a field, or what a record or `upperctl stats` says besides."""

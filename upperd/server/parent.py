@@ -18,6 +18,7 @@ from time import monotonic
 
 from upperd.server import registry
 from upperd.server.accepting import Accepter
+from upperd.server.connection import Connection
 from upperd.server.dispatcher import Dispatcher, WaitingQueue
 from upperd.server.exits import Observer
 from upperd.server.forker import Forker
@@ -25,7 +26,7 @@ from upperd.server.limits import Limits, seven_eighths
 from upperd.server.loop import Loop
 from upperd.server.patrol import Patrol
 from upperd.server.population import Population
-from upperd.server.roster import Connection, Roster
+from upperd.server.roster import Roster
 from upperd.server.scoreboard import Scoreboard
 
 TYPE_CHECKING = False

@@ -8,8 +8,8 @@ A drain ends the connections that are quiet, at its deadline all, and then kills
 
 from __future__ import annotations
 
-from upperd.server.layout import ACTIVE, CONNECTED, ENDING, Outcome, now_usec
-from upperd.server.population import kill, send_signal
+from upperd.server.hearing import kill, send_signal
+from upperd.server.layout import ACTIVE, Outcome, now_usec
 from upperd.server.signals import END
 
 TYPE_CHECKING = False
@@ -89,9 +89,7 @@ class Patrol:
             elif (ending := self._ending_of(child, usec)) is not None:
                 self.end(child, ending, now)
         for child in self._parent.population:
-            if child.ready_by and child.words[ACTIVE]:
-                child.ready_by = 0.0
-            elif child.ready_by and now >= child.ready_by:
+            if child.ready_by and now >= child.ready_by:
                 kill(child, "stopped")
             if child.kill_at and now >= child.kill_at:
                 kill(child, "killed" if self.deadline is not None else "overdue" if child.end_at else "stopped")
@@ -99,29 +97,29 @@ class Patrol:
 
     def _repair_rows(self) -> None:
         for child in self._parent.population:
-            child.repair_row()
+            child.repair()
         for child in self._parent.roster.serving():  # whether it has finished by now is not known any more
             self._parent.population.let_go(child)
         self._parent.observer.scoreboard_overwritten()
 
     def _ending_of(self, child: Child, usec: int) -> Outcome | None:
-        active = child.words[ACTIVE]
+        active = min(child.row[ACTIVE], usec)  # the child writes it
         if self.deadline is not None:
             if self._is_cut:
                 return Outcome.CUT
             if usec - active >= QUIET_SECONDS * 1e6:
                 return Outcome.QUIET
-        return self._parent.limits.reached(active, child.words[CONNECTED], usec)
+        return self._parent.limits.reached(active, child.connected_usec, usec)
 
     def end(self, child: Child, ending: Outcome, now: float) -> None:
         if not child.end_at:
             child.end_at = now
             child.kill_at = now + GRACE_SECONDS
-            child.words[ENDING] = ending
+            child.end_as(ending)
             if ending in _COUNTED:
                 self._parent.board.add(_COUNTED[ending])
         if self.deadline is not None and ending is Outcome.CUT:
-            child.words[ENDING] = ending
+            child.end_as(ending)
             child.kill_at = self.deadline + CUT_SECONDS
         send_signal(child, END)
 

@@ -114,6 +114,11 @@ def _overflow_uid() -> int:
 NOBODY = _overflow_uid()
 
 
+def is_known(uid: int) -> bool:
+    """Whether this uid stands for one user."""
+    return uid not in (UNKNOWN, NOBODY)
+
+
 class PeerLookup:
     """Whose is the other end of a TCP connection on this host: the kernel is asked for its row (sock_diag(7)).
 

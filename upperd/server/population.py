@@ -11,22 +11,21 @@ from __future__ import annotations
 
 import os
 import resource  # os.wait4() imports it when first called: by then the table of descriptors may be full
-import signal
 import socket
 from functools import partial
 from time import monotonic
 
 from upperd.server import registry
 from upperd.server.exits import ExitRecord
-from upperd.server.layout import CONNECTIONS, ROW_FIELDS, STARTED
+from upperd.server.hearing import MOST_ANSWERS, hear, kill
+from upperd.server.layout import CONNECTIONS
 from upperd.server.limits import Throttle
 from upperd.server.roster import LEAVE_SECONDS
-from upperd.server.row import failure_of
 from upperd.server.signals import Blocked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from upperd.server.handover import Order
     from upperd.server.parent import Parent
@@ -127,7 +126,7 @@ class Population:
             self._parent.loop.wake()
         if self._throttle.is_wary:
             for child in self._children:
-                self._learn_from_service(child.words)
+                self._learn_from_service(child)
         for child, since in list(self._ending.items()):
             if self.reap(child):
                 self._parent.loop.wake()  # there is room for another one now
@@ -141,21 +140,14 @@ class Population:
 
     def _heard(self, child: Child) -> None:
         """A child says that it has finished, or has ended."""
-        try:
-            word = child.control.recv(16)
-        except BlockingIOError:
-            return
-        except OSError:
-            word = b""
-        if not word:  # nothing more comes from it
+        if not hear(self._parent, child):
             self._parent.loop.close_late(child.control)
             self._ending[child] = self._parent.loop.now
+            child.is_leaving = True  # nothing more can be handed to it
             if child.connection is None:
                 self._parent.roster.remove(child)  # or it would be handed one before it can be reaped
             if not self.reap(child):
                 self._parent.loop.call_timers(self._parent.loop.now + REAP_SECONDS)
-        else:
-            self._parent.roster.settle(child)
 
     def let_go(self, child: Child) -> None:
         """Tell a child to leave: at once if it waits, else after its connection."""
@@ -200,32 +192,40 @@ class Population:
             pid = child.pid  # something else in the program has reaped it
         if pid == 0:
             return False
+        if status is not None and os.WIFSTOPPED(status):  # it has asked to be traced (ptrace(2)), and lives
+            kill(child, "unruly")
+            return False
         del self._children[child]
-        if self._ending.pop(child, None) is None:  # what it has started keeps its channel open
+        child.is_reaped = True
+        if self._ending.pop(child, None) is None:  # we have not heard of it: what it has started keeps its channel open
+            for _ in range(MOST_ANSWERS if child.pool else 0):  # the last answers
+                if not hear(self._parent, child):
+                    break
             self._parent.loop.close_late(child.control)
             self._parent.loop.wake()
         self._parent.dispatcher.ended(child)
-        words = tuple(child.words[: len(ROW_FIELDS)])
-        record = ExitRecord(child.pid, status, rusage, words, child.killed_for, failure_of(child.words))
+        record = ExitRecord(child, status, rusage)
         self._parent.board.release(child.slot)
         record.count(self._parent.board)
-        self._learn_from(record, is_leaving=child.is_leaving)
+        self._learn_from(child, record)
         self._parent.observer.child_ended(record)
         self._parent.loop.stir()
         return True
 
-    def _learn_from(self, record: ExitRecord, *, is_leaving: bool) -> None:
-        """Whether forking is of use: a child that ended unasked before it served says no, one that served says yes."""
+    def _learn_from(self, child: Child, record: ExitRecord) -> None:
+        """Whether forking is of use: a child that ended unasked before it served says no, one that served says yes.
+
+        Not by what stands in its row: a child that has turned hostile must not have us pause.
+        """
         if record.was_killed or record.was_overdue or record.was_stopped:
             return
-        if record.words[CONNECTIONS]:
-            if not record.is_abnormal:
-                self._learn_from_service(record.words)
-        elif self.is_forking and not is_leaving:
+        if (child.ready_by or (child.handed == 0 and not child.is_leaving)) and self.is_forking:
             self.pause(f"child {record.pid}: it ended before its first connection")
+        elif not record.is_abnormal:
+            self._learn_from_service(child)
 
-    def _learn_from_service(self, words: Sequence[int]) -> None:
-        if words[CONNECTIONS] and self._throttle.succeeded(words[STARTED]):
+    def _learn_from_service(self, child: Child) -> None:
+        if child.row[CONNECTIONS] and self._throttle.succeeded(child.started_usec):
             self._parent.observer.resumed()
 
     def close(self) -> None:
@@ -234,16 +234,3 @@ class Population:
             self._parent.loop.close_late(child.control)
         self._children.clear()
         self._ending.clear()
-
-
-def kill(child: Child, reason: str) -> None:
-    child.killed_for = child.killed_for or reason
-    send_signal(child, signal.SIGKILL)
-
-
-def send_signal(child: Child, number: signal.Signals) -> None:
-    """Send a signal to a child that was not reaped."""
-    try:
-        os.kill(child.pid, number)
-    except ProcessLookupError:
-        pass  # something else in the program has reaped it

@@ -7,20 +7,34 @@ which child is decided in dispatcher.py.
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from itertools import islice
 from time import monotonic
 
-from upperd.server.layout import CONNECTIONS, FINISHED, HANDED, PEER_UID, PID, ROW_FIELDS, TELL, UNKNOWN
+from upperd.server.layout import (
+    CONNECTED,
+    CONNECTIONS,
+    ENDING,
+    FINISHED,
+    HANDED,
+    LISTENER,
+    PEER_GID,
+    PEER_PID,
+    PEER_UID,
+    PID,
+    ROW_FIELDS,
+    STARTED,
+    TELL,
+    Outcome,
+    now_usec,
+)
+from upperd.server.peer import NOT_KNOWN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from typing import Any
 
-    from upperd.server.mixin import PreforkingMixIn
-    from upperd.server.peer import Peer
+    from upperd.server.connection import Connection
 
 LEAVE_SECONDS = 5.0
 """After how long a child that leaves is killed: it is stopped (SIGSTOP), or its handler's `end_child` hangs."""
@@ -28,45 +42,24 @@ LOOKS = 32
 """At busy children of a user when a connection comes, the last ones first: those that finish soon began lately."""
 
 
-class Connection:
-    """A connection, or a datagram, from its acceptance until a child has finished it."""
-
-    __slots__ = ("address", "is_reusable", "needs_fork", "peer", "request", "server", "tries", "waits_since")
-
-    def __init__(self, server: PreforkingMixIn, request: Any, address: Any, peer: Peer, *, is_reusable: bool) -> None:
-        self.server = server
-        self.request = request
-        self.address = address
-        self.peer = peer
-        self.is_reusable = is_reusable
-        """Whether its child may serve the next connection of the same uid."""
-        self.needs_fork = False
-        """Whether it cannot go over a channel (a TLS object, too large a datagram): a child is forked for it alone."""
-        self.tries = 0
-        self.waits_since = math.inf
-        """When it began to wait for a child; infinite: not yet."""
-
-    def close(self) -> None:
-        """The parent needs it no more. The stock class closes its copy by this hook, too."""
-        try:
-            self.server.close_request(self.request)
-        except Exception:
-            self.server.handle_error(self.request, self.address)
-
-
 class Child:
     """A child that lives, or has not been reaped."""
 
     __slots__ = (
-        "connection", "control", "end_at", "handed", "handed_at", "idle_since", "is_leaving", "kill_at", "killed_for",
-        "pid", "pool", "ready_by", "slot", "user", "words",
+        "answers", "connected_usec", "connection", "control", "end_at", "ending", "handed", "handed_at", "idle_since",
+        "is_leaving", "is_reaped", "kill_at", "killed_for", "listener", "peer", "pid", "place", "pool", "ready_by",
+        "row", "slot", "started_usec", "told", "user",
     )  # fmt: skip
 
-    def __init__(self, pid: int, slot: int, words: memoryview, control: socket.socket, pool: int) -> None:
+    def __init__(
+        self, pid: int, slot: int, place: memoryview, row: memoryview, control: socket.socket, pool: int
+    ) -> None:
+        """`place` and `row`: its words of the scoreboard (layout.py). The row is the child's to write."""
         self.pid = pid
         """0: it is not forked yet."""
         self.slot = slot
-        self.words = words
+        self.place = place
+        self.row = row
         self.control = control
         self.pool = pool
         """Which servers it serves (see PreforkingMixIn.pool)."""
@@ -74,12 +67,24 @@ class Child:
         """To whom it belongs; None: it is spare."""
         self.connection: Connection | None = None
         """What it was handed, and has not finished as far as we know."""
-        self.handed = 0
+        self.peer = NOT_KNOWN
+        """Of the last connection that it was handed; in the place of the uid that of its user."""
+        self.listener = 0
+        self.handed = self.told = self.answers = 0
+        """How many connections it was handed, how often it has told that it has finished one, and how many answers to
+        its last datagram it has had us send."""
+        self.started_usec = now_usec()
+        self.connected_usec = 0
+        """When it was handed the last one; 0: none yet."""
+        self.ending = Outcome.NONE
+        """Why we end that one."""
         self.handed_at = self.idle_since = 0.0
         self.ready_by = 0.0
         """When it is killed unless its handler's `start_child` has returned; 0: it has, or there is none."""
         self.is_leaving = False
         """Whether it ends by itself when it is idle, and is handed nothing more."""
+        self.is_reaped = False
+        """Whether its pid may be another process's by now."""
         self.end_at = 0.0
         """When it was first told to end its connection; 0: it was not."""
         self.kill_at = 0.0
@@ -90,22 +95,53 @@ class Child:
     @property
     def has_started(self) -> bool:
         """Whether it has begun to serve what it was handed last."""
-        return bool(self.words[CONNECTIONS] == self.handed)
+        return bool(self.row[CONNECTIONS] == self.handed)
 
-    def repair_row(self) -> None:
+    @property
+    def has_finished(self) -> bool:
+        """Whether it has finished what it was handed last. Of a datagram, whose answer comes before, it has to tell."""
+        return self.told == self.handed if self.pool else bool(self.row[FINISHED] == self.handed)
+
+    def hand(self, connection: Connection, uid: int, *, tells: bool) -> None:
+        """It is to serve this connection, of the user `uid`. `tells`: whether it is to say when it has finished."""
+        self.connection = connection
+        self.handed += 1
+        self.peer = uid, *connection.peer[1:]
+        self.listener = connection.server.listener
+        self.connected_usec = now_usec()
+        self.ending = Outcome.NONE
+        self.end_at = self.kill_at = 0.0
+        self.row[TELL] = tells or self.pool > 0
+        self.answers = 0
+        self.show()
+
+    def end_as(self, ending: Outcome) -> None:
+        """Its connection is ended for this reason."""
+        self.ending = ending
+        self.place[ENDING] = ending
+
+    def show(self) -> None:
+        """Write what we know of it into its place of the scoreboard."""
+        place = self.place
+        place[PEER_UID], place[PEER_GID], place[PEER_PID] = self.peer
+        place[LISTENER], place[CONNECTED], place[ENDING] = self.listener, self.connected_usec, self.ending
+        place[HANDED] = self.handed  # last: from now on it does not wait
+
+    def repair(self) -> None:
         """The scoreboard was written over: write what we go by. What the child counts, it writes with the next one."""
-        words, handed = self.words, self.handed
-        words[: len(ROW_FIELDS)] = memoryview(bytes(8 * len(ROW_FIELDS))).cast("Q")
-        words[PID], words[PEER_UID] = self.pid, UNKNOWN if self.user is None else self.user.uid
-        words[HANDED] = words[CONNECTIONS] = handed
-        words[FINISHED] = handed if self.connection is None else handed - 1
-        words[TELL] = 1
+        row, handed = self.row, self.handed
+        row[: len(ROW_FIELDS)] = memoryview(bytes(8 * len(ROW_FIELDS))).cast("Q")
+        row[CONNECTIONS] = handed
+        row[FINISHED] = handed if self.connection is None else handed - 1
+        row[TELL] = 1
+        self.place[PID], self.place[STARTED] = self.pid, self.started_usec
+        self.show()
 
 
 class User:
     """One uid: the children that belong to it, and its connections that wait."""
 
-    __slots__ = ("busy", "idle", "uid", "waiting")
+    __slots__ = ("busy", "idle", "leaving", "uid", "waiting")
 
     def __init__(self, uid: int) -> None:
         self.uid = uid
@@ -113,7 +149,14 @@ class User:
         """Its children that wait, the one that finished last at the end."""
         self.busy: dict[Child, None] = {}
         """Its children that serve, in the order in which they were handed a connection."""
+        self.leaving: dict[Child, None] = {}
+        """Its children that say that they have finished their last one, and have not been reaped."""
         self.waiting: deque[Connection] = deque()
+
+    @property
+    def count(self) -> int:
+        """How many of its children may serve."""
+        return len(self.busy) + len(self.leaving)
 
 
 class Roster:
@@ -136,7 +179,7 @@ class Roster:
     def forget_users(self) -> None:
         """Drop the records of users of whom there is nothing left."""
         for user in list(self._users.values()):
-            if not (user.idle or user.busy or user.waiting):
+            if not (user.idle or user.busy or user.leaving or user.waiting):
                 del self._users[user.uid]
 
     # Children that wait
@@ -157,7 +200,7 @@ class Roster:
     def take_finished(self, user: User, pool: int) -> Child | None:
         """The same, of those that have finished and not told. What it has finished is left to `close_finished`."""
         for child in islice(reversed(user.busy), LOOKS):
-            if child.words[FINISHED] == child.handed and child.pool == pool and not child.is_leaving:
+            if child.has_finished and child.pool == pool and not child.is_leaving:
                 self._finished = child.connection
                 self._stop(child, user)
                 return child
@@ -191,13 +234,10 @@ class Roster:
         """Every child that serves, as far as we know."""
         return [child for user in self._users.values() for child in user.busy]
 
-    def begin(self, child: Child, user: User, connection: Connection, now: float) -> None:
+    def begin(self, child: Child, user: User, connection: Connection, now: float, *, tells: bool) -> None:
         """The child, which waits no more, is handed a connection of this user."""
-        if child.user is None:
-            child.user = user
-            child.words[PEER_UID] = user.uid
-        child.connection = connection
-        child.handed += 1
+        child.user = user
+        child.hand(connection, user.uid, tells=tells)
         child.handed_at = now
         user.busy[child] = None
         self.busy += 1
@@ -205,12 +245,12 @@ class Roster:
     def settle(self, child: Child) -> None:
         """If the child has finished its connection, it waits for the next one of its user, unless it leaves."""
         user = child.user
-        if user is None or child.connection is None or child.words[FINISHED] != child.handed:
+        if user is None or child.connection is None or not child.has_finished:
             return
         child.connection.close()  # first: until then it is known for what no other child may keep
         self._stop(child, user)
         if child.is_leaving:
-            child.user = None
+            user.leaving[child] = None
             child.kill_at = monotonic() + LEAVE_SECONDS
         else:
             child.idle_since = monotonic()
@@ -220,7 +260,7 @@ class Roster:
 
     def look_at(self, user: User) -> None:
         """Take note of this user's children that have finished without telling."""
-        for child in [child for child in user.busy if child.words[FINISHED] == child.handed]:
+        for child in [child for child in user.busy if child.has_finished]:
             self.settle(child)
 
     def look_at_all(self) -> None:
@@ -236,6 +276,8 @@ class Roster:
             return None
         if (connection := child.connection) is not None:
             self._stop(child, user)
+        elif child in user.leaving:
+            del user.leaving[child]
         elif child in self._idle:
             user.idle.remove(child)
             del self._idle[child]

@@ -28,10 +28,6 @@ class Row:
         self.words = words
         self._counters = counters
 
-    def ready(self) -> None:
-        """What the handler does once in each child (`start_child`) is done."""
-        self.words[ACTIVE] = monotonic_ns() // 1000
-
     def begin(self) -> None:
         """A connection begins. Before any code of the handler runs: from now on nobody else may serve it."""
         words = self.words

@@ -5,7 +5,8 @@ while it is overloaded, and survive it. What stands where is layout.py's.
 
 There is no lock, since each field has one writer: of the header and of "who is where" the parent, of what a child has
 done the child. A child has its own page of the map and nothing else of it (`MADV_DONTFORK`, madvise(2)). What a child
-writes is gossip: it may be broken. The parent never indexes by it, and a reader clamps it.
+writes is gossip: it may be broken, or a lie. The parent keeps in its own memory whatever it decides by, and never
+indexes by what stands here; a reader clamps it.
 """
 
 from __future__ import annotations
@@ -17,19 +18,32 @@ import time
 from mmap import MADV_DOFORK, MADV_DONTFORK, mmap
 
 from upperd.server import layout
-from upperd.server.layout import HEADER, PID, PIDS, ROW_FIELDS, ROW_SIZE, ROWS, SIZE, TEXT, UNKNOWN, now_usec
+from upperd.server.layout import (
+    HEADER,
+    PID,
+    PLACE_FIELDS,
+    PLACE_SIZE,
+    PLACES,
+    ROW_FIELDS,
+    ROW_SIZE,
+    ROWS,
+    SIZE,
+    TEXT,
+    UNKNOWN,
+    now_usec,
+)
 from upperd.server.snapshot import pid_started
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-_ROW_WORDS = len(ROW_FIELDS)
 _FAILURE_WORD = layout.FAILURE // 8
-_BLANK = memoryview(bytearray(_ROW_WORDS * 8)).cast("Q")
+_ROW = memoryview(bytes(len(ROW_FIELDS) * 8)).cast("Q")
 """A row before anything has happened."""
+_PLACE = memoryview(bytearray(len(PLACE_FIELDS) * 8)).cast("Q")
 for _field in (layout.PEER_UID, layout.PEER_GID, layout.PEER_PID):
-    _BLANK[_field] = UNKNOWN
+    _PLACE[_field] = UNKNOWN
 
 
 class Scoreboard:
@@ -42,13 +56,14 @@ class Scoreboard:
         OSError, ENOSPC too: the memory is allocated here, because a page that is missing later is a SIGBUS.
         """
         self.path = path
-        self._map = mmap(-1, SIZE) if path is None else _create(path, slots)
+        self._file = -1 if path is None else _create(path, slots)
+        """Kept open: what lies at the path may be another file by now."""
+        self._map = mmap(self._file, SIZE)
         self._map.madvise(MADV_DONTFORK)
         self.header = memoryview(self._map)[:TEXT].cast("Q")
-        self._pids = memoryview(self._map)[PIDS:ROWS].cast("Q")
+        self._slots = 0
         self._free: list[int] = []
-        self._in_use: dict[int, memoryview] = {}
-        self._living: dict[int, int] = {}  # by slot: the pid of its child
+        self._in_use: dict[int, tuple[memoryview, memoryview]] = {}
         self._generation = 0
         self._said = dict.fromkeys(layout.HEADER_FIELDS, 0)
         self._text = b""
@@ -63,17 +78,13 @@ class Scoreboard:
 
     def extend(self, slots: int) -> None:
         """Use so many slots, at most SLOTS; never fewer than before. Raises OSError: there is no memory for them."""
-        before = self["slots"]
+        before = self._slots
         if slots <= before:
             return
-        if self.path is not None:
-            descriptor = os.open(self.path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:
-                os.posix_fallocate(descriptor, 0, ROWS + slots * ROW_SIZE)
-            finally:
-                os.close(descriptor)
+        if self._file >= 0:
+            os.posix_fallocate(self._file, 0, ROWS + slots * ROW_SIZE)
         self._free[:0] = range(slots - 1, before - 1, -1)
-        self["slots"] = slots
+        self["slots"] = self._slots = slots
 
     def __getitem__(self, field: str) -> int:
         return int(self.header[HEADER[field]])
@@ -86,45 +97,53 @@ class Scoreboard:
         self.header[HEADER[field]] = self.header[HEADER[field]] + count & UNKNOWN
 
     def describe(
-        self, version: str, listeners: Sequence[str], counters: Sequence[str], name: str = layout.DEFAULT_NAME
+        self,
+        version: str,
+        listeners: Sequence[str],
+        counters: Sequence[str],
+        name: str = layout.DEFAULT_NAME,
+        handler: str = "",
     ) -> None:
-        """Write the text: version and name, each listener in the order of their numbers, the handler's own counters."""
+        """Write the text: version, name, handler (empty: upperd's own), each listener by its number, own counters."""
         self["listeners"] = len(listeners)
-        text = "".join(f"{line}\n" for line in (version, name, *listeners, *counters)).encode("utf-8", "replace")
-        room = PIDS - TEXT - 1
-        self._map[TEXT:PIDS] = self._text = text[:room].ljust(room + 1, b"\0")
+        lines = (version, name, handler, *listeners, *counters)
+        text = "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")
+        room = PLACES - TEXT - 1
+        self._map[TEXT:PLACES] = self._text = text[:room].ljust(room + 1, b"\0")
 
     # Rows
 
-    def claim(self) -> tuple[int, memoryview]:
-        """Take a free slot for a child about to be forked; return its number, and its row.
+    def claim(self) -> tuple[int, memoryview, memoryview]:
+        """Take a free slot for a child about to be forked; return its number, its place, and its row.
 
         Raises IndexError where there is none: the caller keeps to `max_children`.
         """
         slot = self._free.pop()
-        start = ROWS + slot * ROW_SIZE
-        words = memoryview(self._map)[start : start + ROW_SIZE].cast("Q")
-        words[:_ROW_WORDS] = _BLANK
-        words[_FAILURE_WORD] = 0
+        place, row = self._words(PLACES + slot * PLACE_SIZE, PLACE_SIZE), self._words(ROWS + slot * ROW_SIZE, ROW_SIZE)
+        place[: len(_PLACE)] = _PLACE
+        row[: len(_ROW)] = _ROW
+        row[_FAILURE_WORD] = 0
         self._generation += 1
-        words[layout.GENERATION] = self._generation
-        words[layout.STARTED] = now_usec()
-        self._in_use[slot] = words
-        return slot, words
+        place[layout.GENERATION] = self._generation
+        place[layout.STARTED] = now_usec()
+        self._in_use[slot] = place, row
+        return slot, place, row
+
+    def _words(self, start: int, size: int) -> memoryview:
+        return memoryview(self._map)[start : start + size].cast("Q")
 
     def born(self, slot: int, pid: int) -> None:
         """The child of the slot was forked."""
-        self._in_use[slot][PID] = self._pids[slot] = self._living[slot] = pid
+        self._in_use[slot][0][PID] = pid
         self.add("forked")
 
     def release(self, slot: int) -> None:
         """The child is gone: add its figures to the totals, free the slot."""
-        words, header = self._in_use.pop(slot), self.header
+        (place, row), header = self._in_use.pop(slot), self.header
         for field, total in layout.SUMMED:
-            if count := words[field]:
+            if count := row[field]:
                 header[total] = header[total] + count & UNKNOWN
-        self._pids[slot] = words[PID] = 0
-        self._living.pop(slot, None)  # it may not have been forked
+        place[PID] = 0
         self._free.append(slot)
 
     def show(self, slot: int) -> None:
@@ -134,31 +153,34 @@ class Scoreboard:
     def hide(self, slot: int) -> None:
         self._map.madvise(MADV_DONTFORK, ROWS + slot * ROW_SIZE, ROW_SIZE)
 
-    def living(self) -> Iterable[memoryview]:
+    def living(self) -> Iterable[tuple[memoryview, memoryview]]:
+        """The place and the row of each child."""
         return self._in_use.values()
 
     def total(self, name: str) -> int:
         """A total of the header, the living included."""
         field = ROW_FIELDS.index(name)
-        return self[name] + sum(words[field] for words in self._in_use.values())
+        return self[name] + sum(row[field] for _, row in self._in_use.values())
 
     def repair(self) -> bool:
-        """Write what is not a child's anew if the file was written over. Returns whether it was; totals begin anew."""
+        """Write header and text anew if the file was written over. Returns whether it was; totals begin anew.
+
+        The places of the children that live are then empty: each is its Child's to write (roster.py).
+        """
         if self["magic"] == layout.MAGIC:
             return False
         for field, value in self._said.items():
             self.header[HEADER[field]] = value
         self._map[TEXT : TEXT + len(self._text)] = self._text
-        self._map[PIDS:ROWS] = bytes(ROWS - PIDS)
-        for slot, pid in self._living.items():
-            self._pids[slot] = pid
+        self._map[PLACES : PLACES + self._slots * PLACE_SIZE] = bytes(self._slots * PLACE_SIZE)
         return True
 
 
 # The file
 
 
-def _create(path: str, slots: int) -> mmap:
+def _create(path: str, slots: int) -> int:
+    """The descriptor of a new file."""
     _clear(path)
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(path, flags, 0o640)
@@ -166,12 +188,11 @@ def _create(path: str, slots: int) -> mmap:
         os.fchmod(descriptor, 0o640)  # whatever the umask is
         os.ftruncate(descriptor, SIZE)
         os.posix_fallocate(descriptor, 0, ROWS + slots * ROW_SIZE)
-        return mmap(descriptor, SIZE)
+        return descriptor
     except OSError:
         os.unlink(path)
-        raise
-    finally:
         os.close(descriptor)
+        raise
 
 
 def _clear(path: str) -> None:

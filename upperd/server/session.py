@@ -22,8 +22,8 @@ from functools import partial
 from io import BytesIO
 from time import monotonic
 
-from upperd.server.layout import PEER_GID, PEER_PID, PEER_UID, Outcome
-from upperd.server.peer import PeerInfo, groups
+from upperd.server.layout import Outcome
+from upperd.server.peer import NOT_KNOWN, Peer, PeerInfo, groups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,15 +58,16 @@ def is_gone(error: BaseException | None) -> bool:
 class _Reading(socket.socket):
     """What comes in by a session, as far as it is wanted."""
 
-    __slots__ = ("_is_unix", "_left", "_row", "is_detached", "is_over")
+    __slots__ = ("_is_unix", "_left", "_peer", "_row", "has_lost_peer", "is_detached", "is_over")
 
-    def attach(self, row: Row, *, is_unix: bool, max_bytes: int = 0) -> None:
-        """Count in `row`, and read at most `max_bytes`; 0: as many as come."""
+    def attach(self, row: Row, peer: Peer = NOT_KNOWN, *, is_unix: bool, max_bytes: int = 0) -> None:
+        """Count in `row`, and read at most `max_bytes`; 0: as many as come. `peer`: who is at the other end."""
         self._row = row
+        self._peer = peer
         self._is_unix = is_unix
         self._left = max_bytes or _UNLIMITED
         """Bytes that may still be read."""
-        self.is_over = self.is_detached = False
+        self.is_over = self.is_detached = self.has_lost_peer = False
         """Whether we end the connection: what may still be read had arrived by then."""
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
@@ -152,6 +153,7 @@ class _Reading(socket.socket):
     def _is_end(self, error: OSError) -> bool:
         """Whether a read that failed stands for the end of file; a peer that went away is noted."""
         if is_gone(error):
+            self.has_lost_peer = True
             self._row.finish(Outcome.RESET)
         return self.is_over and isinstance(error, BlockingIOError)
 
@@ -180,9 +182,7 @@ class Session(_Reading):
     @property
     def peer(self) -> PeerInfo:
         """Who is at the other end: `uid`, `gid`, `pid`, `groups` (a set); each None where the kernel does not say."""
-        words = self._row.words
-        known = int(words[PEER_UID]), int(words[PEER_GID]), int(words[PEER_PID])
-        return PeerInfo(known, groups(self) if self._is_unix else None)
+        return PeerInfo(self._peer, groups(self) if self._is_unix else None)
 
     def count(self, name: str, count: int = 1) -> None:
         """Count `count` more of a counter that the handler's class names in `counters`.

@@ -1,16 +1,21 @@
 """Reading a scoreboard from outside: what `upperctl` and others make of the file.
 
 What a child wrote may be nonsense, and so may be the whole file: everything is clamped, or an error that says what is
-wrong. The layout is layout.py's. A child's pid is that of the column of pids, which only the parent can write.
+wrong. The layout is layout.py's.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+import sys
 
 from upperd.server import layout
-from upperd.server.layout import HEADER, PIDS, ROW_FIELDS, ROWS, SIZE, TEXT, UNKNOWN
+from upperd.server.layout import HEADER, PLACE_FIELDS, PLACE_SIZE, PLACES, ROW_FIELDS, ROWS, SIZE, SLOTS, TEXT, UNKNOWN
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _OWN = tuple(f"counter_{number}" for number in range(layout.COUNTERS))
 _LOOKS = 20
@@ -29,35 +34,34 @@ class Snapshot:
     """
 
     def __init__(self, head: bytes, rows: dict[int, bytes]) -> None:
-        """`head`: what stands before the rows; `rows`: by slot, those of the children that live.
+        """`head`: what stands before the rows, as far as slots are used; `rows`: by slot, of the children that live.
 
         Raises ScoreboardError.
         """
-        if len(head) < ROWS:
-            raise ScoreboardError(f"it has {len(head)} bytes, not {ROWS} and more: truncated, or not a scoreboard")
+        if len(head) < PLACES:
+            raise ScoreboardError(f"it has {len(head)} bytes, not {PLACES} and more: truncated, or not a scoreboard")
         words = memoryview(head)[:TEXT].cast("Q")
         self.header = {name: int(words[index]) for name, index in HEADER.items()}
         if self.header["magic"] != layout.MAGIC:
-            raise ScoreboardError("it does not begin with the mark of a scoreboard of version 2")
+            raise ScoreboardError("it does not begin with the mark of a scoreboard of version 3")
         self.header["phase"] = min(self.header["phase"], layout.STOPPED)
-        text = head[TEXT:PIDS].partition(b"\0")[0].decode("utf-8", "replace").removesuffix("\n").split("\n")
-        count = min(self.header["listeners"], max(len(text) - 2, 0))
+        text = head[TEXT:PLACES].partition(b"\0")[0].decode("utf-8", "replace").removesuffix("\n").split("\n")
+        count = min(self.header["listeners"], max(len(text) - 3, 0))
         self.version = text[0] or "?"
         self.name = text[1] if len(text) > 1 else "?"
-        self.listeners = text[2 : 2 + count]
-        self.counters = _counter_names(text[2 + count :])
-        pids = memoryview(head)[PIDS:ROWS].cast("Q")
-        self.children = [self._child(slot, pids[slot], row) for slot, row in rows.items()]
+        self.handler = text[2] if len(text) > 2 else ""
+        self.listeners = text[3 : 3 + count]
+        self.counters = _counter_names(text[3 + count :])
+        self.children = [self._child(slot, place_of(head, slot), row) for slot, row in rows.items()]
         for name in layout.SUMMED_FIELDS:
             self.header[name] = (self.header[name] + sum(child[name] for child in self.children)) & UNKNOWN
         for figures in (self.header, *self.children):
             own = [figures.pop(name) for name in _OWN]
             figures.update(zip(self.counters, own, strict=False))
 
-    def _child(self, slot: int, pid: int, row: bytes) -> dict[str, int]:
-        words = memoryview(row.ljust(len(ROW_FIELDS) * 8, b"\0")).cast("Q")
-        child = dict(zip(ROW_FIELDS, map(int, words[: len(ROW_FIELDS)]), strict=True))
-        child["slot"], child["pid"] = slot, pid
+    def _child(self, slot: int, place: bytes, row: bytes) -> dict[str, int]:
+        child = _fields(PLACE_FIELDS, place) | _fields(ROW_FIELDS, row)
+        child["slot"] = slot
         child["waiting"] = int(child["handed"] == child["finished"])
         child["listener"] = min(child["listener"], max(len(self.listeners) - 1, 0))
         # Where the parent ended the connection, it is the cause; else the child tells how it ended.
@@ -77,6 +81,22 @@ class Snapshot:
     @property
     def spare(self) -> int:
         return sum(child["waiting"] for child in self.children)
+
+
+def _fields(names: Sequence[str], data: bytes) -> dict[str, int]:
+    size = len(names) * 8
+    return dict(zip(names, map(int, memoryview(data[:size].ljust(size, b"\0")).cast("Q")), strict=True))
+
+
+def place_of(head: bytes, slot: int) -> bytes:
+    """What the parent has written of the child of a slot."""
+    start = PLACES + slot * PLACE_SIZE
+    return head[start : start + PLACE_SIZE]
+
+
+def slots_in_use(head: bytes) -> list[int]:
+    """The slots that have a child."""
+    return [slot for slot in range((len(head) - PLACES) // PLACE_SIZE) if any(place_of(head, slot)[:8])]
 
 
 def _counter_names(lines: list[str]) -> list[str]:
@@ -102,9 +122,9 @@ def read(path: str) -> Snapshot:
         if status.st_size < SIZE:
             raise ScoreboardError(f"it has {status.st_size} bytes, not {SIZE}: truncated, or not a scoreboard")
         for _ in range(_LOOKS):
-            head = os.pread(descriptor, ROWS, 0)
-            pids = memoryview(head)[PIDS : len(head) // 8 * 8].cast("Q")
-            places = {slot: ROWS + slot * layout.ROW_SIZE for slot, pid in enumerate(pids) if pid}
+            slots = int.from_bytes(os.pread(descriptor, 8, HEADER["slots"] * 8), sys.byteorder)
+            head = os.pread(descriptor, PLACES + min(slots, SLOTS) * PLACE_SIZE, 0)
+            places = {slot: ROWS + slot * layout.ROW_SIZE for slot in slots_in_use(head)}
             rows = {slot: os.pread(descriptor, len(ROW_FIELDS) * 8, place) for slot, place in places.items()}
             snapshot = Snapshot(head, rows)
             if snapshot.is_settled and head.startswith(os.pread(descriptor, len(HEADER) * 8, 0)):

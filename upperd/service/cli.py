@@ -19,7 +19,7 @@ import sys
 from upperd import __version__
 from upperd.base.paths import NAME
 from upperd.base.streams import open_closed
-from upperd.service.kinds import FILE, SWITCH
+from upperd.service.kinds import FILE, PID, SWITCH
 from upperd.service.manager import take_environment
 from upperd.service.options import (
     OPTIONS,
@@ -32,6 +32,7 @@ from upperd.service.options import (
     read_config,
 )
 from upperd.service.settings import Settings
+from upperd.service.subuids import read_ranges
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,13 +60,17 @@ def main(words: list[str] | None = None, program: str = NAME, purpose: str = "")
         if "help" in flags or "version" in flags:
             print(help_text(program, purpose) if "help" in flags else f"{program} {__version__}")
             return 0
-        check_only = flags.pop("check_config", False)
+        reloaded = flags.pop("reload", 0)
+        check_only = flags.pop("check_config", False) or bool(reloaded)
         config = flags.get("config", "")
         live = _take_mode(flags)
         options = read_options(flags)
         if check_only:
             check_handler(options, import_path())
-            print(f"{program}: {config or 'the command line'} is valid")
+            if reloaded:
+                _reload(reloaded)
+            else:
+                print(f"{program}: {config or 'the command line'} is valid")
             return 0
         return live(make_settings(options, words))
     except OptionError as error:
@@ -106,6 +111,14 @@ def _take_mode(flags: dict[str, Any]) -> Callable[[Settings], int]:
     return _become_parent
 
 
+def _reload(pid: int) -> None:
+    """Raises OptionError: there is no such process, or it is not ours."""
+    try:
+        os.kill(pid, 1)  # SIGHUP
+    except OSError as error:
+        raise OptionError(f"reload is {pid}: {error.strerror}", error.errno or errno.ESRCH) from None
+
+
 def read_options(flags: dict[str, Any]) -> Options:
     """The options that a parsed command line names, and the file that it names. Raises OptionError, ConfigError."""
     said = read_config(flags["config"]) if "config" in flags else {}
@@ -141,6 +154,8 @@ def make_settings(options: Options, words: list[str]) -> Settings:
     settings.journal = _is_journal(2)
     settings.titles = _folder_of("setproctitle")
     settings.import_path = import_path() if options.handler else ""
+    settings.subordinate_uids, problem = read_ranges()
+    settings.warning = settings.warning or problem
     settings.arguments = tuple(words)
     return settings
 
@@ -209,6 +224,7 @@ class _OfTheLine:
 
     config = Option(FILE, "", "read options from this TOML file; flags win")
     check_config = Option(SWITCH, False, "check flags and file, and exit")
+    reload = Option(PID, 0, "the same, and have the daemon with this process id reload")
     inetd = Option(SWITCH, False, "serve the one connection on standard input, and exit")
     daemonize = Option(SWITCH, False, "go into the background (not under systemd)")
     help = Option(SWITCH, False, "show this, and exit")

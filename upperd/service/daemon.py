@@ -39,6 +39,7 @@ from upperd.service.notify import Notifier, tell_supervisor
 from upperd.service.opening import Opening, describe, open_scoreboard
 from upperd.service.pidfile import PidFile
 from upperd.service.policy import Policy
+from upperd.service.privacy import close_memory
 from upperd.service.reload import Reload
 from upperd.service.reporter import Reporter
 from upperd.service.servers import DaemonServer, TCPServer, UnixServer
@@ -106,6 +107,10 @@ class Daemon:
             self._board, self._policy.limits, self._reporter, titles.load(settings.titles, settings.name)
         )
         parent.forker.closes_everything = True
+        # Here: a title and a name of the process are written before, a child is forked after.
+        if problem := close_memory():
+            what = f"{problem}: children may look into each other's memory, and into ours"
+            self._log.write(log.WARNING, "starting", what)
         for server in self._servers:
             server.connections_per_child = settings.connections_per_child
             server.parent = parent
@@ -167,7 +172,8 @@ class Daemon:
         self._log.set_level(settings.log_level)
         self._set_idle_exit()
         self._reporter.flush()  # what was refused by the old rules
-        self._board.describe(__version__, describe(self._listeners, settings), parent.forker.counters, settings.name)
+        listeners, counters = describe(self._listeners, settings), parent.forker.counters
+        self._board.describe(__version__, listeners, counters, settings.name, settings.handler)
         self._policy.follow(settings, parent)
 
     def _reloaded(self, problem: str) -> None:

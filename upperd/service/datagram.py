@@ -2,8 +2,9 @@
 
 Loaded only where such a listener is asked for, so a daemon of streams pays nothing for it.
 
-The parent receives, and each datagram counts as a connection. A child answers it at once or not at all, so a client
-that does not read holds up no child. What cannot be answered is counted.
+The parent receives, and each datagram counts as a connection. A child has the answer, and the parent sends it: no child
+has the server's socket. It is sent at once or not at all, so a client that does not read holds up nobody. What cannot
+be answered is counted.
 
 - Who sent it: for a Unix datagram the kernel says (unix(7), SCM_CREDENTIALS), except for supplementary groups; for one
   by UDP the user is unknown.
@@ -20,6 +21,7 @@ import socket
 import socketserver
 import stat
 
+from upperd.server import handover
 from upperd.server.datagram import Datagram
 from upperd.server.peer import CREDENTIALS, NOBODY, Peer
 from upperd.service.servers import DaemonServer
@@ -28,6 +30,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from upperd.server.connection import Connection
     from upperd.server.row import Row
 
     Ancillary = list[tuple[int, int, bytes]]
@@ -55,23 +58,23 @@ class BoundedDatagram(Datagram):
 
 
 class Answer:
-    """What a handler has for a socket to answer by: it sends where an answer may go, never waits, and counts."""
+    """What a handler has for a socket to answer by: the parent sends, to where an answer may go."""
 
-    def __init__(self, server: DatagramServer, row: Row, sender: Peer, source: Ancillary) -> None:
-        self._server, self._row = server, row
-        self.sender, self.source = sender, source
+    def __init__(self, server: DatagramServer, row: Row, sender: Peer) -> None:
+        self._server, self._row, self._sender = server, row, sender
 
     def sendto(self, data: bytes, *arguments: Any) -> int:
         """As socket.sendto, to the sender; an answer that cannot be sent is counted."""
+        assert self._server.channel is not None
+        place = -1
         try:
-            if self._server.send(self, data, arguments[-1]):
-                self._row.sent(len(data))
-            else:
-                self._row.unanswered()
+            place = self._server.open_place(arguments[-1], self._sender)
+            handover.answer(self._server.channel, bytes(data), place)
         except OSError as error:
-            is_full = error.errno in (errno.EAGAIN, errno.ENOBUFS)
-            self._row.unanswered(too_long=error.errno == errno.EMSGSIZE, queue_full=is_full)
-            return 0
+            self._row.unanswered(too_long=error.errno == errno.EMSGSIZE)
+        finally:
+            if place >= 0:
+                os.close(place)
         return len(data)
 
 
@@ -80,7 +83,7 @@ class DatagramServer(DaemonServer):
 
     def get_request(self) -> tuple[Any, Any]:
         """Receive a datagram. Raises OSError."""
-        data, ancillary, flags, address = self.socket.recvmsg(LARGEST, _ROOM)
+        data, ancillary, flags, address = self.socket.recvmsg(LARGEST, _ROOM, _DONTWAIT)
         is_cut = flags & socket.MSG_TRUNC != 0
         request = BoundedDatagram((b"" if is_cut else data, self.socket))
         request.is_cut = is_cut
@@ -92,7 +95,28 @@ class DatagramServer(DaemonServer):
         """Take down what came with a datagram (recvmsg(2), msg_control)."""
         raise NotImplementedError
 
-    def send(self, answer: Answer, data: bytes, address: Any) -> bool:
+    def kept_by_children(self) -> tuple[int, ...]:
+        """Not our socket: by that a child could read every user's datagrams. It has its parent answer."""
+        return ()
+
+    def open_place(self, address: Any, sender: Peer) -> int:
+        """In a child, which may wait for a file system: open where an answer goes; -1: its address says it all.
+
+        Raises OSError: there is no such place, or we do not answer there.
+        """
+        return -1
+
+    def send_answer(self, connection: Connection, row: Row, data: bytes, place: int) -> None:
+        try:
+            if self.send(connection.request, data, connection.address, place):
+                row.sent(len(data))
+            else:
+                row.unanswered()
+        except OSError as error:
+            is_full = error.errno in (errno.EAGAIN, errno.ENOBUFS)
+            row.unanswered(too_long=error.errno == errno.EMSGSIZE, queue_full=is_full)
+
+    def send(self, request: BoundedDatagram, data: bytes, address: Any, place: int) -> bool:
         """Send an answer to where its request came from. False: we do not answer there. Raises OSError."""
         raise NotImplementedError
 
@@ -101,13 +125,15 @@ class DatagramServer(DaemonServer):
         return sender
 
     def as_message(self, request: Any) -> tuple[Any, ...]:
-        return request[0], request.is_cut, request.sender, request.source
+        return request[0], request.is_cut
 
-    def receive_handed(self, row: Row, connection: Any, max_bytes: int, datagram: tuple[Any, ...] | None) -> Any:
+    def receive_handed(
+        self, row: Row, connection: Any, peer: Peer, max_bytes: int, datagram: tuple[Any, ...] | None
+    ) -> Any:
         self.row = row
-        data, is_cut, sender, source = datagram or self.as_message(connection)  # the latter: we were forked for it
-        request = BoundedDatagram((data, Answer(self, row, sender, source)))
-        request.is_cut, request.sender = is_cut, sender
+        data, is_cut = datagram or self.as_message(connection)  # the latter: we were forked for it
+        request = BoundedDatagram((data, Answer(self, row, peer)))
+        request.is_cut, request.sender = is_cut, peer
         request.attach(row)
         row.received(len(data))
         return request
@@ -137,22 +163,25 @@ class UnixDatagramServer(DatagramServer, socketserver.UnixDatagramServer):
             if pid != 0 or uid != NOBODY:  # so stands a sender that the kernel has not written down
                 request.sender = uid, gid, pid
 
-    def send(self, answer: Answer, data: bytes, address: Any) -> bool:
+    def open_place(self, address: Any, sender: Peer) -> int:
+        if isinstance(address, bytes):  # an abstract one, which has no owner
+            return -1
+        if not address.startswith("/"):  # from the sender's folder, which is not ours
+            raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+        return os.open(address, os.O_PATH | os.O_CLOEXEC)
+
+    def send(self, request: BoundedDatagram, data: bytes, address: Any, place: int) -> bool:
         if address == self.server_address:
             return False
-        if isinstance(address, bytes):  # an abstract one, which has no owner
+        if isinstance(address, bytes):
             self.socket.sendto(data, _DONTWAIT, address)
             return True
-        if not address.startswith("/"):
-            return False  # from the sender's folder, which is not ours
-        place = os.open(address, os.O_PATH | os.O_CLOEXEC)
-        try:
-            status = os.fstat(place)
-            if not stat.S_ISSOCK(status.st_mode) or answer.sender[0] not in (status.st_uid, _ROOT):
-                return False
-            self.socket.sendto(data, _DONTWAIT, f"/proc/self/fd/{place}")
-        finally:
-            os.close(place)
+        if place < 0:
+            return False
+        status = os.fstat(place)  # a child may have opened another one
+        if not stat.S_ISSOCK(status.st_mode) or request.sender[0] not in (status.st_uid, _ROOT):
+            return False
+        self.socket.sendto(data, _DONTWAIT, f"/proc/self/fd/{place}")
         return True
 
 
@@ -177,9 +206,9 @@ class UDPServer(DatagramServer, socketserver.UDPServer):
         elif (level, kind) == (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO):
             request.source = [(int(level), int(kind), data)]
 
-    def send(self, answer: Answer, data: bytes, address: Any) -> bool:
+    def send(self, request: BoundedDatagram, data: bytes, address: Any, place: int) -> bool:
         port = address[1]
         if port < _UNPRIVILEGED or port == self.server_address[1]:
             return False
-        self.socket.sendmsg([data], answer.source, _DONTWAIT, address)
+        self.socket.sendmsg([data], request.source, _DONTWAIT, address)
         return True

@@ -153,6 +153,7 @@ HANDLER = Kind(
 )
 FOLDERS = Kind("FOLDER", "a list of folders", _is_folders, _folders, is_list=True)
 ADDRESS = Kind("HOST:PORT", f"HOST:PORT, such as {paths.FALLBACK_TCP} or [::1]:9999", _is_address)
+PID = whole(1, 2**22, "PID")
 MODE = Kind("MODE", "octal, such as 0660", _is_mode, lambda value: int(value, 8))
 USER = Kind("USER", _NAME, _is_account, lambda word: _account(word, "user"))
 GROUP = Kind("GROUP", _NAME, _is_account, lambda word: _account(word, "group"))

@@ -123,7 +123,7 @@ def open_scoreboard(
         text = f"no scoreboard at {path}: {error}; upperctl will have no statistics"
         log_to.write(log.WARNING, "starting", text)
         board = scoreboard.Scoreboard(None, settings.max_children)
-    board.describe(__version__, describe(opened, settings), counters, settings.name)
+    board.describe(__version__, describe(opened, settings), counters, settings.name, settings.handler)
     return board, lock
 
 
@@ -133,7 +133,7 @@ def _beside_socket(settings: Settings, opened: list[Listener]) -> tuple[str, str
     opened = sorted(opened, key=lambda listener: listener.is_datagram)
     for listener in opened:
         if listener.path:
-            return paths.scoreboard_of(listener.path), ""
+            return paths.scoreboard_of(listener.path, os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]), ""
     name = next((listener.abstract for listener in opened if listener.abstract), settings.socket)
     is_abstract = paths.is_abstract(name)
     default = paths.daemon_socket(dict(os.environ), os.geteuid(), settings.name) if is_abstract else settings.socket

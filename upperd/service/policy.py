@@ -12,15 +12,16 @@ from time import monotonic
 from upperd.server import peer as peers
 from upperd.server.layout import UNKNOWN, Outcome
 from upperd.server.limits import Limits
+from upperd.service.subuids import Owners
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
     from typing import Any
 
+    from upperd.server.connection import Connection
     from upperd.server.parent import Parent
     from upperd.server.peer import Peer
-    from upperd.server.roster import Connection
     from upperd.server.scoreboard import Scoreboard
     from upperd.service.settings import Settings
 
@@ -36,14 +37,16 @@ class Policy:
     def __init__(self, settings: Settings) -> None:
         self.rules = AccessRules()
         self.rates = RateLimit()
+        self.owners = Owners()
         self.limits = Limits(1, 1, 1, 1)
         self._set(settings)
 
     def refusal(self, request: Any, peer: Peer, *, is_private: bool) -> str:
         """Why this peer may not connect, as the field of the header that counts it; empty: it may."""
-        if not self.rules.admit(request, peer, is_private=is_private):
+        user = self.owners.of(peer[0])
+        if not self.rules.admit(request, (user, *peer[1:]), is_private=is_private):
             return "refused_access"
-        return "" if self.rates.admit(peer[0], monotonic()) else "refused_rate"
+        return "" if self.rates.admit(user, monotonic()) else "refused_rate"
 
     def follow(self, settings: Settings, parent: Parent) -> None:
         """Go by these settings, which may have changed: connections that were admitted are judged anew."""
@@ -67,11 +70,13 @@ class Policy:
         """Whether the rules let the peer of a connection stay. (A datagram is served in an instant.)"""
         server = connection.server
         is_private = isinstance(server.server_address, bytes)
-        return server.is_datagram or self.rules.admit(connection.request, connection.peer, is_private=is_private)
+        peer = self.owners.of(connection.peer[0]), *connection.peer[1:]
+        return server.is_datagram or self.rules.admit(connection.request, peer, is_private=is_private)
 
     def _set(self, settings: Settings) -> None:
         self.rules.set(settings.deny_user, settings.allow_user, settings.allow_group)
         self.rates.limit(settings.max_rate_per_user)
+        self.owners = Owners(settings.subordinate_uids)
         limits = self.limits
         limits.max_children_per_user = children_per_user(settings)
         limits.reuses_unknown = settings.reuse_unknown

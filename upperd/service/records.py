@@ -15,15 +15,14 @@ from upperd.server.exits import ExitRecord
 from upperd.server.scoreboard import Scoreboard
 
 _TROUBLE = ("crashed", "cut", "killed", "overdue", "stopped", "lost", "fork_failures")
-_RECORDED = ("listener", "peer_uid", "peer_gid", "peer_pid")
 COUNTED = ("connections", "messages", "bytes_in", "bytes_out", "unanswered")
 
 
 def status_line(board: Scoreboard, phase: str) -> str:
     """The STATUS of sd_notify(3): one line for `systemctl status`."""
-    rows = list(board.living())
-    busy = [row for row in rows if row[layout.HANDED] != row[layout.FINISHED]]
-    parts = [f"{len(busy)} busy, {len(rows) - len(busy)} spare of {board['max_children']} children"]
+    living = list(board.living())
+    busy = [(place, row) for place, row in living if place[layout.HANDED] != row[layout.FINISHED]]
+    parts = [f"{len(busy)} busy, {len(living) - len(busy)} spare of {board['max_children']} children"]
     if board["queued"]:
         parts.append(f"{board['queued']} waiting of {board['queued_users']} users")
     moved = f"{size(board.total('bytes_in'))} in, {size(board.total('bytes_out'))} out"
@@ -33,9 +32,8 @@ def status_line(board: Scoreboard, phase: str) -> str:
     if any(trouble.values()):
         parts.append(", ".join(f"{count} {name}" for name, count in trouble.items() if count))
     if busy:
-        busiest = max(busy, key=lambda row: int(row[layout.BYTES_IN]))
-        who = f"{busiest[layout.PID]} ({user(busiest[layout.PEER_UID])})"
-        parts.append(f"busiest {who} {size(busiest[layout.BYTES_IN])} in")
+        place, row = max(busy, key=lambda child: int(child[1][layout.BYTES_IN]))
+        parts.append(f"busiest {place[layout.PID]} ({user(place[layout.PEER_UID])}) {size(row[layout.BYTES_IN])} in")
     return (f"{phase}: " if phase else "") + "; ".join(parts)
 
 
@@ -59,8 +57,8 @@ def ending(status: int | None) -> str:
 
 def sentence(record: ExitRecord) -> str:
     """What a child did, and how it ended."""
-    words = record.words
-    served = f"served {words[layout.CONNECTIONS]} of {user(words[layout.PEER_UID])}, {size(words[layout.BYTES_IN])}"
+    row = record.row
+    served = f"served {row[layout.CONNECTIONS]} of {user(record.peer[0])}, {size(row[layout.BYTES_IN])}"
     cause = ""
     if record.was_killed:
         cause = ", was killed at the drain deadline"
@@ -68,6 +66,8 @@ def sentence(record: ExitRecord) -> str:
         cause = ", was killed: it had not ended at its limit"
     elif record.was_stopped:
         cause = ", was killed: it did not begin to serve, or did not leave (stopped?)"
+    elif record.was_unruly:
+        cause = ", was killed: it told of more connections than it was handed"
     elif record.was_cut:
         cause = ", was cut at the drain deadline"
     elif record.is_abnormal:
@@ -82,20 +82,19 @@ def sentence(record: ExitRecord) -> str:
 def counts(record: ExitRecord, counters: Sequence[str]) -> dict[str, int]:
     """What a child has counted; `counters`: the names of the handler's own."""
     names = {name: name for name in COUNTED} | {name: f"counter_{place}" for place, name in enumerate(counters)}
-    return {name: record.words[layout.ROW_FIELDS.index(field)] for name, field in names.items()}
+    return {name: record.row[layout.ROW_FIELDS.index(field)] for name, field in names.items()}
 
 
 def fields(record: ExitRecord, counters: Sequence[str]) -> dict[str, object]:
     """The same as `sentence` says, and more, as fields of the log."""
-    words, rusage = record.words, record.rusage
-    known = {name: words[layout.ROW_FIELDS.index(name)] for name in _RECORDED}
-    found: dict[str, object] = {"child_pid": record.pid}
-    found |= {name: value for name, value in known.items() if value != layout.UNKNOWN}
+    rusage = record.rusage
+    found: dict[str, object] = {"child_pid": record.pid, "listener": record.listener}
+    peer = zip(("peer_uid", "peer_gid", "peer_pid"), record.peer, strict=True)
+    found |= {name: value for name, value in peer if value != layout.UNKNOWN}
     found |= without_datagrams(counts(record, counters))
-    found["duration_usec"] = max(0, layout.now_usec() - (words[layout.CONNECTED] or words[layout.STARTED]))
+    found["duration_usec"] = max(0, layout.now_usec() - record.began_usec)
     found["exit"] = ending(record.status)
-    outcome = words[layout.ENDING] or words[layout.OUTCOME]
-    found["outcome"] = layout.OUTCOMES[outcome] if outcome < len(layout.OUTCOMES) else "unknown"
+    found["outcome"] = record.outcome
     if record.failure:
         found["exception"] = record.failure
     if rusage is not None:

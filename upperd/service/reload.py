@@ -1,23 +1,34 @@
 """SIGHUP: new settings for a daemon that runs.
 
-The check is done by a process of its own (recheck.py), so neither a bad file nor what it takes to read one comes near
-the parent, which goes on serving meanwhile. One check at a time: a SIGHUP that comes during it asks for one more after
-it, since the file may have been changed after it was read.
+The check is done by a process of its own, which the parent forks (recheck.py), so neither a bad file nor what it takes
+to read one comes near the parent, which goes on serving meanwhile. One check at a time: a SIGHUP that comes during it
+asks for one more after it, since the file may have been changed after it was read.
 """
 
 from __future__ import annotations
 
+import gc
+import math
 import os
+import signal
 import sys
 from collections.abc import Callable
 
 from upperd import __version__
+from upperd.server import registry
 from upperd.server.parent import Parent
+from upperd.server.signals import Blocked
 from upperd.service import log, settings
 from upperd.service.log import Log
 from upperd.service.settings import Settings
 
 EX_SOFTWARE = 70
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+MOST_SECONDS = 12.0
+"""More than a check gives itself (recheck.py)."""
 _ANSWER = 65536
 """Bytes: what a pipe holds (pipe(7))."""
 
@@ -38,6 +49,9 @@ class Reload:
         self._is_wanted_again = False
         self.pid = 0
         """Of the process that checks; 0: there is none."""
+        self._end_at = math.inf
+        """When it is killed: something may have stopped it (SIGSTOP)."""
+        parent.loop.timers.append(self._turn)
 
     def begin(self) -> None:
         """Begin a check, or have one follow the one that is under way."""
@@ -50,14 +64,13 @@ class Reload:
             self._end(f"the check cannot be started: {error.strerror}")
 
     def _start(self) -> None:
-        folder = os.path.dirname(os.path.abspath(__file__))
-        path, said = (self._settings.library_path, self._settings.import_path), self._settings.arguments
-        command = [sys.executable, "-I", "-S", f"{folder}/recheck.py", *path, *said]
         reading, writing = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(reading, False)  # what the module of a handler has started may hold the other end
         try:
-            # posix_spawn(3) and not fork(): it copies nothing of us.
-            pid = os.posix_spawn(command[0], command, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, writing, 1)])
+            with Blocked():
+                pid = os.fork()
+                if pid == 0:
+                    _be_check(writing, self._settings)
             pidfd = os.pidfd_open(pid)
         except OSError:
             os.close(reading)
@@ -65,7 +78,15 @@ class Reload:
         finally:
             os.close(writing)
         self.pid = pid
+        self._end_at = self._parent.loop.now + MOST_SECONDS
+        self._parent.loop.call_timers(self._end_at)
         self._parent.loop.watch(pidfd, lambda: self._ended(pidfd, reading))
+
+    def _turn(self, now: float) -> float | None:
+        if now >= self._end_at:
+            self._end_at = math.inf
+            os.kill(self.pid, signal.SIGKILL)
+        return None if self._end_at == math.inf else self._end_at
 
     def _ended(self, pidfd: int, reading: int) -> None:
         self._parent.loop.unwatch(pidfd)
@@ -74,7 +95,7 @@ class Reload:
             status = os.waitpid(self.pid, 0)[1]
         except ChildProcessError:
             status = EX_SOFTWARE << 8  # it was reaped elsewhere, and its status is lost
-        self.pid = 0
+        self.pid, self._end_at = 0, math.inf
         try:
             answer = os.read(reading, _ANSWER).decode("utf-8", "surrogateescape")
         except BlockingIOError:
@@ -102,6 +123,32 @@ class Reload:
         if problem:
             self._log.write(log.ERROR, "reload", f"{problem}; the old settings stay")
         self._done(problem)
+
+
+def _be_check(answer: int, settings: Settings) -> NoReturn:
+    """In the process that was forked for it: check, write the answer, and end."""
+    status = EX_SOFTWARE
+    try:
+        gc.freeze()  # what is the parent's is not closed by us
+        for low, high in registry.ranges_to_close((0, 1, 2, answer), everything=True):
+            os.closerange(low, high)
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        if settings.folder:
+            os.chdir(settings.folder)
+        # Without the folders of the handler, in which is nothing of ours; and with our code as it is on disk by now.
+        added = {*settings.python_path.split(os.pathsep), *settings.import_path.split(os.pathsep)}
+        sys.path[:] = [*settings.library_path.split(os.pathsep), *(x for x in sys.path if x not in added)]
+        for name in [name for name in sys.modules if name.partition(".")[0] == "upperd"]:
+            del sys.modules[name]
+        from upperd.service import recheck
+
+        status, said = recheck.check(settings.arguments, settings.library_path, settings.import_path)
+        os.write(answer, said.encode("utf-8", "surrogateescape"))  # whatever bytes a path may have
+    finally:
+        os._exit(status)
 
 
 def outcome(status: int, answer: str) -> tuple[Settings, Settings]:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from upperd.base.paths import NAME
 from upperd.server.exits import ExitRecord, Observer
-from upperd.server.layout import CONNECTIONS, UNKNOWN
+from upperd.server.layout import UNKNOWN
 from upperd.server.scoreboard import Scoreboard
 from upperd.service import log, records
 from upperd.service.log import Log
@@ -165,7 +165,7 @@ def _level_of(record: ExitRecord) -> int:
         return log.WARNING
     if record.is_abnormal:
         return log.ERROR
-    return log.INFO if record.words[CONNECTIONS] else log.DEBUG
+    return log.INFO if record.was_handed else log.DEBUG
 
 
 def _peer(uid: int) -> dict[str, int]:

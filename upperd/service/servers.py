@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from upperd.service.policy import Policy
 
 
+_NO_LINGER = bytes(8)
+"""struct linger (socket(7)): it is off."""
+
+
 class DaemonServer(PreforkingMixIn):
     """What the daemon's servers share."""
 
@@ -38,6 +42,10 @@ class DaemonServer(PreforkingMixIn):
         asked = self.socket if self.is_datagram else request  # of a datagram no groups are known
         self.refusal = self._policy.refusal(asked, self.peer_of(request), is_private=self._is_private)
         return not self.refusal
+
+    def user_of(self, uid: int) -> int:
+        """The owner of a subordinate uid (subuids.py)."""
+        return self._policy.owners.of(uid)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing: what a handler raises stands in the record of its child. What we raise ourselves is reported."""
@@ -61,6 +69,15 @@ class TCPServer(DaemonServer, socketserver.TCPServer):
         # Linux hands both down to what is accepted (tcp(7), socket(7)).
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+    def close_request(self, request: Any) -> None:
+        """As the stock one, which never waits: a child may have asked the kernel to (socket(7), SO_LINGER)."""
+        if self.row is None:
+            try:
+                request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+            except OSError:
+                pass  # the client is gone
+        super().close_request(request)
 
     def peer_credentials(self, request: Any) -> Peer:
         """The uid that made a loopback peer's socket, where it is certain (peer.py of the server)."""

@@ -36,6 +36,8 @@ class Settings(Options):
     """With --inetd: the descriptor of the one connection; -1: we are a daemon."""
     import_path: str = ""
     """Where the launcher finds modules, for the handler's; empty: no handler is named."""
+    subordinate_uids: tuple[int, ...] = ()
+    """Whose they are, as subuids.py has them."""
     library_path: str = ""
     """In the parent: where it finds our own modules, as lean.py was given it."""
     folder: str = ""

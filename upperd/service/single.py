@@ -21,6 +21,7 @@ from upperd.service.loading import HandlerError, Handlers
 from upperd.service.log import Log
 from upperd.service.notify import Notifier
 from upperd.service.policy import Policy
+from upperd.service.privacy import close_memory
 from upperd.service.reporter import Reporter
 from upperd.service.servers import TCPServer, UnixServer
 from upperd.service.settings import Settings
@@ -60,6 +61,7 @@ def serve(settings: Settings) -> int:
     reporter = Single(board, said, Notifier(""), counters=counters_of(handler))
     parent = Parent(board, policy.limits, reporter)
     parent.forker.closes_everything = True
+    close_memory()  # what becomes of it is no matter: there is one child
     server_class = UnixServer if connection.family == socket.AF_UNIX else TCPServer
     server = server_class(connection, handler, policy)
     server.connections_per_child = 1

@@ -1,0 +1,68 @@
+"""What children say to their parent, and the signals that it sends them.
+
+The law: what a child says is not believed further than it concerns its own user, and costs no more than a turn of the
+loop for each connection. A process that was reaped is never signalled: its pid may be another's by now.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from upperd.server import handover
+from upperd.server.row import Row
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from upperd.server.parent import Parent
+    from upperd.server.roster import Child
+
+MOST_ANSWERS = 16
+"""To one datagram. A child that sends more is killed."""
+
+
+def hear(parent: Parent, child: Child) -> bool:
+    """Act on the next thing that a child says. Returns whether there may be more; False: it has ended."""
+    try:
+        said = handover.hear(child.control, takes_answers=child.pool > 0)
+    except BlockingIOError:
+        return True
+    if said is None:
+        return False
+    answer, place = said
+    if answer is not None:
+        _send_answer(child, answer, place)
+    elif child.ready_by:
+        child.ready_by = 0.0
+    else:
+        child.told += 1
+        parent.roster.settle(child)
+        if child.told > child.handed:  # each word costs us a turn of the loop
+            kill(child, "unruly")
+    return True
+
+
+def _send_answer(child: Child, data: bytes, place: int) -> None:
+    """Send the answer to the datagram that a child serves."""
+    child.answers += 1
+    if child.connection is None or child.answers > MOST_ANSWERS:
+        kill(child, "unruly")
+    else:
+        child.connection.server.send_answer(child.connection, Row(child.row), data, place)
+    if place >= 0:
+        os.close(place)
+
+
+def kill(child: Child, reason: str) -> None:
+    child.killed_for = child.killed_for or reason
+    send_signal(child, signal.SIGKILL)
+
+
+def send_signal(child: Child, number: signal.Signals) -> None:
+    """Send a signal to a child, unless it was reaped."""
+    if child.is_reaped:
+        return
+    try:
+        os.kill(child.pid, number)
+    except ProcessLookupError:
+        pass  # something else in the program has reaped it
