@@ -147,8 +147,10 @@ exec_paths() {
         done
         echo "-/usr/lib64 $packages"
     else
-        "$python" -I -c 'import sysconfig; print(sysconfig.get_path("platstdlib"), sysconfig.get_config_var("LIBDIR"))'
-        "$python" -I -c 'print("-/usr/lib64 -/usr/lib/" + __import__("sysconfig").get_config_var("MULTIARCH"))'
+        "$python" -I -c 'import sysconfig as python; print(python.get_path("platstdlib"), python.get_config_var("LIBDIR"))'
+        # Of Debian each architecture has a folder for itself.
+        "$python" -I -c 'import sysconfig as python; print("-/usr/lib/" + (python.get_config_var("MULTIARCH") or "none"))'
+        echo "-/usr/lib64"
         echo "$LIBDIR"
     fi
 }

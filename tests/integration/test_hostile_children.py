@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -242,47 +243,38 @@ def test_channel_that_is_closed(folder: Path) -> None:
         assert "forking again" not in daemon.log
 
 
-SUBORDINATE = """
-import sys
-sys.path[:0] = [{root!r}]
-from upperd.service import subuids
-subuids.PATH = subuids.read_ranges.__defaults__ = ({path!r},)
-from upperd.service.cli import main
-sys.exit(main())
+def test_descriptors_under_way(folder: Path) -> None:
+    """A child that leaves as many descriptors under way as it may does not keep its parent from handing over."""
+    program = """
+import socket
+kept = []
+try:
+    while True:
+        kept.append(socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM))
+        for _ in range(5):
+            socket.send_fds(kept[-1][0], [b"x"], [kept[-1][1].fileno()] * 200)
+except OSError as error:
+    answer = error.errno
 """
+    with serving(folder) as daemon, pair(daemon) as (alice, _):
+        worked, found = tell(alice, program)
+        assert (worked, found in (errno.ETOOMANYREFS, errno.EMFILE)) == (True, True)
+        assert serves(daemon, BOB)
 
 
-def test_subordinate_uids(folder: Path) -> None:
-    """A uid of a range counts as its owner's: for the rules, for the children of a user, and in the figures."""
-    needs_root(folder)
-    ranges = folder / "subuid"
-    ranges.write_text(f"{ALICE}:700000:10\n{BOB}:800000:10\nroot:900000:10\n")
-    program = SUBORDINATE.format(root=str(Path(__file__).parents[2]), path=str(ranges))
-    words = ("--socket-mode", "0666", "--deny-user", str(BOB), "--max-children-per-user", "2", "--max-children", "6")
-    command = [COMMAND[0], "-c", program, "--socket", str(folder / "upperd.sock"), "--no-fallback", *words]
-    with running(folder, command=command) as daemon, contextlib.ExitStack() as until:
-        clients = [until.enter_context(one) for uid in (700000, 700009, ALICE) for one in connect_as(daemon, uid)]
-        for client in clients:
-            client.sendall(b"a")
-        served = [client.recv(1) for client in clients[:2]]
-        wait_until(lambda: daemon.board.header["queued"] == 1, "the third one waits")
-        assert (served, {child["peer_uid"] for child in daemon.board.children if not child["waiting"]}) == (
-            [b"A", b"A"],
-            {ALICE},
-        )
-        for uid, is_admitted in ((800000, False), (800009, False), (800010, True), (900000, True)):
-            [client] = connect_as(daemon, uid)
-            with client, contextlib.suppress(ConnectionError):
-                client.sendall(b"a")
-                assert (client.recv(1) == b"A") == is_admitted
+def test_children_that_a_child_gives_us(folder: Path) -> None:
+    """Processes that a child makes its parent's children (clone(2)) are reaped when they have ended."""
+    program = f"{DUMPABLE}import platform\nnumber = {{'x86_64': 56}}.get(platform.machine(), 220)\n"
+    program += "if call('syscall', number, 0x8000 | 17, 0, 0, 0, 0) == 0:\n os._exit(0)\n"
+    with serving(folder) as daemon, pair(daemon) as (alice, _):
+        before = set(daemon.children())
+        tell(alice, program)
+        wait_until(lambda: serves(daemon, BOB) and not set(daemon.children()) - before - _known(daemon), "it is reaped")
+        assert "crashed" not in daemon.log
 
 
-def test_ranges_that_cannot_be_read(folder: Path) -> None:
-    """Where the file cannot be read, a start says so."""
-    program = SUBORDINATE.format(root=str(Path(__file__).parents[2]), path=str(folder))
-    command = [COMMAND[0], "-c", program, "--socket", str(folder / "upperd.sock"), "--no-fallback"]
-    with running(folder, command=command) as daemon:
-        assert f"{folder}: Is a directory: a user's subordinate uids count as users of their own" in daemon.log
+def _known(daemon: Daemon) -> set[int]:
+    return {child["pid"] for child in daemon.board.children}
 
 
 def test_core_dumps(folder: Path) -> None:

@@ -57,7 +57,7 @@ def _package(module: str) -> str:
     return module.partition(".")[0] if "." in module or module in MAY_IMPORT else ""
 
 
-MOST_LINES, MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_CLASS, MOST_METHODS = 10500, 300, 200, 15
+MOST_LINES, MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_CLASS, MOST_METHODS = 10520, 300, 200, 15
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -122,7 +122,7 @@ HEAVY = {
     *("tomllib", "traceback", "typing", "urllib", "uuid"),
     *("daemon", "psutil", "setproctitle"),
     *(f"upperd.service.{name}" for name in ("options", "kinds", "cli", "manager", "recheck", "inetd")),
-    *(f"upperd.service.{name}" for name in ("single", "daemonize", "orphans", "datagram")),
+    *(f"upperd.service.{name}" for name in ("single", "daemonize", "datagram")),
     *("upperd.client", "upperd.ctl", "upperd.demo"),
 }
 """What each fork would pay for, and a daemon of streams never uses: other people's modules, and ours."""

@@ -47,7 +47,7 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ended]:
 
 def test_strangers_are_reaped(ended: Ended) -> None:
     """All strangers that have ended are reaped in one look, and nothing more is asked for until another child ends."""
-    reaper = Orphans(set)
+    reaper = Orphans(set, is_told=True)
     assert reaper.turn(1.0) is None
     assert ended.left() == []
     assert reaper.turn(2.0) is None
@@ -57,7 +57,7 @@ def test_strangers_are_reaped(ended: Ended) -> None:
 def test_our_own_keep_their_status(ended: Ended, place: int) -> None:
     """One of ours is left to the code that waits for it; the strangers behind it are reaped once it is gone."""
     own = ended.pids[place]
-    reaper = Orphans(lambda: {own})
+    reaper = Orphans(lambda: {own}, is_told=True)
     again = reaper.turn(1.0)
     assert again == 1.0 + orphans.AGAIN_SECONDS
     assert own in ended.left()
@@ -68,7 +68,7 @@ def test_our_own_keep_their_status(ended: Ended, place: int) -> None:
 
 def test_it_looks_at_most_so_often(ended: Ended) -> None:
     """However many children of ours end, it looks ten times a second; a signal in between is not forgotten."""
-    reaper = Orphans(set)
+    reaper = Orphans(set, is_told=True)
     reaper.turn(1.0)
     ended.add(1)
     reaper.child_ended()
@@ -82,7 +82,7 @@ LONELY = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
 from upperd.service.orphans import Orphans
-reaper = Orphans(set)
+reaper = Orphans(set, is_told=True)
 print(reaper.turn(1.0))  # no child at all
 reading, writing = os.pipe()
 lives = os.posix_spawn("/bin/cat", ["cat"], os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, reading, 0)])
@@ -98,3 +98,15 @@ def test_living_child_is_left_alone() -> None:
     command = [sys.executable, "-IS", "-c", LONELY, str(Path(orphans.__file__).parents[2])]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("None\nNone (0, 0)\n0\n", "")
+
+
+def test_without_being_told(ended: Ended) -> None:
+    """Where no signal tells of them it looks once a second at most, whenever it is asked, and wakes nobody for it."""
+    reaper = Orphans(set, is_told=False)
+    assert reaper.turn(1.0) is None
+    assert ended.left() == []
+    ended.add(1)
+    assert reaper.turn(1.5) is None
+    assert ended.left() == ended.pids[-1:]
+    assert reaper.turn(2.1) is None
+    assert ended.left() == []

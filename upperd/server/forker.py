@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
 from time import monotonic
 
 from upperd.server import handover, registry
@@ -43,6 +44,8 @@ class Forker:
         self.counters: tuple[str, ...] = ()
         self.closes_everything = False
         """Whether a child keeps nothing of the program but its standard streams, else all that is not a server's."""
+        self.descriptors_of_a_child = 0
+        """How many descriptors a child may have (RLIMIT_NOFILE); 0: as many as we."""
 
     def fork(
         self, pool: int, count: int, signals: Blocked, first: Order | None = None
@@ -90,7 +93,7 @@ class Forker:
                 failure = error
                 break
             if child.pid == 0:
-                _be_child(life, ranges, signals, first)
+                _be_child(life, ranges, signals, self.descriptors_of_a_child, first)
             board.hide(child.slot)
         for child, life in newborn:
             life.control.close()
@@ -103,11 +106,13 @@ class Forker:
         return [child for child, _ in newborn if child.pid], failure
 
 
-def _be_child(life: Life, ranges: list[tuple[int, int]], signals: Blocked, first: Order | None) -> None:
+def _be_child(life: Life, ranges: list[tuple[int, int]], signals: Blocked, most: int, first: Order | None) -> None:
     status = EX_SOFTWARE
     try:
         gc.freeze()  # a socket of the parent's that the collector found here would close what is ours by then
         registry.become_child(ranges)
+        if most:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         signals.become_child(life.end_connection)
         status = life.run(signals, first)
     finally:

@@ -7,7 +7,7 @@
             loading.py     the handler's class: upper/, or what --handler names
             policy.py      which peers may connect, and how much they may take
             reload.py      SIGHUP ── recheck.py, a process of its own;  idle.py  when to leave
-            orphans.py     as process 1 of a container: reap what is not ours
+            orphans.py     reap what has become our child without our doing
             reporter.py    what to say ── records.py, notify.py, log.py
 
 The life, as `run` has it: listen, first spare children, READY=1, the loop, SIGTERM, STOPPING=1, drain, end.
@@ -37,6 +37,7 @@ from upperd.service.loading import Handlers
 from upperd.service.log import Log
 from upperd.service.notify import Notifier, tell_supervisor
 from upperd.service.opening import Opening, describe, open_scoreboard
+from upperd.service.orphans import Orphans
 from upperd.service.pidfile import PidFile
 from upperd.service.policy import Policy
 from upperd.service.privacy import close_memory
@@ -107,6 +108,8 @@ class Daemon:
             self._board, self._policy.limits, self._reporter, titles.load(settings.titles, settings.name)
         )
         parent.forker.closes_everything = True
+        # Less than ours: the kernel counts descriptors under way for a user, and refuses those beyond this limit.
+        parent.forker.descriptors_of_a_child = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
         # Here: a title and a name of the process are written before, a child is forked after.
         if problem := close_memory():
             what = f"{problem}: children may look into each other's memory, and into ours"
@@ -120,11 +123,8 @@ class Daemon:
         parent.loop.timers += [self._reporter.turn, self._idle.turn]
         self._set_idle_exit()
         self._signals.wake(parent.loop.watch, lambda: self._act_on_signals(parent))
-        if _of_process_one():
-            from upperd.service.orphans import Orphans
-
-            self._orphans = Orphans(lambda: {*parent.pids(), self._reload.pid})
-            parent.loop.timers.append(self._orphans.turn)
+        self._orphans = Orphans(lambda: {*parent.pids(), self._reload.pid}, is_told=bool(_of_process_one()))
+        parent.loop.timers.append(self._orphans.turn)
         return parent
 
     def _announce(self) -> None:

@@ -1,7 +1,7 @@
-"""Orphans: process 1 of a container inherits every one that there is in it, and has to reap it (wait(2)).
+"""Orphans: processes that have become our children without our doing, and that we have to reap (wait(2)).
 
-Our own children are left to the code that started them, which asks for their status. Imported only where we are
-process 1.
+Process 1 of a container inherits every one that there is in it. And a child of ours may make others that are ours at
+once (clone(2), CLONE_PARENT). Our own children are left to the code that started them, which asks for their status.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ AGAIN_SECONDS = 0.01
 class Orphans:
     """The orphans that one daemon has inherited."""
 
-    def __init__(self, ours: Callable[[], set[int]]) -> None:
-        """`ours`: the pids of the children that are reaped elsewhere."""
+    def __init__(self, ours: Callable[[], set[int]], *, is_told: bool) -> None:
+        """`ours`: the pids of the children that are reaped elsewhere. `is_told`: whether `child_ended` is called."""
         self._ours = ours
+        self._is_told = is_told
         self._is_due = True  # some may have ended before we came
         self._next = 0.0
 
@@ -33,13 +34,13 @@ class Orphans:
         if not self._is_due:
             return None
         if now < self._next:
-            return self._next
-        self._next = now + SECONDS
-        self._is_due = False
+            return self._next if self._is_told else None  # they are not worth waking for
+        self._next = now + (SECONDS if self._is_told else 10 * SECONDS)
+        self._is_due = not self._is_told
         while pid := _next_ended():
             if pid in self._ours():
                 self._is_due, self._next = True, now + AGAIN_SECONDS
-                return self._next
+                return self._next if self._is_told else None
             waitpid(pid, WNOHANG)
         return None
 
