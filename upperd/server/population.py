@@ -143,7 +143,7 @@ class Population:
         if not hear(self._parent, child):
             self._parent.loop.close_late(child.control)
             self._ending[child] = self._parent.loop.now
-            child.is_leaving = True  # nothing more can be handed to it
+            child.is_silent = True
             if child.connection is None:
                 self._parent.roster.remove(child)  # or it would be handed one before it can be reaped
             if not self.reap(child):

@@ -47,8 +47,8 @@ class Child:
 
     __slots__ = (
         "answers", "connected_usec", "connection", "control", "end_at", "ending", "handed", "handed_at", "idle_since",
-        "is_leaving", "is_reaped", "kill_at", "killed_for", "listener", "peer", "pid", "place", "pool", "ready_by",
-        "row", "slot", "started_usec", "told", "user",
+        "is_leaving", "is_reaped", "is_silent", "kill_at", "killed_for", "listener", "peer", "pid", "place", "pool",
+        "ready_by", "row", "slot", "started_usec", "told", "user",
     )  # fmt: skip
 
     def __init__(
@@ -83,6 +83,8 @@ class Child:
         """When it is killed unless its handler's `start_child` has returned; 0: it has, or there is none."""
         self.is_leaving = False
         """Whether it ends by itself when it is idle, and is handed nothing more."""
+        self.is_silent = False
+        """Whether its channel has ended: nothing more can be handed to it."""
         self.is_reaped = False
         """Whether its pid may be another process's by now."""
         self.end_at = 0.0
@@ -200,7 +202,7 @@ class Roster:
     def take_finished(self, user: User, pool: int) -> Child | None:
         """The same, of those that have finished and not told. What it has finished is left to `close_finished`."""
         for child in islice(reversed(user.busy), LOOKS):
-            if child.has_finished and child.pool == pool and not child.is_leaving:
+            if child.has_finished and child.pool == pool and not (child.is_leaving or child.is_silent):
                 self._finished = child.connection
                 self._stop(child, user)
                 return child
