@@ -157,8 +157,7 @@ exec_paths() {
 
 install_service() { # source, destination
     install_file "$1" "$2"
-    sed -i "s,@BINDIR@,$BINDIR,; s,@SYSCONFDIR@,$SYSCONFDIR,; s,@EXECPATHS@,$(exec_paths | tr '\n' ' ' | sed 's/ *$//')," \
-        "$DESTDIR$2"
+    sed -i "s,@BINDIR@,$BINDIR,; s,@SYSCONFDIR@,$SYSCONFDIR,; s,@EXECPATHS@,$executable," "$DESTDIR$2"
 }
 
 install_all() {
@@ -172,6 +171,7 @@ install_all() {
     install_file upperd-tcp.socket "$UNITDIR/upperd-tcp.socket"
     install_file upperd@.socket "$UNITDIR/upperd@.socket"
     install_file user/upperd.socket "$USERUNITDIR/upperd.socket"
+    executable=$(exec_paths | tr '\n' ' ' | sed 's/ *$//')
     install_service upperd.service "$UNITDIR/upperd.service"
     install_service upperd@.service "$UNITDIR/upperd@.service"
     install_service user/upperd.service "$USERUNITDIR/upperd.service"

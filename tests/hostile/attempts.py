@@ -56,6 +56,24 @@ def read_by_call(pid, address):
     return call("process_vm_readv", pid, ctypes.byref(ours), 1, ctypes.byref(theirs), 1, 0)
 """
 
+LOOK_INTO = (
+    f"{READ_MEMORY}answer = len(read_memory(PID))",
+    "open('/proc/PID/mem', 'r+b')",
+    "import os; answer = os.listdir('/proc/PID/fd')",
+    f"{DUMPABLE}call('ptrace', 16, PID, 0, 0)",
+    "open('/proc/PID/oom_score_adj', 'w').write('1000')",
+)
+"""Each looks into the process PID, or changes it."""
+
+
+def of_a_dumpable(program: str) -> str:
+    """The same with a process that lets itself be looked into, in the place of `pid`."""
+    return f"{DUMPABLE}{READ_MEMORY}{PROCESS_VM_READV}pid = dumpable()\ntry:\n {program}\nfinally:\n end(pid)"
+
+
+FIND_SECRET = of_a_dumpable("answer = b'a secret of mine' in read_memory(pid)")
+"""Reads what it may: so what is refused elsewhere is not refused for the way in which it is tried."""
+
 RUN = """
 import os, subprocess, shutil, sys
 def run(*command):

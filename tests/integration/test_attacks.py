@@ -132,7 +132,7 @@ def test_streams(folder: Path, attack: str) -> None:
 
 @pytest.mark.parametrize("attack", DATAGRAM_ATTACKS)
 def test_datagrams(folder: Path, attack: str) -> None:
-    """Whoever sends datagrams without end, or reads no answer to them, another user's are answered.
+    """While one user sends datagrams without end, or reads no answer to them, another user's are answered.
 
     (But for one who has connected: the kernel lets its answers fill the buffer of all; docs/scaling.md.)
     """

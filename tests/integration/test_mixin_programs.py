@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from programs import IN_THREAD
 from tools import need
 
 PRELUDE = """
@@ -36,31 +37,20 @@ def ask(data, address=PATH):
         client.sendall(data)
         client.shutdown(socket.SHUT_WR)
         return b"".join(iter(lambda: client.recv(100), b""))
-
-@contextlib.contextmanager
-def serving(server):
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        thread.join(30)
-        assert not thread.is_alive()
 """
 
 CASES = {
     "it may block every signal and wait in sigwait": """
 signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-with Server(PATH, Echo) as server, serving(server):
+with Server(PATH, Echo) as server, in_thread(server):
     for _ in range(3):
         assert ask(b"x") == b"x"
     os.kill(os.getpid(), signal.SIGTERM)
     assert signal.sigwait([signal.SIGTERM]) == signal.SIGTERM
 """,
     "of two servers one may be closed: its address is free, and the other one serves": """
-with TCP(("127.0.0.1", 0), Echo) as one, serving(one):
-    with TCP(("127.0.0.1", 0), Echo) as other, serving(other):
+with TCP(("127.0.0.1", 0), Echo) as one, in_thread(one):
+    with TCP(("127.0.0.1", 0), Echo) as other, in_thread(other):
         assert ask(b"x", one.server_address) == ask(b"x", other.server_address) == b"x"
         address = other.server_address
     with contextlib.closing(socket.socket()) as client:
@@ -86,7 +76,7 @@ with Server(PATH, Echo):
 socket.setdefaulttimeout(1)
 with Server(PATH, Echo) as server:
     server.socket.setblocking(False)
-    with serving(server):
+    with in_thread(server):
         assert ask(b"x") == b"x"
         children, before = server.active_children, time.process_time()
         select.select([], [], [], 2.5)
@@ -144,7 +134,7 @@ def twice(number):
 stop = threading.Event()
 idle = threading.Thread(target=stop.wait)
 idle.start()
-with Server(PATH, Echo) as server, serving(server):
+with Server(PATH, Echo) as server, in_thread(server):
     for _ in range(5):
         assert ask(b"x") == b"x"
         assert subprocess.run(["false"]).returncode == 1
@@ -168,7 +158,7 @@ class TLS(TCP):
         return context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False), address
     def handle_error(self, request, client_address):
         pass
-with TLS(("127.0.0.1", 0), Echo) as server, serving(server):
+with TLS(("127.0.0.1", 0), Echo) as server, in_thread(server):
     for _ in range(5):
         for _ in range(20):
             with contextlib.closing(socket.create_connection(server.server_address)):
@@ -188,7 +178,7 @@ with contextlib.ExitStack() as until:
         server.spare_children = 1
         servers.append(server)
     for server in (servers[0], servers[255], servers[259]):
-        with serving(server):
+        with in_thread(server):
             assert ask(b"x", server.server_address) == b"x"
 """,
 }
@@ -208,7 +198,7 @@ def test_program(folder: Path, promise: str, kind: str) -> None:
     """A program may do this with PreforkingMixIn as it may with ForkingMixIn (each parameter is a promise)."""
     if "openssl" in CASES[promise]:
         need("openssl")
-    code = PRELUDE + CASES[promise]
+    code = PRELUDE + IN_THREAD + CASES[promise]
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code, str(folder / "s"), kind]
     done = subprocess.run(command, capture_output=True, text=True, timeout=90)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr

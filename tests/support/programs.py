@@ -11,6 +11,21 @@ from typing import Any
 
 from running import DEADLINE, Daemon, running
 
+IN_THREAD = """
+@contextlib.contextmanager
+def in_thread(server):
+    # As programs serve that have something else to do.
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join(30)
+        assert not thread.is_alive()
+"""
+"""Serves until the end of a block, in a thread of its own."""
+
 PRELUDE = """
 import contextlib, os, select, signal, socket, socketserver, sys, threading, time
 from upperd.server import PreforkingMixIn
@@ -63,21 +78,14 @@ def ask(data, address=PATH):
 
 @contextlib.contextmanager
 def serving(server):
-    # In another thread, as programs do that have something else to do.
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    with server:
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join(30)
-    assert not thread.is_alive()
+    with server, in_thread(server):
+        yield server
 
 def ready():
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
 """
+PRELUDE += IN_THREAD
 """What every program begins with. `argv[1]` is the path of its socket."""
 
 

@@ -69,7 +69,7 @@ class Stage:
         return int(self.upperd.main_pid()), sibling
 
     def serves_bob(self) -> bool:
-        """Whether bob's connection and a new one of his are served."""
+        """Whether the connection of bob and a new one of the same user are served."""
         new = User(self.upperd.machine, "bob")
         with closing(new):
             return [one.tell("answer = 1")[1] for one in (self.bob, new)] == [1, 1]

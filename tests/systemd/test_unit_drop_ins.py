@@ -30,7 +30,7 @@ WORDS = {"PATH": "/srv", "DEVICE": "/dev/console", "PROGRAM": "id", "SOCKET": "b
 
 def _filled(text: str) -> str:
     for word, meaning in WORDS.items():
-        text = text.replace(word, meaning) if "Paths=PATH" in text or word != "PATH" else text
+        text = text.replace(word, meaning)
     return text
 
 

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from attempts import CHANNEL, DUMPABLE, FLAGS, LISTENERS, NONSENSE, PROCESS_VM_READV, READ_MEMORY, RUN
+from attempts import (
+    CHANNEL,
+    DUMPABLE,
+    FIND_SECRET,
+    FLAGS,
+    LISTENERS,
+    LOOK_INTO,
+    NONSENSE,
+    PROCESS_VM_READV,
+    RUN,
+    of_a_dumpable,
+)
 from hostile_stage import Stage, bait, serving
 from installed import DEADLINE, SOCKET, Upperd
 from machine import wait_until
@@ -28,29 +39,23 @@ def test_memory_of_another_process(stage: Stage, whose: str) -> None:
     """Neither the parent's memory nor another child's can be read, which works with a process that is dumpable."""
     pid = stage.pids()[whose == "sibling"]
     for program in (
-        f"{READ_MEMORY}answer = len(read_memory({pid}))",
-        f"open('/proc/{pid}/mem', 'r+b')",
-        f"import os; answer = os.listdir('/proc/{pid}/fd')",
-        f"{DUMPABLE}{PROCESS_VM_READV}answer = read_by_call({pid}, id(0))",
-        f"{DUMPABLE}call('ptrace', 16, {pid}, 0, 0)",
-        f"{DUMPABLE}import os; call('syscall', 438, os.pidfd_open({pid}), 0, 0)",
-        f"open('/proc/{pid}/oom_score_adj', 'w').write('1000')",
-        f"open('/proc/{pid}/comm', 'w').write('x')",
+        *LOOK_INTO,
+        f"{DUMPABLE}{PROCESS_VM_READV}answer = read_by_call(PID, id(0))",
+        f"{DUMPABLE}import os; call('syscall', 438, os.pidfd_open(PID), 0, 0)",
+        "open('/proc/PID/comm', 'w').write('x')",
     ):
-        worked, found = stage.alice.tell(program)
+        worked, found = stage.alice.tell(program.replace("PID", str(pid)))
         assert not worked, (program, found)
         assert any(word in str(found) for word in ("PermissionError", "FileNotFoundError")), found
-    control = "pid = dumpable()\ntry:\n answer = b'a secret of mine' in read_memory(pid)\nfinally:\n end(pid)"
-    assert stage.alice.tell(f"{DUMPABLE}{READ_MEMORY}{control}") == (True, True)
-    control = "pid = dumpable()\ntry:\n open(f'/proc/{pid}/oom_score_adj', 'w').write('1000')\nfinally:\n end(pid)"
-    assert stage.alice.tell(f"{DUMPABLE}{control}") == (True, None)
+    assert stage.alice.tell(FIND_SECRET) == (True, True)
+    control = of_a_dumpable("open(f'/proc/{pid}/oom_score_adj', 'w').write('1000')")
+    assert stage.alice.tell(control) == (True, None)
     assert stage.serves_bob()
 
 
 def test_calls_into_another_process(upperd: Upperd) -> None:
     """Without the unit's filter a dumpable process could be read by a call; with it not even that."""
-    control = "pid = dumpable()\ntry:\n answer = read_by_call(pid, id(0))\nfinally:\n end(pid)"
-    program = f"{DUMPABLE}{PROCESS_VM_READV}{control}"
+    program = of_a_dumpable("answer = read_by_call(pid, id(0))")
     with serving(upperd) as stage:
         worked, found = stage.alice.tell(program)
         assert (worked, "PermissionError" in str(found)) == (False, True)

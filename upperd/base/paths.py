@@ -47,9 +47,14 @@ def _place(name: str, root: str, suffix: str = "") -> str:
     return f"{root}/{name.replace('@', '-')}{suffix}/{program_of(name)}.sock"
 
 
+def runtime_folder(environ: dict[str, str]) -> str:
+    """The folder that the manager has made for the daemon (systemd.exec(5), RuntimeDirectory=); empty: none."""
+    return environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
+
+
 def daemon_socket(environ: dict[str, str], uid: int, name: str = NAME) -> str:
     """The path at which a daemon of this user, and of this name, binds its socket."""
-    if runtime := environ.get("RUNTIME_DIRECTORY", "").split(":")[0]:
+    if runtime := runtime_folder(environ):
         return f"{runtime}/{program_of(name)}.sock"
     return client_sockets(environ, uid, name)[0]
 
@@ -137,7 +142,7 @@ def stand_in(socket: str, default: str) -> str:
 def scoreboard_of(socket_path: str, runtime: str = "") -> str:
     """The scoreboard of the daemon with this socket: beside it, and told from that of another in the same folder.
 
-    `runtime`: the daemon's own folder ($RUNTIME_DIRECTORY). Where that is STATE below the socket's, it lies there.
+    `runtime`: as `runtime_folder` has it. Where that is STATE below the socket's, it lies there.
     """
     folder, name = os.path.split(socket_path)
     if runtime == os.path.join(folder, STATE):

@@ -19,6 +19,7 @@ from upperd.server.row import Row
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import Any
 
     from upperd.server.handover import Order
     from upperd.server.mixin import PreforkingMixIn
@@ -42,10 +43,19 @@ class Forker:
         self._set_title = set_title
         self._is_frozen = False
         self.counters: tuple[str, ...] = ()
+        self._handlers: dict[int, list[Any]] = {}
+        """By pool: the handlers that are asked to begin and to end with each child."""
         self.closes_everything = False
         """Whether a child keeps nothing of the program but its standard streams, else all that is not a server's."""
         self.descriptors_of_a_child = 0
         """How many descriptors a child may have (RLIMIT_NOFILE); 0: as many as we."""
+
+    def add(self, server: PreforkingMixIn) -> None:
+        """Take note of what the handler of a server has of its own."""
+        self.counters = tuple(dict.fromkeys((*self.counters, *server.counters)))
+        handler, handlers = server.RequestHandlerClass, self._handlers.setdefault(server.pool, [])
+        if handler not in handlers and (hasattr(handler, "start_child") or hasattr(handler, "end_child")):
+            handlers.append(handler)
 
     def fork(
         self, pool: int, count: int, signals: Blocked, first: Order | None = None
@@ -61,8 +71,7 @@ class Forker:
         board = self._board
         servers = [server for server in self._servers if server.pool == pool]
         takes_datagrams = servers[0].is_datagram
-        classes = dict.fromkeys(server.RequestHandlerClass for server in servers)
-        handlers = [each for each in classes if hasattr(each, "start_child") or hasattr(each, "end_child")]
+        handlers = self._handlers[pool]
         kept = [0, 1, 2, *(number for server in servers for number in server.kept_by_children())]
         if first is not None and hasattr(first.connection, "fileno"):
             kept.append(first.connection.fileno())

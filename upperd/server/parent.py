@@ -78,7 +78,7 @@ class Parent:
         self.servers.append(server)
         if server.pool not in self.population.pools:
             self.population.pools.append(server.pool)
-        self.forker.counters = tuple(dict.fromkeys((*self.forker.counters, *server.counters)))
+        self.forker.add(server)
 
     def stop(self) -> None:
         """Make `run` return after this turn; from another thread or a signal handler, too."""

@@ -28,8 +28,7 @@ class PeerInfo:
 
     def __init__(self, peer: Peer, groups: list[int] | None = None) -> None:
         """`groups`: the supplementary ones; None: they are not known."""
-        # The overflow uid stands for several users, so for none.
-        self.uid = None if peer[0] in (UNKNOWN, NOBODY) else peer[0]
+        self.uid = peer[0] if is_known(peer[0]) else None
         self.gid = None if self.uid is None or peer[1] == UNKNOWN else peer[1]
         self.pid = None if peer[2] in (UNKNOWN, 0) else peer[2]
         known = groups is not None and self.gid is not None
@@ -115,7 +114,7 @@ NOBODY = _overflow_uid()
 
 
 def is_known(uid: int) -> bool:
-    """Whether this uid stands for one user."""
+    """Whether this uid stands for one user: the overflow uid stands for several."""
     return uid not in (UNKNOWN, NOBODY)
 
 

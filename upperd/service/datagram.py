@@ -60,15 +60,15 @@ class BoundedDatagram(Datagram):
 class Answer:
     """What a handler has for a socket to answer by: the parent sends, to where an answer may go."""
 
-    def __init__(self, server: DatagramServer, row: Row, sender: Peer) -> None:
-        self._server, self._row, self._sender = server, row, sender
+    def __init__(self, server: DatagramServer, row: Row) -> None:
+        self._server, self._row = server, row
 
     def sendto(self, data: bytes, *arguments: Any) -> int:
         """As socket.sendto, to the sender; an answer that cannot be sent is counted."""
         assert self._server.channel is not None
         place = -1
         try:
-            place = self._server.open_place(arguments[-1], self._sender)
+            place = self._server.open_place(arguments[-1])
             handover.answer(self._server.channel, bytes(data), place)
         except OSError as error:
             self._row.unanswered(too_long=error.errno == errno.EMSGSIZE)
@@ -99,7 +99,7 @@ class DatagramServer(DaemonServer):
         """Not our socket: by that a child could read every user's datagrams. It has its parent answer."""
         return ()
 
-    def open_place(self, address: Any, sender: Peer) -> int:
+    def open_place(self, address: Any) -> int:
         """In a child, which may wait for a file system: open where an answer goes; -1: its address says it all.
 
         Raises OSError: there is no such place, or we do not answer there.
@@ -132,7 +132,7 @@ class DatagramServer(DaemonServer):
     ) -> Any:
         self.row = row
         data, is_cut = datagram or self.as_message(connection)  # the latter: we were forked for it
-        request = BoundedDatagram((data, Answer(self, row, peer)))
+        request = BoundedDatagram((data, Answer(self, row)))
         request.is_cut, request.sender = is_cut, peer
         request.attach(row)
         row.received(len(data))
@@ -163,7 +163,7 @@ class UnixDatagramServer(DatagramServer, socketserver.UnixDatagramServer):
             if pid != 0 or uid != NOBODY:  # so stands a sender that the kernel has not written down
                 request.sender = uid, gid, pid
 
-    def open_place(self, address: Any, sender: Peer) -> int:
+    def open_place(self, address: Any) -> int:
         if isinstance(address, bytes):  # an abstract one, which has no owner
             return -1
         if not address.startswith("/"):  # from the sender's folder, which is not ours

@@ -48,7 +48,7 @@ class Handlers:
             module = import_module(UPPER)
             self._stream, self._datagram = module.UpperHandler, module.UpperDatagramHandler
 
-    def fitting(self, *, is_datagram: bool, listener: str = "") -> type[BaseRequestHandler]:
+    def fitting(self, *, is_datagram: bool, listener: str) -> type[BaseRequestHandler]:
         """The class for this kind of listener. Raises HandlerError."""
         found = self._datagram if is_datagram else self._stream
         wrong: type[BaseRequestHandler] = StreamRequestHandler if is_datagram else DatagramRequestHandler

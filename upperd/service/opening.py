@@ -133,7 +133,7 @@ def _beside_socket(settings: Settings, opened: list[Listener]) -> tuple[str, str
     opened = sorted(opened, key=lambda listener: listener.is_datagram)
     for listener in opened:
         if listener.path:
-            return paths.scoreboard_of(listener.path, os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]), ""
+            return paths.scoreboard_of(listener.path, paths.runtime_folder(dict(os.environ))), ""
     name = next((listener.abstract for listener in opened if listener.abstract), settings.socket)
     is_abstract = paths.is_abstract(name)
     default = paths.daemon_socket(dict(os.environ), os.geteuid(), settings.name) if is_abstract else settings.socket

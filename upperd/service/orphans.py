@@ -31,18 +31,19 @@ class Orphans:
 
     def turn(self, now: float) -> float | None:
         """Reap the orphans that have ended; return when to be asked again."""
-        if not self._is_due:
-            return None
-        if now < self._next:
-            return self._next if self._is_told else None  # they are not worth waking for
+        if self._is_due and now >= self._next:
+            self._look(now)
+        # Where nobody tells us of them, they are not worth waking for.
+        return self._next if self._is_due and self._is_told else None
+
+    def _look(self, now: float) -> None:
         self._next = now + (SECONDS if self._is_told else 10 * SECONDS)
         self._is_due = not self._is_told
         while pid := _next_ended():
             if pid in self._ours():
                 self._is_due, self._next = True, now + AGAIN_SECONDS
-                return self._next if self._is_told else None
+                return
             waitpid(pid, WNOHANG)
-        return None
 
 
 def _next_ended() -> int:

@@ -43,10 +43,9 @@ class Policy:
 
     def refusal(self, request: Any, peer: Peer, *, is_private: bool) -> str:
         """Why this peer may not connect, as the field of the header that counts it; empty: it may."""
-        user = self.owners.of(peer[0])
-        if not self.rules.admit(request, (user, *peer[1:]), is_private=is_private):
+        if not self._admits(request, peer, is_private=is_private):
             return "refused_access"
-        return "" if self.rates.admit(user, monotonic()) else "refused_rate"
+        return "" if self.rates.admit(self.owners.of(peer[0]), monotonic()) else "refused_rate"
 
     def follow(self, settings: Settings, parent: Parent) -> None:
         """Go by these settings, which may have changed: connections that were admitted are judged anew."""
@@ -70,8 +69,11 @@ class Policy:
         """Whether the rules let the peer of a connection stay. (A datagram is served in an instant.)"""
         server = connection.server
         is_private = isinstance(server.server_address, bytes)
-        peer = self.owners.of(connection.peer[0]), *connection.peer[1:]
-        return server.is_datagram or self.rules.admit(connection.request, peer, is_private=is_private)
+        return server.is_datagram or self._admits(connection.request, connection.peer, is_private=is_private)
+
+    def _admits(self, request: Any, peer: Peer, *, is_private: bool) -> bool:
+        """Whether the rules let this peer in: as the owner of its uid."""
+        return self.rules.admit(request, (self.owners.of(peer[0]), *peer[1:]), is_private=is_private)
 
     def _set(self, settings: Settings) -> None:
         self.rules.set(settings.deny_user, settings.allow_user, settings.allow_group)

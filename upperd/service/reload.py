@@ -22,11 +22,11 @@ from upperd.service import log, settings
 from upperd.service.log import Log
 from upperd.service.settings import Settings
 
-EX_SOFTWARE = 70
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+EX_SOFTWARE = 70
 MOST_SECONDS = 12.0
 """More than a check gives itself (recheck.py)."""
 _ANSWER = 65536
@@ -67,10 +67,11 @@ class Reload:
         reading, writing = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(reading, False)  # what the module of a handler has started may hold the other end
         try:
-            with Blocked():
+            ranges = registry.ranges_to_close((0, 1, 2, writing), everything=True)
+            with registry.lock, Blocked():
                 pid = os.fork()
                 if pid == 0:
-                    _be_check(writing, self._settings)
+                    _be_check(writing, ranges, self._settings)
             pidfd = os.pidfd_open(pid)
         except OSError:
             os.close(reading)
@@ -125,13 +126,12 @@ class Reload:
         self._done(problem)
 
 
-def _be_check(answer: int, settings: Settings) -> NoReturn:
+def _be_check(answer: int, ranges: list[tuple[int, int]], settings: Settings) -> NoReturn:
     """In the process that was forked for it: check, write the answer, and end."""
     status = EX_SOFTWARE
     try:
         gc.freeze()  # what is the parent's is not closed by us
-        for low, high in registry.ranges_to_close((0, 1, 2, answer), everything=True):
-            os.closerange(low, high)
+        registry.become_child(ranges)
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)

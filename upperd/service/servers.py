@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from upperd.server.peer import Peer
     from upperd.service.policy import Policy
 
-
 _NO_LINGER = bytes(8)
 """struct linger (socket(7)): it is off."""
 
