@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from upperd.server import signals
 from upperd.server.signals import END, Blocked, Notes
 
 
@@ -47,6 +48,22 @@ def test_notes_can_have_the_end_of_children() -> None:
     notes = Notes(signal.SIGCHLD)
     signal.raise_signal(signal.SIGCHLD)
     assert notes.take() == [signal.SIGCHLD]
+
+
+def test_an_exception_while_signals_are_blocked_leaves_none_blocked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A handler that raises as the signals are being blocked has them delivered again."""
+    real = signals._set_mask
+
+    def raising(how: int, mask: tuple[int, ...]) -> set[int]:
+        before = real(how, mask)
+        if how == signal.SIG_BLOCK and mask:
+            raise TimeoutError
+        return before
+
+    monkeypatch.setattr(signals, "_set_mask", raising)
+    with pytest.raises(TimeoutError), Blocked():
+        pass
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def test_a_storm_of_signals_is_survived() -> None:

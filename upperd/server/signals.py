@@ -34,7 +34,12 @@ class Blocked:
         self._mask: set[int] = set()
 
     def __enter__(self) -> Blocked:
-        self._mask = _set_mask(_BLOCK, _ALL)
+        self._mask = _set_mask(_BLOCK, ())
+        try:
+            _set_mask(_BLOCK, _ALL)
+        except BaseException:  # of a handler, of a signal that came just before: it comes out when all are blocked
+            _set_mask(_SET, self._mask)
+            raise
         return self
 
     def __exit__(self, *error: object) -> None:
