@@ -47,20 +47,6 @@ def test_other_file_is_refused(folder: Path) -> None:
     assert not (folder / "s.lock").exists()
 
 
-def test_long_path_fails_with_the_reason(folder: Path) -> None:
-    """A path over 107 bytes fails with the reason where no fallback is allowed."""
-    status, said = run_to_end(folder, "--no-fallback", "--socket", str(folder / ("x" * 120)))
-    assert (status, "a socket's path may have 107" in said) == (73, True)
-
-
-def test_long_path_falls_back_to_tcp(folder: Path) -> None:
-    """Where the path cannot be had, TCP takes its place, with a warning."""
-    command = [*COMMAND, "--socket", str(folder / ("x" * 120)), "--tcp", "127.0.0.1:0"]
-    with running(folder, command=command) as daemon:
-        assert "listening on TCP instead" in daemon.log
-        assert "tcp:127.0.0.1:" in daemon.log
-
-
 def test_two_starts_at_once(folder: Path) -> None:
     """Ten daemons started at the same moment on one path end as exactly one."""
     manager = Manager(folder / "notify")

@@ -14,8 +14,6 @@ from running import COMMAND, DEADLINE, Daemon, ask_on, free_port, run_to_end, ru
 from sandbox import netlink_refused
 from tools import missing
 
-from upperd.base.paths import FALLBACK_TCP
-
 _PIDFD_GETFD = 438
 """System call (pidfd_getfd(2)), of every architecture."""
 
@@ -90,30 +88,8 @@ def test_localhost_is_every_loopback_address(folder: Path) -> None:
                 assert ask_on(client, b"x") == b"X"
 
 
-@pytest.mark.xdist_group("localhost:9999")
-def test_fallback_is_the_documented_address(folder: Path) -> None:
-    """Where the path cannot be bound, the daemon warns and serves TCP on localhost:9999."""
-    with socket.socket() as probe:
-        if probe.connect_ex(("127.0.0.1", int(FALLBACK_TCP.rpartition(":")[2]))) == 0:
-            pytest.skip(f"{FALLBACK_TCP} is taken on this host")
-    missing = str(folder / "missing" / "upperd.sock")
-    command = [*COMMAND, "--socket", missing, "--scoreboard", str(folder / "scoreboard")]
-    with running(folder, command=command) as daemon:
-        assert _ports(daemon)["127.0.0.1"] == 9999
-        assert "listening on TCP instead" in daemon.log
-        with socket.create_connection(("127.0.0.1", 9999), DEADLINE) as client:
-            assert ask_on(client, b"x") == b"X"
-
-
-def test_fallback_is_refused_where_forbidden(folder: Path) -> None:
-    """With --no-fallback a path that cannot be bound ends the start with status 73 and the cure."""
-    status, said = run_to_end(folder, "--no-fallback", "--socket", str(folder / "missing" / "upperd.sock"))
-    assert status == 73
-    assert f"make the folder {folder / 'missing'} first" in said
-
-
 def test_live_daemon_is_no_reason_to_fall_back(folder: Path) -> None:
-    """Where a live daemon has the path, a second one ends with 75, also if it may fall back to TCP."""
+    """Where a live daemon has the path, a second one ends with 75, also with TCP beside it."""
     with running(folder) as daemon:
         status, said = run_to_end(folder, "--socket", str(daemon.path), "--tcp", "127.0.0.1:0")
     assert (status, "already running" in said) == (75, True)

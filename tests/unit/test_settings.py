@@ -58,9 +58,10 @@ def test_passed_sockets() -> None:
 
 
 def test_fallback() -> None:
-    """Without --no-fallback there is an address for where the path cannot be used."""
+    """Without --no-fallback there is an address for where the default path cannot be used, and for no other one."""
     assert Settings(**vars(Options())).fallback == "localhost:9999"
     assert Settings(**vars(Options(no_fallback=True))).fallback == ""
+    assert Settings(**vars(Options(socket="/x"))).fallback == ""
 
 
 def test_what_reaches_the_parent(monkeypatch: pytest.MonkeyPatch) -> None:

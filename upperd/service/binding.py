@@ -107,6 +107,7 @@ def bind_unix(
     except OSError as error:
         cure = {
             errno.ENOENT: f": make the folder {os.path.dirname(path) or '.'} first",
+            errno.ENOTDIR: f": a folder on the way is none; choose another path with {option}",
             errno.EACCES: f": start upperd as a user who may write there, or choose another path with {option}",
             errno.EROFS: f": mount a folder that can be written to there, or choose another path with {option}",
         }.get(error.errno or 0, "")

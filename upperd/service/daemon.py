@@ -256,7 +256,7 @@ def _make_server(listener: Listener, handlers: Handlers, policy: Policy) -> Daem
         from upperd.service import datagram
 
         kind = datagram.UnixDatagramServer if is_unix else datagram.UDPServer
-    return kind(listener.socket, handler, policy)
+    return kind(listener.socket, handler, policy, is_private=listener.is_private)
 
 
 def _of_process_one() -> tuple[signal.Signals, ...]:

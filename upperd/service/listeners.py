@@ -42,7 +42,7 @@ class StartError(Exception):
 
 
 class ListenerError(StartError):
-    """There is no such listener. `may_fall_back`: TCP may take its place."""
+    """There is no such listener. `may_fall_back`: TCP may take the place of the default path."""
 
     def __init__(self, text: str, number: int | None = errno.EINVAL, *, may_fall_back: bool = False) -> None:
         super().__init__(text, number)
@@ -79,6 +79,8 @@ class Listener:
         self.is_unix = sock.family == socket.AF_UNIX
         self.is_datagram = sock.type == socket.SOCK_DGRAM
         self._bound_to = sock.getsockname()
+        self.is_private = bool(self.abstract)
+        """Whether, without a rule that allows a user, it is for root and our own user alone."""
         self._lock = -1
         self._inode: tuple[int, int] | None = None
 

@@ -19,7 +19,7 @@ from upperd.service.listeners import Listener, ListenerError
 from upperd.service.log import Log
 from upperd.service.notify import Notifier
 from upperd.service.settings import Settings
-from upperd.service.tcp import bind_tcp, is_remote
+from upperd.service.tcp import bind_fallback, bind_tcp, is_remote
 
 
 class Opening:
@@ -61,16 +61,16 @@ class Opening:
         )
 
     def _open_path(self) -> None:
-        """Open the path, else TCP in its place: never for an abstract name, which only some users may connect to."""
+        """Open the path, else TCP in the place of the default one."""
         settings = self._settings
         try:
             self._bind(settings.socket, socket.SOCK_STREAM, os.geteuid() if settings.default_socket else None)
         except ListenerError as error:
             if not (error.may_fall_back and settings.fallback):
                 raise
-            self._log.write(log.WARNING, "starting", f"{error}; listening on TCP instead")
             if not settings.tcp:
-                self.opened += bind_tcp(settings.fallback, self._stored)
+                self.opened += bind_fallback(settings.fallback, error, self._stored)
+            self._log.write(log.WARNING, "starting", f"{error}; listening on TCP instead")
 
     def _open_tcp(self, host_port: str, kind: socket.SocketKind) -> None:
         opened = bind_tcp(host_port, self._stored, allow_remote=self._settings.tcp_allow_remote, kind=kind)
@@ -135,14 +135,15 @@ def _beside_socket(settings: Settings, opened: list[Listener]) -> tuple[str, str
         if listener.path:
             return paths.scoreboard_of(listener.path, paths.runtime_folder(dict(os.environ))), ""
     name = next((listener.abstract for listener in opened if listener.abstract), settings.socket)
-    is_abstract = paths.is_abstract(name)
-    default = paths.daemon_socket(dict(os.environ), os.geteuid(), settings.name) if is_abstract else settings.socket
+    if not (settings.default_socket or paths.is_abstract(name)):
+        return paths.scoreboard_of(name), ""  # the folder of a path that was named is not ours to make
+    default = paths.daemon_socket(dict(os.environ), os.geteuid(), settings.name)
     return paths.scoreboard_of(paths.stand_in(name, default)), default
 
 
 def describe(opened: list[Listener], settings: Settings) -> list[str]:
-    """Each listener for people; and for whom an abstract one is where no access rule says it."""
+    """Each listener for people; and for whom a private one is where no access rule says it."""
     uid = os.geteuid()
     whose = ", for root alone" if uid == 0 else f", for root and uid {uid} alone"
     is_open = settings.allow_user or settings.allow_group
-    return [listener.describe(whose if listener.abstract and not is_open else "") for listener in opened]
+    return [listener.describe(whose if listener.is_private and not is_open else "") for listener in opened]

@@ -131,7 +131,7 @@ class Options:
     datagram: str = _fixed(SOCKET, "", "take datagrams on this path, too")
     no_socket: bool = _fixed(SWITCH, False, "do not listen on a path: only where other options say")
     no_fallback: bool = _fixed(
-        SWITCH, False, f"fail where the path cannot be used, instead of listening on {paths.FALLBACK_TCP}"
+        SWITCH, False, f"fail where the default path cannot be used, instead of listening on {paths.FALLBACK_TCP}"
     )
     max_children: int = _reloadable(
         whole(1, _SLOTS), 64, "children at most, busy and spare: connections served at one time"

@@ -68,7 +68,7 @@ class Policy:
     def _admits_still(self, connection: Connection) -> bool:
         """Whether the rules let the peer of a connection stay. (A datagram is served in an instant.)"""
         server = connection.server
-        is_private = isinstance(server.server_address, bytes)
+        is_private = getattr(server, "is_private", False)
         return server.is_datagram or self._admits(connection.request, connection.peer, is_private=is_private)
 
     def _admits(self, request: Any, peer: Peer, *, is_private: bool) -> bool:
@@ -105,8 +105,8 @@ class AccessRules:
 
     The order is that of s6-ipcserver-access: what is said of the user, then of a group of the user's, then the default:
     if any user or group is allowed by name no other may connect, else all may. A peer of whom no uid is known (TCP) is
-    matched by no rule. An abstract socket has no permissions, so where no user or group is allowed by name only root
-    and the daemon's own user may connect to it.
+    matched by no rule. An abstract socket, and TCP in the place of a path, have no permissions, so where no user or
+    group is allowed by name only root and the daemon's own user may connect to them.
     """
 
     def __init__(self) -> None:
@@ -118,7 +118,7 @@ class AccessRules:
         self._denied, self._users, self._groups = frozenset(denied), frozenset(users), frozenset(groups)
 
     def admit(self, request: Any, peer: Peer, *, is_private: bool = False) -> bool:
-        """Whether this peer may connect; `is_private`: to an abstract socket."""
+        """Whether this peer may connect; `is_private`: to a listener without permissions of its own."""
         uid, gid, _ = peer
         names_any = bool(self._users or self._groups)
         if is_private and not names_any and uid not in self._own:

@@ -26,7 +26,7 @@ _NO_LINGER = bytes(8)
 class DaemonServer(PreforkingMixIn):
     """What the daemon's servers share."""
 
-    def __init__(self, listener: socket.socket, handler: Any, policy: Policy) -> None:
+    def __init__(self, listener: socket.socket, handler: Any, policy: Policy, *, is_private: bool = False) -> None:
         """Serve the listening socket `listener`, and let in the peers that `policy` admits."""
         # Not TCPServer's constructor, which makes a socket of its own and binds it.
         socketserver.BaseServer.__init__(self, listener.getsockname(), handler)
@@ -34,12 +34,13 @@ class DaemonServer(PreforkingMixIn):
         self.address_family = int(listener.family)
         self.prepare()
         self._policy = policy
-        self._is_private = isinstance(self.server_address, bytes)  # the name of an abstract socket
+        self.is_private = is_private or isinstance(self.server_address, bytes)  # the name of an abstract socket
+        """Whether, without a rule that allows a user, it is for root and our own user alone."""
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """Whether rules and rates let the peer in."""
         asked = self.socket if self.is_datagram else request  # of a datagram no groups are known
-        self.refusal = self._policy.refusal(asked, self.peer_of(request), is_private=self._is_private)
+        self.refusal = self._policy.refusal(asked, self.peer_of(request), is_private=self.is_private)
         return not self.refusal
 
     def user_of(self, uid: int) -> int:

@@ -50,8 +50,8 @@ class Settings(Options):
 
     @property
     def fallback(self) -> str:
-        """HOST:PORT to bind where the path cannot be used; empty: fail then."""
-        return "" if self.no_fallback else FALLBACK_TCP
+        """HOST:PORT to bind where the default path cannot be used; empty: fail then, as for a path that was named."""
+        return FALLBACK_TCP if self.default_socket and not self.no_fallback else ""
 
     def passed(self) -> list[tuple[int, str]]:
         """(descriptor, name) of each socket passed by the manager."""

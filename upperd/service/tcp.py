@@ -6,6 +6,8 @@ import errno
 import socket
 
 from upperd.base import loopback
+from upperd.server.layout import UNKNOWN
+from upperd.server.peer import PeerLookup
 from upperd.service.binding import bind_socket
 from upperd.service.listeners import Listener, ListenerError, take_stored
 
@@ -25,10 +27,11 @@ def bind_tcp(
     *,
     allow_remote: bool = False,
     kind: socket.SocketKind = socket.SOCK_STREAM,
+    is_named: bool = True,
 ) -> list[Listener]:
     """Listen on every address that HOST:PORT names: by one of `stored`, else anew. Raises ListenerError.
 
-    `allow_remote`: they need not be loopback ones. `kind`: SOCK_DGRAM for UDP.
+    `allow_remote`: they need not be loopback ones. `kind`: SOCK_DGRAM for UDP. `is_named`: the operator chose it.
     """
     protocol = "udp" if kind == socket.SOCK_DGRAM else "tcp"
     found = _resolve(host_port, kind)
@@ -56,9 +59,43 @@ def bind_tcp(
                 listeners = []
                 break
     if not listeners:
-        text = f"cannot listen on {protocol}:{host_port}: {failure.strerror}: choose another with --{protocol}"
-        raise ListenerError(text, failure.errno)
+        cure = f": choose another with --{protocol}" * is_named
+        raise ListenerError(f"cannot listen on {protocol}:{host_port}: {failure.strerror}{cure}", failure.errno)
     return listeners
+
+
+def bind_fallback(host_port: str, reason: ListenerError, stored: Stored | None = None) -> list[Listener]:
+    """Listen there in the place of the default path, which cannot be used for this reason. Raises ListenerError.
+
+    No mode keeps users out there, as that of a path does. So it is for root and our own user alone, unless a rule lets
+    others in; and there is none where the kernel does not say who connects, since then it would serve nobody.
+    """
+    try:
+        listeners = bind_tcp(host_port, stored, is_named=False)
+    except ListenerError as error:
+        raise ListenerError(f"{reason}; and in its place: {error}", error.errno) from None
+    if not _knows_users():
+        for listener in listeners:
+            listener.close()
+        text = f"{reason}; {host_port} cannot take its place: the kernel does not say here who connects (sock_diag(7))"
+        raise ListenerError(text, errno.EACCES)
+    for listener in listeners:
+        listener.is_private = True
+    return listeners
+
+
+def _knows_users() -> bool:
+    """Whether the kernel says whose a TCP connection of this host is: not where AF_NETLINK is refused."""
+    lookup = PeerLookup()
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()):
+            accepted, _ = server.accept()
+            with accepted:
+                return lookup.uid(accepted) != UNKNOWN
+    except OSError:
+        return False
+    finally:
+        lookup.close()
 
 
 def _resolve(host_port: str, kind: socket.SocketKind) -> list[tuple[int, Any]]:
