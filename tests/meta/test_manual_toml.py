@@ -25,6 +25,8 @@ def _kind(option: Option) -> str:
     must, kind = option.kind.must, option.kind
     if must.startswith(("a whole number from ", "a number from ")):
         return must.removeprefix("a ").replace(" from ", ", ").capitalize() + "."
+    if must.startswith("a time from "):
+        return must.partition(" seconds,")[0].removeprefix("a ").replace(" from ", ", ").capitalize() + "."
     if kind is kinds.SWITCH or must.startswith("one of "):
         return must.capitalize() + "."
     if kind is kinds.FOLDERS:

@@ -61,8 +61,13 @@ def test_empty_file(config: Path) -> None:
         ("max-children = true", "max-children is True: it must be a whole number"),
         ("max-children = 4.0", "max-children is 4.0: it must be a whole number"),
         ("max-children = 0", "max-children is 0: it must be a whole number from 1 to 4096"),
-        ("drain-timeout = false", "drain-timeout is False: it must be a number"),
-        ("drain-timeout = inf", "drain-timeout is inf: it must be a number from 0 to 86400"),
+        ("drain-timeout = false", "drain-timeout is False: it must be a time"),
+        ("drain-timeout = inf", "drain-timeout is inf: it must be a time from 0 to 86400 seconds"),
+        ("drain-timeout = '5x'", "drain-timeout is '5x': it must be a time from 0 to 86400 seconds, such as 30, 500ms"),
+        ("socket-mode = 660", "socket-mode is 660: it must be octal, such as 0660, in quotes: \"0660\""),
+        ("max-children = '64'", "max-children is '64': it must be a whole number from 1 to 4096, without quotes"),
+        ("no-socket = 'true'", "no-socket is 'true': it must be true or false, without quotes"),
+        ("pid-file = 7", "pid-file is 7: it must be text of one line, in quotes"),
         ("no-socket = 1", "no-socket is 1: it must be true or false"),
         ("socket = ['/x']", "socket is ['/x']: it must be text"),
         ("socket = '/x", "not TOML: "),
@@ -95,16 +100,30 @@ def test_tables_too_deep_to_show(config: Path) -> None:
         read_config(str(config))
 
 
+@pytest.mark.parametrize("line", ["socket-mode = 0660", "drain-timeout = 5s", "log-level = info"])
+def test_quotes_are_missing(config: Path, line: str) -> None:
+    """Where quotes are what is missing, the message says so."""
+    config.write_text(line)
+    with pytest.raises(ConfigError, match=r"not TOML: .* \(at line 1, .*\): texts stand in quotes"):
+        read_config(str(config))
+
+
+def test_byte_order_mark(config: Path) -> None:
+    """A file that an editor has begun with a byte order mark is read as without it."""
+    config.write_bytes(b"\xef\xbb\xbfmax-children = 5\n")
+    assert read_config(str(config)) == {"max_children": 5}
+
+
 def test_file_is_not_utf8(config: Path) -> None:
-    """A file in another encoding is refused with its name."""
+    """A file in another encoding is refused with its name, and what to do."""
     config.write_bytes(b'socket = "/\xff"\n')
-    with pytest.raises(ConfigError, match=r"upperd\.toml: not TOML"):
+    with pytest.raises(ConfigError, match=r"upperd\.toml: not UTF-8 at byte 12: save it as UTF-8"):
         read_config(str(config))
 
 
 def test_file_cannot_be_read(tmp_path: Path) -> None:
     """A file that is missing or is a folder is refused with its name and the reason."""
-    with pytest.raises(ConfigError, match="none: No such file"):
+    with pytest.raises(ConfigError, match="none: No such file or directory: correct its name, or make it"):
         read_config(str(tmp_path / "none"))
     with pytest.raises(ConfigError, match="Is a directory"):
         read_config(str(tmp_path))

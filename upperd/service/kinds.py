@@ -46,15 +46,33 @@ def whole(low: int, high: int, metavar: str = "N") -> Kind:
     return Kind(metavar, must, lambda value: type(value) is int and low <= value <= high, read=int)
 
 
-def number(high: float, metavar: str = "N") -> Kind:
+def number(high: float) -> Kind:
     """A number from 0 to this."""
     must = f"a number from 0 to {high:.10g}"
-    return Kind(metavar, must, lambda value: type(value) in (int, float) and 0 <= value <= high, float, float)
+    return Kind("N", must, lambda value: type(value) in (int, float) and 0 <= value <= high, float, float)
+
+
+def time(high: float) -> Kind:
+    """A time from 0 to this: seconds, or text with units."""
+    must = f"a time from 0 to {high:.10g} seconds, such as 30, 500ms or 2min"
+    return Kind("SECONDS", must, lambda value: 0 <= _seconds(value) <= high, _seconds, float)
 
 
 def choice(metavar: str, *words: str) -> Kind:
     """One of these words."""
     return Kind(metavar, f"one of {', '.join(words)}", lambda value: value in words)
+
+
+def _seconds(value: Any) -> float:
+    """What a value means as a time; -1: it is none."""
+    if isinstance(value, str):
+        from upperd.base.times import seconds  # most times are numbers
+
+        try:
+            return seconds(value)
+        except ValueError:
+            return -1.0
+    return float(value) if type(value) is float or (type(value) is int and abs(value) < 2**63) else -1.0
 
 
 def _is_text(value: Any) -> bool:
@@ -141,7 +159,9 @@ def _accounts(words: list[str | int], what: str) -> tuple[int, ...]:
 _NAME = f"a name, or a number from 0 to {HIGHEST_ID}"
 _NAMES = f"a list of names, or of numbers from 0 to {HIGHEST_ID}"
 
-SWITCH = Kind("", "true or false", lambda value: isinstance(value, bool))
+SWITCH = Kind(
+    "", "true or false", lambda value: isinstance(value, bool), read={"true": True, "false": False}.__getitem__
+)
 FILE = Kind("FILE", "text of one line", _is_text)
 SOCKET = Kind("PATH", "text of one line", _is_text, _socket)
 NAME = Kind(

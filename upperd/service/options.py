@@ -25,6 +25,7 @@ from upperd.service.kinds import (
     USER,
     USERS,
     number,
+    time,
     whole,
 )  # fmt: skip
 
@@ -152,9 +153,9 @@ class Options:
         number(1e6), 0.0, "connections of one user a second, on average (0: any number)"
     )
     idle_timeout: float = _reloadable(
-        number(_YEAR, "SECONDS"), 0.0, "end a connection on which nothing moved for so long (0: never)"
+        time(_YEAR), 0.0, "end a connection on which nothing moved for so long (0: never)"
     )
-    max_lifetime: float = _reloadable(number(_YEAR, "SECONDS"), 0.0, "end a connection after so long (0: never)")
+    max_lifetime: float = _reloadable(time(_YEAR), 0.0, "end a connection after so long (0: never)")
     max_bytes: int = _reloadable(whole(0, 2**63 - 1), 0, "end a connection that sends more bytes than these (0: never)")
     allow_user: tuple[int, ...] = _reloadable(
         USERS, (), "let this user in, and no user that is not allowed (repeatable)"
@@ -164,9 +165,9 @@ class Options:
     socket_mode: int = _fixed(MODE, 0, "permissions of the path, in octal", "0660 less the umask")
     socket_owner: int = _fixed(USER, -1, "owner of the path", "the daemon's own user")
     socket_group: int = _fixed(GROUP, -1, "group of the path", "the daemon's own group")
-    drain_timeout: float = _reloadable(number(_DAY, "SECONDS"), 30.0, "how long a connection may go on after SIGTERM")
+    drain_timeout: float = _reloadable(time(_DAY), 30.0, "how long a connection may go on after SIGTERM")
     idle_exit: float = _reloadable(
-        number(_DAY, "SECONDS"), 0.0, "when activated: leave after so long without a connection (0: never)"
+        time(_DAY), 0.0, "when activated: leave after so long without a connection (0: never)"
     )
     store_listeners: bool = _fixed(
         SWITCH, False, "keep the listeners that are bound in the manager's descriptor store across a restart"
@@ -243,17 +244,33 @@ def no_option(key: str, known: Iterable[str]) -> str:
     return f"no option {key!r}" + (f"; is it {near[0]!r}?" if near else "")
 
 
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+"""Some editors begin a file with it."""
+_UNQUOTED = ("Invalid value", "Expected newline or end of document")
+"""So tomllib complains of a text without quotes, of 0660 and of 5s."""
+_CURES = {
+    errno.ENOENT: ": correct its name, or make it, as it may be empty",
+    errno.EACCES: f": uid {os.geteuid()} has to be able to read it",
+}
+
+
 def read_config(path: str) -> dict[str, Any]:
     """Read a TOML file: what it says, by the names of the options, each right by itself. Raises ConfigError."""
     import tomllib
 
     try:
         with open(path, "rb") as file:
-            table = tomllib.load(file)
+            text = file.read().removeprefix(_BYTE_ORDER_MARK).decode("utf-8")
+        table = tomllib.loads(text)
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}", error.errno or errno.EIO) from None
+        cure = _CURES.get(error.errno or 0, "")
+        raise ConfigError(f"{path}: {error.strerror}{cure}", error.errno or errno.EIO) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 at byte {error.start + 1}: save it as UTF-8") from None
     except (ValueError, RecursionError) as error:  # ValueError: not TOML, not UTF-8, a number of 5,000 digits
-        raise ConfigError(f"{path}: not TOML: {error}") from None
+        is_unquoted = str(error).startswith(_UNQUOTED) and "(at line " in str(error)
+        hint = ": texts stand in quotes, and so do modes and times with a unit" * is_unquoted
+        raise ConfigError(f"{path}: not TOML: {error}{hint}") from None
     keys = {option.flag: option for option in OPTIONS}
     for key, value in table.items():
         if key not in keys:
@@ -263,5 +280,16 @@ def read_config(path: str) -> dict[str, Any]:
         try:
             keys[key].meaning(value)
         except OptionError as error:
-            raise ConfigError(f"{path}: {error}") from None
+            raise ConfigError(f"{path}: {error}{_about_quotes(keys[key].kind, value)}") from None
     return {keys[key].name: value for key, value in table.items()}
+
+
+def _about_quotes(kind: kinds.Kind, value: object) -> str:
+    """What to say where a value would be right with quotes, or without."""
+    if type(value) in (int, float) and kind.is_right(_shown(value)):
+        return ', in quotes: "0660"' if kind is MODE else ", in quotes"
+    try:
+        is_meant = isinstance(value, str) and kind.is_right(kind.read(value))
+    except (KeyError, ValueError):
+        is_meant = False
+    return ", without quotes" if is_meant else ""
