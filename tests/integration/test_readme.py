@@ -33,9 +33,10 @@ def test_first_commands() -> None:
 def test_settings_are_valid(tmp_path: Path) -> None:
     """The settings are a file that upperd takes."""
     config = tmp_path / "upperd.toml"
-    config.write_text(_block("toml", "allow-group").replace('"staff"', '"root"'))
+    config.write_text(_block("toml", "deny-user"))
     assert len(read_config(str(config))) == 4
-    Options(**read_config(str(config)))
+    options = Options(**read_config(str(config)))
+    assert (options.allow_user, options.allow_group, 0 in options.deny_user) == ((), (), False)  # root may come in
 
 
 def test_commands_answer(tmp_path: Path) -> None:
@@ -52,9 +53,9 @@ def test_commands_answer(tmp_path: Path) -> None:
 
 
 def test_service_of_ones_own(tmp_path: Path) -> None:
-    """The service in ten lines serves many clients at one time, each by a process of its own."""
+    """The service in eleven lines serves many clients at one time, each by a process of its own."""
     code = _block("python", "PreforkingMixIn")
-    assert len([line for line in code.splitlines() if line]) <= 10
+    assert len([line for line in code.splitlines() if line]) <= 11
     path = tmp_path / "echo.sock"
     command = [sys.executable, "-c", code.replace("/tmp/echo.sock", str(path))]
     server = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
@@ -75,6 +76,20 @@ def test_service_of_ones_own(tmp_path: Path) -> None:
     finally:
         server.send_signal(signal.SIGINT)
         server.wait(60)
+
+
+def test_service_of_ones_own_again(tmp_path: Path) -> None:
+    """It ends at Ctrl-C without a word, and starts once more at the same path."""
+    path = tmp_path / "echo.sock"
+    code = _block("python", "PreforkingMixIn").replace("/tmp/echo.sock", str(path))
+    for _ in range(2):
+        server = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        try:
+            wait_until(lambda: _accepts(path), "the service listens")
+        finally:
+            server.send_signal(signal.SIGINT)
+            said = server.communicate(timeout=60)[1]
+        assert (server.returncode, said) == (0, "")
 
 
 def _accepts(path: Path) -> bool:
