@@ -19,6 +19,8 @@ def describe(error: BaseException) -> str:
     """As "ValueError: text at /opt/shout/shout.py:12". Raises nothing, whatever the exception is made of."""
     try:
         text = str(error.msg or "") if isinstance(error, SyntaxError) else str(error)
+        if isinstance(error, OSError):
+            text = text.removeprefix(f"[Errno {error.errno}] ")
     except BaseException:
         text = "(its text cannot be shown)"
     # They may be a peer's words; a codec would need a descriptor to be loaded.

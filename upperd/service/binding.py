@@ -14,7 +14,7 @@ import stat
 
 from upperd.base import locks, paths
 from upperd.server import peer
-from upperd.service.listeners import AlreadyRunningError, Listener, ListenerError, take_stored
+from upperd.service.listeners import AlreadyRunningError, HeldError, Listener, ListenerError, take_stored
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -159,11 +159,29 @@ def _remove_stale(path: str, kind: socket.SocketKind) -> None:
     """Remove a socket that no process listens on; refuse any other. Raises ListenerError or OSError."""
     failure, pid, _ = _probe(path, kind)
     if failure in (0, errno.EAGAIN):  # a full backlog is one of a live daemon
+        if what := _held_by_manager(pid):
+            raise HeldError(path, what, _option(kind))
         raise AlreadyRunningError(path, pid)
     if failure != errno.ECONNREFUSED:
         reason = "is a socket of another type" if failure == errno.EPROTOTYPE else os.strerror(failure)
         raise ListenerError(f"{path}: {reason}: remove it, or choose another path with {_option(kind)}", failure)
     os.unlink(path)
+
+
+def _held_by_manager(pid: int) -> str:
+    """How a service manager has the socket that this process made; empty: it has not, or that is not known."""
+    try:
+        with open(f"/proc/{pid}/comm", "rb") as file:
+            return f"belongs to a socket unit, for which systemd (pid {pid}) listens" * (file.read() == b"systemd\n")
+    except OSError:
+        pass
+    try:
+        os.kill(pid or os.getpid(), 0)
+    except ProcessLookupError:
+        return f"is kept open, as by a service manager, though the process that made it (pid {pid}) has ended"
+    except OSError:
+        pass
+    return ""
 
 
 def _probe(address: str, kind: socket.SocketKind) -> tuple[int, int, int]:

@@ -126,7 +126,7 @@ def _become_daemon(context: Any, starter: int, command: list[str]) -> NoReturn:
 
 
 def _cannot(error: OSError) -> str:
-    return f"cannot go into the background: {error}"
+    return f"cannot go into the background: {error.strerror or error}"
 
 
 def _fail(status: int, reason: str) -> int:

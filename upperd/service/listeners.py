@@ -58,6 +58,16 @@ class AlreadyRunningError(ListenerError):
         super().__init__(f"already running (pid {pid if pid > 0 else 'unknown'}{owner}) on {path}", errno.EADDRINUSE)
 
 
+class HeldError(ListenerError):
+    """A service manager keeps the path open, for a socket unit or in its store."""
+
+    status = 75
+
+    def __init__(self, path: str, what: str, option: str) -> None:
+        cure = f"start its service (systemctl list-sockets names it), or choose another path with {option}"
+        super().__init__(f"{path} {what}: {cure}", errno.EADDRINUSE)
+
+
 class ActivationError(ListenerError):
     """A descriptor that was passed is neither a listening stream socket nor a bound one for datagrams."""
 

@@ -267,7 +267,7 @@ def read_config(path: str) -> dict[str, Any]:
         raise ConfigError(f"{path}: {error.strerror}{cure}", error.errno or errno.EIO) from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 at byte {error.start + 1}: save it as UTF-8") from None
-    except (ValueError, RecursionError) as error:  # ValueError: not TOML, not UTF-8, a number of 5,000 digits
+    except (ValueError, RecursionError) as error:  # ValueError: not TOML, a number of 5,000 digits
         is_unquoted = str(error).startswith(_UNQUOTED) and "(at line " in str(error)
         hint = ": texts stand in quotes, and so do modes and times with a unit" * is_unquoted
         raise ConfigError(f"{path}: not TOML: {error}{hint}") from None

@@ -6,6 +6,7 @@ import errno
 import socket
 
 from upperd.base import loopback
+from upperd.base.paths import FALLBACK_TCP
 from upperd.server.layout import UNKNOWN
 from upperd.server.peer import PeerLookup
 from upperd.service.binding import bind_socket
@@ -60,6 +61,9 @@ def bind_tcp(
                 break
     if not listeners:
         cure = f": choose another with --{protocol}" * is_named
+        if failure.errno == errno.EAFNOSUPPORT:
+            unit = "upperd-datagram.socket, of your own" if kind == socket.SOCK_DGRAM else "upperd-tcp.socket"
+            cure = f": the unit forbids it (RestrictAddressFamilies=): leave it out, and enable {unit}"
         raise ListenerError(f"cannot listen on {protocol}:{host_port}: {failure.strerror}{cure}", failure.errno)
     return listeners
 
@@ -107,7 +111,9 @@ def _resolve(host_port: str, kind: socket.SocketKind) -> list[tuple[int, Any]]:
     try:
         found = socket.getaddrinfo(host, port, type=kind, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
-        raise ListenerError(f"{host_port}: {error}", errno.EADDRNOTAVAIL) from None
+        reason = error.strerror if isinstance(error, OSError) else "no name of a host"
+        cure = f"name an address of this host, such as {FALLBACK_TCP}"
+        raise ListenerError(f"{host_port}: {reason}: {cure}", errno.EADDRNOTAVAIL) from None
     return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
 
 
