@@ -67,6 +67,11 @@ def main(words: list[str] | None = None, program: str = NAME, purpose: str = "")
         options = read_options(flags)
         if check_only:
             check_handler(options, import_path())
+            from upperd.service import unit
+
+            unit.refuse_forbidden(options)
+            for note in unit.notes(options, config) if config else ():
+                print(f"{program}: {config}: {note}", file=sys.stderr)
             if reloaded:
                 _reload(reloaded)
             else:

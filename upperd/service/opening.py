@@ -18,7 +18,7 @@ from upperd.service.binding import Permissions, bind_unix
 from upperd.service.listeners import Listener, ListenerError
 from upperd.service.log import Log
 from upperd.service.notify import Notifier
-from upperd.service.settings import Settings
+from upperd.service.settings import Settings, about_path, no_effect
 from upperd.service.tcp import bind_fallback, bind_tcp, is_remote
 
 
@@ -39,6 +39,10 @@ class Opening:
                 self.opened.append(listener)
             else:
                 self._stored[name] = listener
+        if self.opened:
+            settings.socket_unit = self.opened[0].name
+            for name in about_path(settings):
+                self._log.write(log.WARNING, "starting", no_effect(name, settings.socket_unit))
         if not (settings.no_socket or self.opened):
             self._open_path()
         if settings.tcp:

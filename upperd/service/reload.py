@@ -114,6 +114,9 @@ class Reload:
         except ReloadError as error:
             return str(error)
         self._log.write(log.INFO, "reload", changes(self._settings, reloadable) or "nothing has changed")
+        for name in settings.OF_UNIT if self._settings.socket_unit else ():
+            if vars(fixed).pop(name, None) != getattr(self._settings, name, None):
+                self._log.write(log.WARNING, "reload", settings.no_effect(name, self._settings.socket_unit))
         if ignored := changes(self._settings, fixed):
             self._log.write(log.WARNING, "reload", f"{ignored}: takes a restart, ignoring")
         vars(self._settings).update(vars(reloadable))

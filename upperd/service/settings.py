@@ -15,6 +15,26 @@ else:
     Options = object
 
 
+OF_UNIT = {
+    "socket": "ListenStream", "socket_mode": "SocketMode", "socket_owner": "SocketUser", "socket_group": "SocketGroup",
+}  # fmt: skip
+"""Options that are about a path that the daemon binds; and what a socket unit has in their place."""
+
+
+def about_path(said: Options) -> list[str]:
+    """Those of them that have been said, and that mean nothing where the socket is passed."""
+    chosen = {"socket": not said.default_socket}
+    if not said.datagram:  # whose path has its permissions by them
+        chosen |= {"socket_mode": said.socket_mode > 0, "socket_owner": said.socket_owner >= 0}
+        chosen |= {"socket_group": said.socket_group >= 0}
+    return [name for name, is_said in chosen.items() if is_said]
+
+
+def no_effect(name: str, unit: str) -> str:
+    """What to say of such an option where the socket is passed."""
+    return f"{name.replace('_', '-')} has no effect: the socket comes from {unit}; set {OF_UNIT[name]}= there"
+
+
 class Settings(Options):
     """Every option as the daemon goes by it (see options.py), and what the launcher has found besides."""
 
@@ -24,6 +44,8 @@ class Settings(Options):
     """The datagram socket of syslog, to log to in its stead; empty: none."""
     listeners: str = ""
     """Sockets passed by the manager: "3=name:4=name", names without ":" by their definition."""
+    socket_unit: str = ""
+    """In the parent: the name of the first socket that was passed; empty: none."""
     notify_socket: str = ""
     starter: int = 0
     """A descriptor as ready_fd, of the command `upperd --daemonize`, which is told of a failure, too; 0: none."""

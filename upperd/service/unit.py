@@ -1,0 +1,71 @@
+"""What the unit that reads a file makes of its options: some have no effect there, and one ends each start.
+
+On a shell the manager is asked, which knows drop-ins and masked units, too. In the unit's own sandbox nothing can be
+asked; there the kernel says whether it has TCP, and the daemon knows where its socket comes from.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+
+from upperd.base.paths import NAME
+from upperd.service.options import ConfigError, Options, flag
+from upperd.service.settings import about_path, no_effect
+
+_PROPERTIES = "ExecStart,RestrictAddressFamilies,PrivateNetwork,TriggeredBy"
+
+
+def refuse_forbidden(options: Options, cure: str = "upperd-tcp.socket") -> None:
+    """Raises ConfigError: TCP or UDP is asked for, and a sandbox like this one has neither."""
+    for name in ("tcp", "udp"):
+        if getattr(options, name) and not _has_internet():
+            raise ConfigError(_forbidden(name, cure), errno.EAFNOSUPPORT)
+
+
+def notes(options: Options, config: str) -> list[str]:
+    """Which options have no effect in the unit that reads this file. Raises ConfigError: one ends each start there."""
+    stem = os.path.splitext(os.path.basename(config))[0]
+    unit = NAME if stem == NAME else f"{NAME}@{stem}"
+    said = _properties(f"{unit}.service")
+    if os.path.abspath(config) not in said.get("ExecStart", ""):
+        return []
+    found = []
+    for name in filter(lambda name: getattr(options, name), ("tcp", "udp")):
+        families = said.get("RestrictAddressFamilies", "")
+        if families and not families.startswith("~") and "AF_INET" not in families.split():
+            raise ConfigError(f"{config}: {_forbidden(name, 'upperd-tcp.socket')}", errno.EAFNOSUPPORT)
+        if said.get("PrivateNetwork") == "yes":
+            found.append(f"{name} has no effect: no client reaches the network of {unit}.service (PrivateNetwork=yes)")
+    if f"{unit}.socket" in said.get("TriggeredBy", "").split():
+        found += [no_effect(name, f"{unit}.socket") for name in about_path(options)]
+    return found
+
+
+def _forbidden(name: str, cure: str) -> str:
+    instead = f"enable {cure}" if name == "tcp" else "have a socket unit pass it (ListenDatagram=)"
+    return f"{flag(name)}: the unit forbids it (RestrictAddressFamilies=): leave it out, and {instead}"
+
+
+def _has_internet() -> bool:
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.socket(family).close()
+        except OSError as error:
+            if error.errno == errno.EAFNOSUPPORT:
+                continue
+        return True
+    return False
+
+
+def _properties(unit: str) -> dict[str, str]:
+    """What the manager says of a unit; nothing where there is none, or it cannot be asked."""
+    import subprocess
+
+    command = ["systemctl", "show", f"--property={_PROPERTIES}", unit]
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
