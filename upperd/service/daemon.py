@@ -272,7 +272,7 @@ def _of_process_one() -> tuple[signal.Signals, ...]:
 def _working_folder() -> str:
     try:
         return os.getcwd()
-    except FileNotFoundError:
+    except OSError:
         return ""
 
 
