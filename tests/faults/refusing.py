@@ -33,7 +33,6 @@ _FRONTS = {
         call="daemon.main(sys.argv[2:])",
     ),
 }
-MOMENTS = tuple(_FRONTS)
 _FEW = ["prlimit", "--nofile=256:256"]
 """Under strace a call takes so long that a million of close(), where close_range() is refused, would take minutes."""
 

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 import pytest
-from refusing import MOMENTS, Refused, refusing
+from refusing import Refused, refusing
 from running import wait_until
 
 SANDBOX = ("EPERM", "ENOSYS")
@@ -70,13 +70,23 @@ NEVER = {
     *("readlink", "sysinfo", "getuid", "getgid", "getegid", "sched_yield", "mremap", "dup", "pidfd_open"),
 }
 """Those that no sandbox refuses, that cannot fail, or that are the interpreter's before our first line."""
+EXECUTING = {"fcntl", "mmap", "mprotect"}
+"""Those that the launcher does not make, but the interpreter that it executes: what that says is not ours, nor is it
+where a call is refused more than once, so that it meets that interpreter."""
 WHEN = {"once": ":when=1", "twenty times": ":when=1..20", "always": ""}
-ALL = [(moment, call, error, when) for moment in MOMENTS for call in CALLS for error in CALLS[call] for when in WHEN]
+ALL = [
+    *(("launcher", call, error, "once") for call in sorted(CALLS.keys() - EXECUTING) for error in CALLS[call]),
+    *(
+        (moment, call, error, when)
+        for moment in ("front", "daemon")
+        for call in CALLS
+        for error in CALLS[call]
+        for when in WHEN
+    ),
+]
 SAMPLE = [("daemon", call, errors[0], "always") for call, errors in CALLS.items()]
 CASES = ALL if os.environ.get("SWEEP") == "all" else SAMPLE
 STATUSES = (70, 71, 73)
-MOST_A_SECOND = 60
-"""Calls that are refused while it waits and tries again: it pauses, and its pauses grow."""
 
 
 @pytest.mark.parametrize(("moment", "call", "error", "when"), CASES, ids=map("-".join, CASES))
@@ -86,9 +96,6 @@ def test_refused(folder: Path, moment: str, call: str, error: str, when: str) ->
         wait_until(lambda: daemon.has_ended or daemon.asks() or daemon.is_short, "it serves, ends, or says why not")
         ended = daemon.has_ended
         status = daemon.end()
-        if os.environ.get("SEE"):
-            with open(os.environ["SEE"], "a") as see:
-                see.write(f"{moment} {call} {error} {when}: {ended} {status} {daemon.log.splitlines()[-1:]}\n")
         assert "Traceback" not in daemon.log
         assert "[Errno" not in daemon.log
         if ended:
@@ -126,7 +133,7 @@ def test_no_fork_after_fork(folder: Path, call: str) -> None:
     with refusing(folder, "daemon", f"{call}:error=EPERM", calls="clone") as daemon:
         wait_until(lambda: daemon.asks(0.01) or daemon.log.count(" throttle: ") >= 4, "the fourth pause")
         if call != "close_range":  # which has a second way
-            assert daemon.trace.count("clone(") <= 9 * 5
+            assert daemon.trace.count("clone(") <= 100
             assert re.search("recvmsg|handing over|fork", daemon.log)
         daemon.relent()
         wait_until(lambda: daemon.asks(5), "it serves again")

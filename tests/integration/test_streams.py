@@ -1,7 +1,6 @@
 """Standard input, output or error closed by whoever starts a program."""
 
 import os
-import re
 import signal
 import subprocess
 import sys

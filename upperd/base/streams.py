@@ -67,9 +67,13 @@ def show(program: str, text: str, *, is_closed: bool) -> int:
 
 def complain(program: str, text: str, *more: str) -> None:
     """Say on standard error what is wrong, on one line, and `more` on others."""
-    from upperd.base.text import printable
-
     try:
-        print("\n".join((f"{program}: {printable(text)}", *more)), file=sys.stderr, flush=True)
+        from upperd.base.text import printable
+
+        text = printable(text)
+    except (OSError, ImportError):
+        pass  # what is complained of may be that nothing can be read
+    try:
+        print("\n".join((f"{program}: {text}", *more)), file=sys.stderr, flush=True)
     except OSError:
         sys.stderr = None  # as above; the exit status says it, too

@@ -46,7 +46,8 @@ def explain(error: OSError | MemoryError | ImportError) -> str:
     if isinstance(error, ImportError):
         return str(error)
     what = str(error.filename) if error.filename is not None else _call_of(error)
-    return f"{what}: {error.strerror}{_CURES.get(error.errno or 0, '')}" if what else str(error.strerror)
+    said = f"{what}: {error.strerror}" if what else f"{error.strerror}{_place(error)}"
+    return f"{said}{_CURES.get(error.errno or 0, '')}"
 
 
 def _call_of(error: BaseException) -> str:
