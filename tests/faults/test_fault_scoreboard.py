@@ -90,3 +90,21 @@ def test_truncated(folder: Path) -> None:
     (folder / "log").unlink()
     with running(folder) as daemon, unaffected(daemon):
         pass
+
+
+@pytest.mark.usefixtures("as_root")
+def test_no_space_for_more_rows(folder: Path) -> None:
+    """Where a reload asks for more children than there is room for, the old settings stay, and the daemon serves."""
+    (folder / "small").mkdir()
+    config = folder / "upperd.toml"
+    config.write_text("max-children = 4\n")
+    mount = f'mount -t tmpfs -o size=1m none {folder}/small && exec "$@"'
+    options = ["--socket", f"{folder}/upperd.sock", "--scoreboard", f"{folder}/small/scoreboard", "--no-fallback"]
+    command = ["unshare", "--mount", "sh", "-c", mount, "sh", *COMMAND, *options, "--config", str(config)]
+    with running(folder, command=command) as daemon:
+        config.write_text("max-children = 1024\n")
+        daemon.signal(signal.SIGHUP)
+        wait_until(lambda: "; the old settings stay" in daemon.log, "the reload fails")
+        assert daemon.ask(b"x") == b"X"
+        assert daemon.stop() == 0
+    assert "max-children is 1024: no room for its rows: No space left on device" in daemon.log

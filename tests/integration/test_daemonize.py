@@ -64,7 +64,7 @@ def test_failure_is_shown(host: Host, options: list[str], status: int, reason: s
     ("command", "status", "reason"),
     [
         (["/bin/false"], 70, "ended before it was ready"),
-        (["/nowhere/python"], 71, "cannot go into the background: No such file"),
+        (["/nowhere/python"], 71, "cannot go into the background: /nowhere/python: No such file"),
     ],
 )
 def test_end_without_a_word(host: Host, command: list[str], status: int, reason: str) -> None:

@@ -62,6 +62,21 @@ def test_standard_input_is_closed() -> None:
     assert (done.returncode, "standard input is closed" in done.stderr) == (64, True)
 
 
+def test_standard_error_is_closed() -> None:
+    """Where standard error is closed nothing of ours takes its number, and would get what is logged."""
+    ours, theirs = socket.socketpair()
+    ours.settimeout(DEADLINE)
+    with ours, theirs:
+        process = subprocess.Popen(["sh", "-c", 'exec "$@" 2>&-', "sh", *INETD], stdin=theirs, stdout=theirs)
+        theirs.close()
+        ours.sendall(b"x")
+        assert ours.recv(1) == b"X"
+        assert os.readlink(f"/proc/{process.pid}/fd/2") == "/dev/null"
+        ours.shutdown(socket.SHUT_WR)
+        assert ours.recv(100) == b""
+        assert process.wait(DEADLINE) == 0
+
+
 @pytest.mark.parametrize(
     "words", [["--socket", "x"], ["--tcp", "localhost:1"], ["--max-children", "2"], ["--pid-file", "x"]]
 )

@@ -1,6 +1,7 @@
 """Standard input, output or error closed by whoever starts a program."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -37,14 +38,61 @@ def test_send_without_output(daemon: Daemon) -> None:
     assert b"standard output is closed" in done.stderr
 
 
-@pytest.mark.parametrize("command", ["status", "stats"])
-def test_full_output(daemon: Daemon, command: str) -> None:
-    """What cannot be written is an error with exit status 74, never a traceback."""
+SPEAKING = {
+    "upperd --help": (*COMMAND, "--help"),
+    "upperd --version": (*COMMAND, "--version"),
+    "upperd --check-config": (*COMMAND, "--check-config"),
+    "upperctl --help": (*CTL, "--help"),
+    "upperctl --version": (*CTL, "--version"),
+    "upperctl send --help": (*CTL, "send", "--help"),
+    "upperctl version": (*CTL, "version"),
+    "upperctl status": (*CTL, "--socket", "SOCKET", "status"),
+    "upperctl stats": (*CTL, "--socket", "SOCKET", "stats"),
+    "upperctl send": (*CTL, "--socket", "SOCKET", "send", "text"),
+}
+"""Everything that says something on standard output."""
+
+
+@pytest.fixture(params=SPEAKING)
+def speaking(request: pytest.FixtureRequest, daemon: Daemon) -> "tuple[str, ...]":
+    """A command line; the interpreter's own buffer is on, as nearly everywhere."""
+    os.environ.pop("PYTHONUNBUFFERED", None)
+    return tuple(word.replace("SOCKET", str(daemon.path)) for word in SPEAKING[request.param])
+
+
+def test_full_output(speaking: "tuple[str, ...]") -> None:
+    """What cannot be written is an error with exit status 74 and one line, never a traceback."""
     with open("/dev/full", "wb") as full:
-        argv = [*CTL, "--socket", str(daemon.path), command]
-        done = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, timeout=DEADLINE)
+        done = subprocess.run(speaking, stdout=full, stderr=subprocess.PIPE, timeout=DEADLINE)
     assert done.returncode == 74
-    assert b"Traceback" not in done.stderr
+    assert done.stderr.count(b"\n") == 1
+    assert b"cannot write to standard output: No space left on device\n" in done.stderr
+
+
+def test_closed_output(speaking: "tuple[str, ...]") -> None:
+    """A standard output that is closed is such an error, too."""
+    done = subprocess.run([*_closing(1), *speaking], stderr=subprocess.PIPE, timeout=DEADLINE)
+    assert done.returncode == 74
+    assert done.stderr.count(b"\n") == 1
+    assert b"is closed\n" in done.stderr
+
+
+def test_output_without_a_reader(speaking: "tuple[str, ...]") -> None:
+    """Where the reader has gone the program ends as a filter does, by SIGPIPE or with its status, without a word."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(speaking, stdout=writing, stderr=subprocess.PIPE, timeout=DEADLINE)
+    os.close(writing)
+    assert (done.returncode, done.stderr) in ((141, b""), (-signal.SIGPIPE, b""))
+
+
+@pytest.mark.parametrize("words", [(*COMMAND, "--nonsense"), (*CTL, "--nonsense"), CTL, (*COMMAND, "--help")])
+def test_nothing_can_be_said(words: "tuple[str, ...]") -> None:
+    """Where standard error is full as well, the exit status is what it would have been."""
+    os.environ.pop("PYTHONUNBUFFERED", None)
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(words, stdout=full, stderr=full, timeout=DEADLINE)
+    assert done.returncode == (74 if "--help" in words else 64)
 
 
 def test_daemon_without_any(folder: Path) -> None:

@@ -100,8 +100,9 @@ def test_environment_is_documented() -> None:
 def test_exit_statuses_are_documented() -> None:
     """Every exit status of the daemon stands in its manual, and no other."""
     statuses = {int(number) for number in re.findall(r"^\.It (\d+)$", SECTIONS["EXIT STATUS"], re.MULTILINE)}
-    of_service = [f"service/{name}" for name in ("cli", "daemon", "daemonize", "listeners", "options", "single")]
-    assert statuses == exit_statuses(*of_service, "server/child")
+    names = ("cli", "daemon", "daemonize", "host", "lean", "listeners", "options", "single")
+    of_service = [f"service/{name}" for name in names]
+    assert statuses == exit_statuses(*of_service, "server/child", "base/streams")
 
 
 COUNTED = {2: "two", 3: "three", 4: "a quarter", 5: "five"}

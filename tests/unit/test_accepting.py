@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from upperd.server import accepting
-from upperd.server.accepting import BATCH, Accepter
+from upperd.server.accepting import BATCH, MOST_IN_VAIN, Accepter
 from upperd.server.exits import Observer
 from upperd.server.limits import FIRST_PAUSE
 from upperd.server.loop import Loop
@@ -98,6 +98,21 @@ def test_an_error_of_one_connection(stage: Stage, name: str) -> None:
     stage.results = [getattr(errno, name), True, False]
     assert stage.turn() == 3
     assert stage.failed == []
+
+
+def test_an_error_of_every_connection(stage: Stage) -> None:
+    """Where 64 connections in a row have such an error, it is accepting that fails: a sandbox, with EPERM for ever."""
+    stage.results = [errno.EPERM] * 1000
+    while not stage.failed:
+        assert stage.accepts < MOST_IN_VAIN
+        stage.turn()
+    assert stage.accepts == MOST_IN_VAIN
+    assert stage.turn() == 0
+    while stage.accepts == MOST_IN_VAIN:
+        stage.loop.turn(10)
+        stage.accepter.adjust()
+    assert stage.accepts == MOST_IN_VAIN + 1
+    assert len(stage.failed) == 2
 
 
 @pytest.mark.parametrize("name", ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "EINVAL"])

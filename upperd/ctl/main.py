@@ -12,14 +12,14 @@ import os
 import sys
 
 from upperd.base.streams import open_closed
-from upperd.ctl.output import end_interrupted, fail
+from upperd.ctl.output import CLOSED, closed, end_interrupted, fail
 
 
 def main() -> int:
     """`upperctl`; returns its exit status (sysexits(3); of `status`, the LSB's)."""
     # As every filter: end quietly when the reader of our output has enough, or at Ctrl-C.
     _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
-    closed = open_closed()
+    closed.update(open_closed())
     words = sys.argv[1:]
     try:
         plain = find_text(words)
@@ -33,7 +33,7 @@ def main() -> int:
 
         arguments = parse(words)
         if 1 in closed:
-            return fail(os.EX_IOERR, "standard output is closed")
+            return fail(os.EX_IOERR, CLOSED)
         arguments.has_input = 0 not in closed
         return int(import_module(f"upperd.ctl.{arguments.command}").run(arguments))
     except KeyboardInterrupt:

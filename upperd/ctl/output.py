@@ -8,14 +8,17 @@ from __future__ import annotations
 import os
 import sys
 
+from upperd.base.streams import EX_NOREADER, print_out
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
 EX_INTERRUPTED = 130
-EX_NOREADER = 141
-"""As a shell reports the end by SIGPIPE."""
+closed: set[int] = set()
+"""Which of 0, 1 and 2 were closed when we were started."""
 
+CLOSED = "standard output is closed"
 _STYLES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33}
 """Those of ECMA-48 (SGR) that every terminal has."""
 
@@ -71,16 +74,37 @@ def write_out(block: bytes) -> None:
         except BrokenPipeError:
             raise SystemExit(EX_NOREADER) from None
         except OSError as error:
-            raise SystemExit(fail(os.EX_IOERR, f"cannot write the answer: {error.strerror}")) from None
+            raise SystemExit(_cannot_write(error)) from None
+
+
+def show_help(text: str) -> None:
+    """Print what the parser has to say. Raises SystemExit as above."""
+    try:
+        if 1 not in closed:
+            return print_out(text)
+    except BrokenPipeError:
+        raise SystemExit(EX_NOREADER) from None
+    except OSError as error:
+        raise SystemExit(_cannot_write(error)) from None
+    raise SystemExit(fail(os.EX_IOERR, CLOSED))
+
+
+def _cannot_write(error: OSError) -> int:
+    return fail(os.EX_IOERR, f"cannot write to standard output: {error.strerror}")
 
 
 def fail(status: int, text: str) -> int:
     """Say what is wrong, and what to do, on standard error; returns the exit status."""
-    try:
-        print(Paint(has_colour(2))("upperctl:", "bold", "red"), text, file=sys.stderr, flush=True)
-    except OSError:
-        pass  # the status says it, too
+    say(f"{Paint(has_colour(2))('upperctl:', 'bold', 'red')} {text}\n")
     return status
+
+
+def say(text: str) -> None:
+    """Print it on standard error; where that cannot be, the status has to say it."""
+    try:
+        print(text, end="", file=sys.stderr, flush=True)
+    except OSError:
+        sys.stderr = None  # else the interpreter tries again at its end, and exits with 120
 
 
 def end_interrupted() -> NoReturn:

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from upperd import __version__
 from upperd.base import paths
 from upperd.base.installation import manual
-from upperd.ctl.output import fail
+from upperd.ctl.output import fail, say, show_help
 from upperd.ctl.rows import TOP
 
 COMMANDS = {
@@ -73,6 +73,10 @@ class Parser(argparse.ArgumentParser):
         for name, metavar, text in (("socket", "PATH", "socket"), ("tcp", "HOST:PORT", "TCP address")):
             address.add_argument(f"--{name}", metavar=metavar, default=argparse.SUPPRESS, help=f"the daemon's {text}")
         address.add_argument("-n", dest="name", metavar="NAME", default=argparse.SUPPRESS, help="the daemon's name")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """As the stock one, which says nothing where standard output is full or closed."""
+        (say if file is sys.stderr else show_help)(message)
 
     def options(self) -> list[str]:
         """Every option: -h, --socket."""

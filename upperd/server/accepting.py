@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from upperd.server.parent import Parent
 
 BATCH = 8
+MOST_IN_VAIN = 64
+"""Errors of connections, one after the other, that are none of connections any more: a sandbox refuses to accept."""
 _ITS_OWN = (
     errno.ECONNABORTED, errno.EPERM, errno.EPROTO, errno.ENOPROTOOPT, errno.ENETDOWN, errno.ENETUNREACH,
     errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENONET, errno.EOPNOTSUPP,
@@ -32,6 +34,7 @@ class Accepter:
         self._is_watching = False
         self._throttle = Throttle()
         self._tries = 1
+        self._in_vain = 0
         self.is_on = False
         parent.loop.timers.append(self._turn)
 
@@ -65,11 +68,13 @@ class Accepter:
                     self._tries = max(1, accepted)
                     return
             except OSError as error:
-                if error.errno in _ITS_OWN:
+                self._in_vain += 1
+                if error.errno in _ITS_OWN and self._in_vain < MOST_IN_VAIN:
                     continue
                 self._failed(error)
                 return
             self._throttle.forget()
+            self._in_vain = 0
             if self._parent.queue.is_full or not self.is_on:
                 return
         self._tries = min(BATCH, 2 * tries)

@@ -91,9 +91,13 @@ class Life:
             return EX_OK
         except BaseException as error:
             self._end_copy()
-            self._row.failed(describe(error))
-            self._servers[0].failed()
+            self.failed(error)
             return EX_SOFTWARE
+
+    def failed(self, error: BaseException) -> None:
+        """We end because of this, which is none of a handler's."""
+        self._row.failed(describe(error))
+        self._servers[0].failed()
 
     def _call_handlers(self, name: str) -> None:
         """Call a class method of the handlers that have it."""

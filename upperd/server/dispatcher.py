@@ -13,7 +13,7 @@ of the two sees the other's write, because these calls take locks.
 
 from __future__ import annotations
 
-from errno import EMFILE, EMSGSIZE, ENFILE, ENOBUFS, ENOMEM, ETOOMANYREFS
+from errno import ECONNRESET, EMSGSIZE, EPIPE
 
 from upperd.server import handover
 from upperd.server.handover import Order
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from upperd.server.roster import Child, User
     from upperd.server.scoreboard import Scoreboard
 
-_HOST_IS_SHORT = (EMFILE, ENFILE, ENOBUFS, ENOMEM, ETOOMANYREFS)
-"""Errors of a hand-over that are the host's, and not those of a child that does not take it."""
+_CHILD_ENDED = (EPIPE, ECONNRESET)
+"""Errors of a hand-over that are the child's; the others are the host's, or a sandbox's."""
 MOST_TRIES = 3
 """How often a connection is handed over, where child after child ends before it has begun to serve it."""
 SHARE = 4
@@ -213,7 +213,7 @@ class Dispatcher:
                 connection.needs_fork, connection.is_reusable = True, False
                 self._wait(user, connection, first=True)
                 return
-            if error.errno in _HOST_IS_SHORT:
+            if error.errno not in _CHILD_ENDED:
                 self._parent.population.pause(f"handing over: {error.strerror}")
             connection.tries -= 1  # no child has received it
             self._try_again(connection)

@@ -124,5 +124,7 @@ def _be_child(life: Life, ranges: list[tuple[int, int]], signals: Blocked, most:
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         signals.become_child(life.end_connection)
         status = life.run(signals, first)
+    except BaseException as error:  # the system refuses what makes a child of us: its record says what
+        life.failed(error)
     finally:
         os._exit(status)

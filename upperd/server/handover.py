@@ -72,6 +72,8 @@ def receive(control: socket.socket, *, takes_datagrams: bool = False) -> tuple[A
         message, ancillary, _, _ = control.recvmsg(LARGEST if takes_datagrams else _ROOM, _ONE_DESCRIPTOR, _CLOEXEC)
     except ConnectionResetError:
         return None  # the parent was killed before it read what we had told
+    except OSError as error:
+        raise OSError(error.errno, f"cannot receive a connection: recvmsg: {error.strerror}") from None
     if not message:
         return None
     values: tuple[Any, ...] = marshal.loads(message)

@@ -17,11 +17,11 @@ from time import monotonic
 
 from upperd.server import registry
 from upperd.server.exits import ExitRecord
-from upperd.server.hearing import MOST_ANSWERS, hear, kill
+from upperd.server.hearing import MOST_ANSWERS, hear, kill, send_signal
 from upperd.server.layout import CONNECTIONS
 from upperd.server.limits import Throttle
 from upperd.server.roster import LEAVE_SECONDS
-from upperd.server.signals import Blocked
+from upperd.server.signals import END, Blocked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -158,8 +158,9 @@ class Population:
             self._parent.loop.call_timers(child.kill_at)
         try:
             child.control.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass  # it has ended already
+        except OSError:  # it has ended already, or a sandbox refuses it
+            if child.connection is None:
+                send_signal(child, END)
 
     def dismiss(self, most: int | None = None) -> None:
         """Let the children go that wait, or `most` of them."""

@@ -92,6 +92,7 @@ class Notes:
         """Have a signal wake a loop, which then calls `act`; `watch(descriptor, callback)` is the loop's."""
         reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        os.write(writing, b"\0")  # where that is refused no signal would wake the loop, and nothing end us
 
         def woken() -> None:
             os.read(reading, 512)  # not needed: the handler has left its note

@@ -49,6 +49,9 @@ class Permissions:
             finally:
                 os.close(descriptor)
         except OSError as error:
+            if error.errno == errno.ENOENT and not os.path.exists("/proc/self/fd"):
+                cure = "/proc is not mounted, and it takes that: mount it, or have a socket unit bind the path"
+                raise ListenerError(f"cannot give {path} its permissions: {cure}", error.errno) from None
             who = f"owner {self._owner} and group {self._group}".replace(" -1", " as it is")
             cure = ": only root may choose an owner, and others a group that they are in" * (error.errno == errno.EPERM)
             text = f"cannot give {path} its permissions ({who}): {error.strerror}{cure}"

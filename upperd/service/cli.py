@@ -18,7 +18,7 @@ import sys
 
 from upperd import __version__
 from upperd.base.paths import NAME
-from upperd.base.streams import open_closed
+from upperd.base.streams import complain, open_closed, show
 from upperd.service.kinds import FILE, PID, SWITCH
 from upperd.service.manager import take_environment
 from upperd.service.options import (
@@ -43,23 +43,23 @@ if TYPE_CHECKING:
 def main(words: list[str] | None = None, program: str = NAME, purpose: str = "") -> int:
     """`upperd`, or another program around a handler (program.py), which is there for this `purpose`.
 
-    Returns only where there is no daemon to become. Exit status 64: the command line, 78: the file, or the handler.
+    Returns only where there is no daemon to become. Exit status 64: the command line, 71: the system refuses something,
+    74: standard output, 78: the file, or the handler.
     """
     words, check_only = sys.argv[1:] if words is None else words, False
-    if "--inetd" in words:  # before anything is said
-        from upperd.service.inetd import keep_stream_clean
-
-        keep_stream_clean()
-    else:
-        open_closed()
-        if os.getpid() == 1:
-            _hold_signals()
     manager_address = os.environ.get("NOTIFY_SOCKET", "")
     try:
+        closed = open_closed()
+        if "--inetd" in words:  # before anything is said
+            from upperd.service.inetd import keep_stream_clean
+
+            keep_stream_clean(closed)
+        elif os.getpid() == 1:
+            _hold_signals()
         flags = parse(words)
         if "help" in flags or "version" in flags:
-            print(help_text(program, purpose) if "help" in flags else f"{program} {__version__}")
-            return 0
+            text = help_text(program, purpose) if "help" in flags else f"{program} {__version__}"
+            return show(program, text, is_closed=1 in closed)
         reloaded = flags.pop("reload", 0)
         check_only = flags.pop("check_config", False) or bool(reloaded)
         config = flags.get("config", "")
@@ -74,23 +74,33 @@ def main(words: list[str] | None = None, program: str = NAME, purpose: str = "")
                 print(f"{program}: {config}: {note}", file=sys.stderr)
             if reloaded:
                 _reload(reloaded)
-            else:
-                print(f"{program}: {config or 'the command line'} is valid")
-            return 0
+                return 0
+            text = f"{program}: {config or 'the command line'} is valid"
+            return show(program, text, is_closed=1 in closed)
         return live(make_settings(options, words))
+    except (OSError, MemoryError, ImportError) as error:
+        complain(program, f"cannot start: {_reason(error)}")
+        return os.EX_OSERR
     except OptionError as error:
         if manager_address and _folder_of("sdnotify") and not check_only:
             from upperd.service.notify import Notifier
 
             Notifier(manager_address).send(f"STATUS={error}", f"ERRNO={error.errno}")
         from upperd.base.installation import manual
-        from upperd.base.text import printable
 
-        print(f"{program}: {printable(str(error))}", file=sys.stderr)
-        print(f"Try '{program} --help' or {manual(8, 'upperd')}.", file=sys.stderr, flush=True)
+        complain(program, str(error), f"Try '{program} --help' or {manual(8, 'upperd')}.")
         if error.has_threads:
             os._exit(error.status)
         return error.status
+
+
+def _reason(error: OSError | MemoryError | ImportError) -> str:
+    try:
+        from upperd.server.failure import explain
+
+        return explain(error)
+    except (OSError, ImportError):  # nor can that be read
+        return f"{getattr(error, 'filename', None) or 'a module'}: {getattr(error, 'strerror', None) or error}"
 
 
 def _hold_signals() -> None:

@@ -15,9 +15,7 @@ The life, as `run` has it: listen, first spare children, READY=1, the loop, SIGT
 
 from __future__ import annotations
 
-import errno
 import os
-import resource
 import select
 import signal
 import socket
@@ -25,14 +23,16 @@ import sys
 import time
 
 from upperd import __version__
+from upperd.base.streams import complain
 from upperd.server import layout
 from upperd.server.parent import Parent
 from upperd.server.patrol import CUT_SECONDS
 from upperd.server.session import LINGER_SECONDS
 from upperd.server.signals import Notes
 from upperd.service import log, settings, titles
+from upperd.service.host import RefusedError, raise_descriptor_limit
 from upperd.service.idle import IdleExit
-from upperd.service.listeners import Listener, ListenerError, StartError
+from upperd.service.listeners import Listener, StartError
 from upperd.service.loading import Handlers
 from upperd.service.log import Log
 from upperd.service.notify import Notifier, tell_supervisor
@@ -51,7 +51,6 @@ EX_OK = 0
 EX_SOFTWARE = 70
 NEWCOMERS_SECONDS = 1.0
 """How long a drain serves the queue of a listener that newcomers still find, so that it may never be empty."""
-FEWEST_DESCRIPTORS = 64
 
 
 class Daemon:
@@ -70,20 +69,26 @@ class Daemon:
 
     def run(self) -> int:
         """Live the daemon's life; returns the exit status."""
+        try:
+            return self._live()
+        except StartError as error:
+            return self._fail(error)
+        except (OSError, MemoryError, ImportError) as error:
+            return self._fail(RefusedError(error))
+
+    def _live(self) -> int:
+        """Raises StartError, and what the system refuses later."""
         settings = self._settings
         if settings.warning:
             self._log.write(log.WARNING, "starting", settings.warning)
         if self._ready_fd:
             os.set_inheritable(self._ready_fd, False)
-        try:
-            _raise_descriptor_limit()
-            handlers = Handlers(settings, settings.import_path)
-            self._opening.open_all()
-            self._servers = [_make_server(listener, handlers, self._policy) for listener in self._listeners]
-            self._signals = Notes(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, *_of_process_one())
-            self._pid_file.write()
-        except StartError as error:
-            return self._fail(error)
+        self._descriptors_of_a_child = raise_descriptor_limit()
+        handlers = Handlers(settings, settings.import_path)
+        self._opening.open_all()
+        self._servers = [_make_server(listener, handlers, self._policy) for listener in self._listeners]
+        self._signals = Notes(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, *_of_process_one())
+        self._pid_file.write()
         parent = self._make_parent()
         self._act_on_signals(parent)  # on those that came before the loop could be woken
         if not self._stop_requests:
@@ -108,8 +113,7 @@ class Daemon:
             self._board, self._policy.limits, self._reporter, titles.load(settings.titles, settings.name)
         )
         parent.forker.closes_everything = True
-        # Less than ours: the kernel counts descriptors under way for a user, and refuses those beyond this limit.
-        parent.forker.descriptors_of_a_child = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
+        parent.forker.descriptors_of_a_child = self._descriptors_of_a_child
         # Here: a title and a name of the process are written before, a child is forked after.
         if problem := close_memory():
             what = f"{problem}: children may look into each other's memory, and into ours"
@@ -239,6 +243,7 @@ class Daemon:
         """Say why there is no daemon: to the manager, in the log, and to the starter."""
         self._notifier.send(f"STATUS={error}", f"ERRNO={error.errno}", f"EXIT_STATUS={error.status}")
         self._log.write(log.ERROR, "exiting", str(error))
+        self._pid_file.remove()
         self._opening.close()
         if self._settings.starter:  # which returns then: nothing of ours may be left
             tell_supervisor(self._ready_fd, f"{error.status} {error}")
@@ -264,22 +269,10 @@ def _of_process_one() -> tuple[signal.Signals, ...]:
     return (signal.SIGCHLD,) if os.getpid() == 1 else ()
 
 
-def _raise_descriptor_limit() -> None:
-    """Have as many descriptors as we may: each child takes one, each connection in the parent another.
-
-    Raises ListenerError: they are too few.
-    """
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard < FEWEST_DESCRIPTORS:
-        what = f"only {hard} descriptors may be open, {FEWEST_DESCRIPTORS} are needed"
-        raise ListenerError(f"{what}: raise LimitNOFILE= (ulimit -Hn)", errno.EMFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
 def _working_folder() -> str:
     try:
         return os.getcwd()
-    except FileNotFoundError:
+    except OSError:
         return ""
 
 
@@ -288,13 +281,17 @@ def main(words: list[str]) -> int:
     try:
         said = settings.parse(words)
     except ValueError as error:
-        print(f"upperd: {error}", file=sys.stderr)
+        complain("upperd", str(error))
         return EX_SOFTWARE
     # Before the module of a handler is imported, which may change both.
     said.library_path, said.folder = sys.argv[1], _working_folder()
     titles.set_name(said.name)
-    if said.connection >= 0:
-        from upperd.service import single
+    try:
+        if said.connection >= 0:
+            from upperd.service import single
 
-        return single.serve(said)
-    return Daemon(said).run()
+            return single.serve(said)
+        return Daemon(said).run()
+    except (OSError, MemoryError, ImportError) as error:  # before there is a log
+        complain("upperd", str(RefusedError(error)))
+        return RefusedError.status

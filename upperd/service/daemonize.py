@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from upperd.base.paths import is_abstract
+from upperd.base.streams import complain, open_null
 from upperd.service import log
 from upperd.service.options import OptionError, flag
 from upperd.service.settings import Settings
@@ -82,7 +82,7 @@ def _make_context(starter: int) -> Any:
     mask = os.umask(0o022)
     os.umask(mask)
     # Not its own /dev/null: it opens that anew as 0, 1 and 2, close-on-exec, and exec would leave us without.
-    null = open(os.devnull, "r+b", buffering=0)  # noqa: SIM115  # open as long as this process lives
+    null = open(open_null(), "r+b", buffering=0)  # noqa: SIM115  # open as long as this process lives
     return DaemonContext(
         detach_process=True,  # its own guess is wrong where our parent is process 1
         umask=mask or 0o022,  # its default is 0: any user could write to our socket
@@ -115,20 +115,22 @@ def _make_absolute(settings: Settings, flags: dict[str, Any]) -> None:
 
 
 def _become_daemon(context: Any, starter: int, command: list[str]) -> NoReturn:
+    what = ""
     try:
         context.open()
         os.set_inheritable(starter, True)
+        what = f"{command[0]}: "
         os.execv(command[0], command)
     except OSError as error:
-        os.write(starter, f"{EX_OSERR} {_cannot(error)}".encode())
+        os.write(starter, f"{EX_OSERR} {_cannot(error, what)}".encode())
     finally:
         os._exit(EX_OSERR)
 
 
-def _cannot(error: OSError) -> str:
-    return f"cannot go into the background: {error.strerror or error}"
+def _cannot(error: OSError, what: str = "") -> str:
+    return f"cannot go into the background: {what}{error.strerror or error}"
 
 
 def _fail(status: int, reason: str) -> int:
-    print(f"upperd: {reason}", file=sys.stderr)
+    complain("upperd", reason)
     return status

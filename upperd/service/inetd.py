@@ -13,8 +13,9 @@ from __future__ import annotations
 import os
 import socket
 import stat
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
+from upperd.base.streams import open_null
 from upperd.service.activation import peer_address
 from upperd.service.manager import ManagerError
 from upperd.service.options import OptionError, flag
@@ -28,11 +29,16 @@ _FLAGS = (
 _CURE = "--inetd serves one connection that inetd, xinetd or a socket unit with Accept=yes has accepted"
 
 
-def keep_stream_clean() -> None:
-    """Where standard output or error is the connection itself, make it /dev/null."""
+def keep_stream_clean(closed: Container[int]) -> None:
+    """Where standard output or error is the connection itself, make it /dev/null.
+
+    `closed`: which of 0, 1 and 2 were. Standard input stays so, to be complained of.
+    """
+    if 0 in closed:
+        os.close(0)
     for descriptor in (1, 2):
         if _is_same_socket(0, descriptor):
-            null = os.open(os.devnull, os.O_RDWR)
+            null = open_null()
             os.dup2(null, descriptor)
             os.close(null)
 

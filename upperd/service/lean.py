@@ -13,6 +13,8 @@ from __future__ import annotations
 import os
 import sys
 
+EX_OSERR = 71
+
 
 def import_without_fork_hooks() -> None:
     """Import socketserver."""
@@ -27,9 +29,12 @@ def import_without_fork_hooks() -> None:
 def main() -> int:
     """Be the daemon; returns its exit status."""
     sys.path[:0] = sys.argv[1].split(os.pathsep)
-    import_without_fork_hooks()
-    from upperd.service import daemon
-
+    try:
+        import_without_fork_hooks()
+        from upperd.service import daemon
+    except (OSError, ImportError) as error:  # no descriptor is left, or a sandbox refuses to read
+        os.write(2, f"upperd: cannot start: {getattr(error, 'strerror', None) or error}\n".encode())
+        return EX_OSERR
     return daemon.main(sys.argv[2:])
 
 

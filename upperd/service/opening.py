@@ -124,8 +124,8 @@ def open_scoreboard(
         lock = locks.take(paths.lock_of(path))
         board = scoreboard.Scoreboard(path, settings.max_children)
     except (OSError, paths.FolderError, locks.LockedError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        text = f"no scoreboard at {path}: {reason}; upperctl will have no statistics"
+        why = error.strerror if isinstance(error, OSError) else error
+        text = f"no scoreboard at {path}: {why}; upperctl will have no statistics"
         log_to.write(log.WARNING, "starting", text)
         board = scoreboard.Scoreboard(None, settings.max_children)
     board.describe(__version__, describe(opened, settings), counters, settings.name, settings.handler)

@@ -50,6 +50,6 @@ def _next_ended() -> int:
     """The first child that has ended, which stays as it is; 0: there is none."""
     try:
         found = waitid(P_ALL, 0, WEXITED | WNOHANG | WNOWAIT)
-    except ChildProcessError:
+    except OSError:  # there is no child at all, or a sandbox refuses to say
         return 0
     return found.si_pid if found is not None else 0

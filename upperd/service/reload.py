@@ -113,6 +113,10 @@ class Reload:
             reloadable, fixed = outcome(status, answer)
         except ReloadError as error:
             return str(error)
+        try:
+            self._parent.board.extend(reloadable.max_children)
+        except OSError as error:
+            return f"max-children is {reloadable.max_children}: no room for its rows: {error.strerror}"
         self._log.write(log.INFO, "reload", changes(self._settings, reloadable) or "nothing has changed")
         for name in settings.OF_UNIT if self._settings.socket_unit else ():
             if vars(fixed).pop(name, None) != getattr(self._settings, name, None):

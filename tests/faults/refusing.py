@@ -1,0 +1,140 @@
+"""A daemon whose system calls are refused from a moment on, by strace (its manual: --inject).
+
+What the interpreter does before our first line is not ours, so the process stops itself there (SIGSTOP), and strace
+begins then. It begins at one of three moments: `launcher`, before the command line is read; `front`, before the parent
+imports anything; `daemon`, before the parent does anything else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from running import DEADLINE, lives, wait_until
+from tools import missing, path_of
+
+from upperd.service import cli
+
+_STOP = "import os, signal, sys\n{before}\nos.kill(os.getpid(), signal.SIGSTOP)\nsys.exit({call})\n"
+_IN_LEAN = "sys.path[:0] = sys.argv[1].split(os.pathsep)\nfrom upperd.service import lean\n"
+_FRONTS = {
+    "launcher": _STOP.format(before="from upperd.service import cli", call="cli.main(sys.argv[1:])"),
+    "front": _STOP.format(before=_IN_LEAN, call="lean.main()"),
+    "daemon": _STOP.format(
+        before=f"{_IN_LEAN}lean.import_without_fork_hooks()\nfrom upperd.service import daemon",
+        call="daemon.main(sys.argv[2:])",
+    ),
+}
+_FEW = ["prlimit", "--nofile=256:256"]
+"""Under strace a call takes so long that a million of close(), where close_range() is refused, would take minutes."""
+
+
+@dataclass
+class Refused:
+    """A daemon that runs, and the process that refuses."""
+
+    process: subprocess.Popen[bytes]
+    tracer: subprocess.Popen[bytes]
+    folder: Path
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    @property
+    def trace(self) -> str:
+        return (self.folder / "trace").read_text()
+
+    @property
+    def hits(self) -> int:
+        """How many calls were refused."""
+        return self.trace.count("(INJECTED)")
+
+    @property
+    def has_ended(self) -> bool:
+        return self.process.poll() is not None
+
+    @property
+    def is_short(self) -> bool:
+        """Whether it says that it has to wait for something, or that a child has failed."""
+        return bool(re.search(r" (pause|throttle): | end: .* exit code 70", self.log))
+
+    def asks(self, seconds: float = 0.3) -> bool:
+        """Whether a client is answered, in so many seconds."""
+        with socket.socket(socket.AF_UNIX) as client, contextlib.suppress(OSError):
+            client.settimeout(seconds)
+            client.connect(str(self.folder / "u.sock"))
+            client.sendall(b"hi\n")
+            return client.recv(16) == b"HI\n"
+        return False
+
+    def end(self) -> int:
+        """SIGTERM, unless it has ended; returns the exit status. Nothing of it is left then."""
+        self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait(DEADLINE)
+        wait_until(lambda: not any(map(lives, self._group())), "no process of it is left")
+        return status
+
+    def _group(self) -> list[int]:
+        """The processes that it has started, and that were not reaped (proc(5), stat)."""
+        found = []
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                if stat.read_text().rpartition(")")[2].split()[2] == str(self.process.pid):
+                    found.append(int(stat.parent.name))
+        return found
+
+    def relent(self) -> None:
+        """Refuse nothing more."""
+        self.tracer.terminate()
+        self.tracer.wait(DEADLINE)
+
+
+@contextlib.contextmanager
+def refusing(folder: Path, moment: str, *rules: str, calls: str = "") -> Iterator[Refused]:
+    """A daemon of which strace refuses calls from this moment on, as the `rules` of --inject say.
+
+    `calls`: trace these besides.
+    """
+    strace = path_of("strace")
+    options = ["--socket", str(folder / "u.sock"), "--no-fallback", "--drain-timeout", "2"]
+    front = folder / "front.py"
+    front.write_text(_FRONTS[moment])
+    words = options
+    interpreter = [sys.executable]
+    if moment != "launcher":
+        settings = cli.make_settings(cli.read_options(cli.parse(options)), options)
+        _, *isolated, _, path = (command := cli._lean_command(settings))[:5]
+        interpreter, words = [sys.executable, *isolated], [path, *command[5:]]
+    with open(folder / "log", "ab") as log:
+        process = subprocess.Popen(
+            [*_FEW, *interpreter, str(front), *words], stdin=subprocess.DEVNULL, stderr=log, process_group=0
+        )
+    tracer = None
+    try:
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+        traced = ",".join(filter(None, (calls, *(rule.partition(":")[0] for rule in rules))))
+        command = [strace, "-f", "-o", str(folder / "trace"), "-e", f"trace={traced}", "-e", "signal=none"]
+        command += [word for rule in rules for word in ("-e", f"inject={rule}")]
+        tracer = subprocess.Popen([*command, "-p", str(process.pid)], stderr=subprocess.PIPE)
+        assert tracer.stderr is not None
+        said = tracer.stderr.readline().decode()
+        if "attached" not in said:
+            missing(f"strace may not look at a process here (kernel.yama.ptrace_scope): {said.strip()}")
+        process.send_signal(signal.SIGCONT)
+        yield Refused(process, tracer, folder)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        if tracer is not None:
+            tracer.wait(DEADLINE)
+            tracer.stderr.close()  # type: ignore[union-attr]
