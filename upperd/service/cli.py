@@ -77,7 +77,9 @@ def main(words: list[str] | None = None, program: str = NAME, purpose: str = "")
         if manager_address and _folder_of("sdnotify") and not check_only:
             from upperd.service.notify import Notifier
 
-            Notifier(manager_address).send(f"STATUS={error}", f"ERRNO={error.errno}")
+            notifier = Notifier(manager_address)
+            notifier.send(f"ERRNO={error.errno}", f"EXIT_STATUS={error.status}", f"STATUS={error}")
+            notifier.flush(2.0)
         from upperd.base.installation import manual
         from upperd.base.text import printable
 

@@ -52,6 +52,8 @@ EX_SOFTWARE = 70
 NEWCOMERS_SECONDS = 1.0
 """How long a drain serves the queue of a listener that newcomers still find, so that it may never be empty."""
 FEWEST_DESCRIPTORS = 64
+LAST_WORDS_SECONDS = 2.0
+"""How long our end waits for a manager that has no room for what it must hear."""
 
 
 class Daemon:
@@ -120,7 +122,7 @@ class Daemon:
             parent.add(server)
         self._reload = Reload(parent, settings, self._log, lambda: self._follow(parent), self._reloaded)
         self._idle = IdleExit(parent)
-        parent.loop.timers += [self._reporter.turn, self._idle.turn]
+        parent.loop.timers += [self._notifier.turn, self._reporter.turn, self._idle.turn]
         self._set_idle_exit()
         self._signals.wake(parent.loop.watch, lambda: self._act_on_signals(parent))
         self._orphans = Orphans(lambda: {*parent.pids(), self._reload.pid}, is_told=bool(_of_process_one()))
@@ -134,10 +136,15 @@ class Daemon:
         self._reporter.phase = ""
         where = ", ".join(describe(self._listeners, settings))
         self._log.write(log.INFO, "ready", f"upperd {__version__} on {where}", pid=os.getpid())
-        self._notifier.send("READY=1", f"STATUS={self._reporter.status}")
+        self._tell("READY=1", f"STATUS={self._reporter.status}")
         if self._ready_fd and (problem := tell_supervisor(self._ready_fd)):
             what = f"descriptor {self._ready_fd} (--ready-fd) takes no newline ({problem}), ignoring"
             self._log.write(log.WARNING, "notify", what)
+
+    def _tell(self, *assignments: str) -> None:
+        """Tell the manager what it must hear: by the loop, where it has no room at this moment."""
+        if not self._notifier.send(*assignments):
+            self._parent.loop.call_timers()
 
     # Serving
 
@@ -180,7 +187,7 @@ class Daemon:
         """A reload is over: tell the manager in any case."""
         if not self._stop_requests:
             self._reporter.phase = f"reload failed: {problem}" if problem else ""
-            self._notifier.send("READY=1", f"STATUS={self._reporter.status}")
+            self._tell("READY=1", f"STATUS={self._reporter.status}")
 
     # Signals
 
@@ -188,7 +195,7 @@ class Daemon:
         """Begin what the signals ask for. The first one that ends us drains, the next one ends at once."""
         for number in self._signals.take():
             if number == signal.SIGHUP and not self._stop_requests:
-                self._notifier.send("RELOADING=1", f"MONOTONIC_USEC={layout.now_usec()}", "STATUS=reloading")
+                self._tell("RELOADING=1", f"MONOTONIC_USEC={layout.now_usec()}", "STATUS=reloading")
                 self._reload.begin()
             elif number == signal.SIGCHLD:
                 self._orphans.child_ended()
@@ -208,7 +215,7 @@ class Daemon:
         self._board["phase"] = layout.DRAINING
         self._reporter.phase = "draining"
         longest = int((timeout + CUT_SECONDS + LINGER_SECONDS + 1) * 1e6)
-        self._notifier.send("STOPPING=1", f"EXTEND_TIMEOUT_USEC={longest}", f"STATUS={self._reporter.status}")
+        self._tell("STOPPING=1", f"EXTEND_TIMEOUT_USEC={longest}", f"STATUS={self._reporter.status}")
         left = {"busy": parent.roster.busy, "waiting": len(parent.queue)}
         self._log.write(log.INFO, "drain", f"ending, within {timeout:g} s", **left)
         for listener in self._listeners:
@@ -223,9 +230,10 @@ class Daemon:
         self._reporter.flush()
         board = self._board
         board["phase"] = layout.STOPPED
-        self._notifier.send(f"STATUS=stopped: served {board['connections']} connections")
+        self._notifier.tell(f"STATUS=stopped: served {board['connections']} connections")
         counts = {name: board[name] for name in ("connections", "cut", "killed", "crashed")}
         self._log.write(log.INFO, "exiting", f"served {board['connections']} connections", **counts)
+        self._notifier.flush(LAST_WORDS_SECONDS)
         self._opening.close()
 
     def _serve_backlog(self, parent: Parent, end: float) -> None:
@@ -237,8 +245,10 @@ class Daemon:
 
     def _fail(self, error: StartError) -> int:
         """Say why there is no daemon: to the manager, in the log, and to the starter."""
-        self._notifier.send(f"STATUS={error}", f"ERRNO={error.errno}", f"EXIT_STATUS={error.status}")
+        # The status last, since what is too long is cut there.
+        self._notifier.send(f"ERRNO={error.errno}", f"EXIT_STATUS={error.status}", f"STATUS={error}")
         self._log.write(log.ERROR, "exiting", str(error))
+        self._notifier.flush(LAST_WORDS_SECONDS)
         self._opening.close()
         if self._settings.starter:  # which returns then: nothing of ours may be left
             tell_supervisor(self._ready_fd, f"{error.status} {error}")
