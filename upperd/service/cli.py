@@ -74,20 +74,32 @@ def main(words: list[str] | None = None, program: str = NAME, purpose: str = "")
             return 0
         return live(make_settings(options, words))
     except OptionError as error:
-        if manager_address and _folder_of("sdnotify") and not check_only:
-            from upperd.service.notify import Notifier
-
-            notifier = Notifier(manager_address)
-            notifier.send(f"ERRNO={error.errno}", f"EXIT_STATUS={error.status}", f"STATUS={error}")
-            notifier.flush(2.0)
         from upperd.base.installation import manual
         from upperd.base.text import printable
 
         print(f"{program}: {printable(str(error))}", file=sys.stderr)
         print(f"Try '{program} --help' or {manual(8, 'upperd')}.", file=sys.stderr, flush=True)
+        if manager_address and _folder_of("sdnotify") and not check_only:
+            _tell_manager(manager_address, error, words)
         if error.has_threads:
             os._exit(error.status)
         return error.status
+
+
+def _tell_manager(address: str, error: OptionError, words: list[str]) -> None:
+    from upperd.service import retries
+    from upperd.service.notify import Notifier
+
+    notifier = Notifier(address)
+    # The status last, since what is too long is cut there.
+    notifier.send(f"ERRNO={error.errno}", f"EXIT_STATUS={error.status}", f"STATUS={error}")
+    notifier.flush(2.0)
+    try:
+        config = parse(words).get("config", "")
+    except OptionError:
+        config = ""
+    if "--inetd" not in words:
+        retries.slow_down(error.status, str(error), notifier, config)
 
 
 def _hold_signals() -> None:

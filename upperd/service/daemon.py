@@ -43,12 +43,15 @@ from upperd.service.policy import Policy
 from upperd.service.privacy import close_memory
 from upperd.service.reload import Reload
 from upperd.service.reporter import Reporter
+from upperd.service.retries import forget as forget_failures
+from upperd.service.retries import slow_down
 from upperd.service.servers import DaemonServer, TCPServer, UnixServer
 from upperd.service.settings import Settings
 from upperd.service.tcp import turn_away
 
 EX_OK = 0
 EX_SOFTWARE = 70
+EX_CONFIG = 78
 NEWCOMERS_SECONDS = 1.0
 """How long a drain serves the queue of a listener that newcomers still find, so that it may never be empty."""
 FEWEST_DESCRIPTORS = 64
@@ -137,6 +140,7 @@ class Daemon:
         where = ", ".join(describe(self._listeners, settings))
         self._log.write(log.INFO, "ready", f"upperd {__version__} on {where}", pid=os.getpid())
         self._tell("READY=1", f"STATUS={self._reporter.status}")
+        forget_failures()
         if self._ready_fd and (problem := tell_supervisor(self._ready_fd)):
             what = f"descriptor {self._ready_fd} (--ready-fd) takes no newline ({problem}), ignoring"
             self._log.write(log.WARNING, "notify", what)
@@ -250,6 +254,8 @@ class Daemon:
         self._log.write(log.ERROR, "exiting", str(error))
         self._notifier.flush(LAST_WORDS_SECONDS)
         self._opening.close()
+        if error.status == EX_CONFIG:
+            slow_down(error.status, str(error), self._notifier)
         if self._settings.starter:  # which returns then: nothing of ours may be left
             tell_supervisor(self._ready_fd, f"{error.status} {error}")
         if error.has_threads:
