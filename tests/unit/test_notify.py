@@ -73,8 +73,16 @@ def test_malformed_number(value: str) -> None:
     """A number that is none is refused, and its variable named."""
     with pytest.raises(ManagerError, match=r"^LISTEN_FDS="):
         take_environment({"LISTEN_PID": "7", "LISTEN_FDS": value}, 7)
-    with pytest.raises(ManagerError, match=r"^LISTEN_PID="):
-        take_environment({"LISTEN_PID": value, "LISTEN_FDS": "1"}, 7)
+    if value:
+        with pytest.raises(ManagerError, match=r"^LISTEN_PID="):
+            take_environment({"LISTEN_PID": value, "LISTEN_FDS": "1"}, 7)
+
+
+def test_sockets_of_no_process() -> None:
+    """Sockets that are passed to no process are not taken, and the warning says so."""
+    said = take_environment({"LISTEN_FDS": "1"}, 7)
+    assert "listeners" not in said
+    assert said["warning"].startswith("LISTEN_FDS=1 without LISTEN_PID")
 
 
 @pytest.mark.parametrize("value", ["x", "-1", "1.5", "9" * 19])

@@ -45,7 +45,7 @@ def main(words: list[str] | None = None, program: str = NAME, purpose: str = "")
 
     Returns only where there is no daemon to become. Exit status 64: the command line, 78: the file, or the handler.
     """
-    words, check_only = sys.argv[1:] if words is None else words, False
+    words, check_only, reloaded = sys.argv[1:] if words is None else words, False, 0
     if "--inetd" in words:  # before anything is said
         from upperd.service.inetd import keep_stream_clean
 
@@ -79,6 +79,8 @@ def main(words: list[str] | None = None, program: str = NAME, purpose: str = "")
 
         print(f"{program}: {printable(str(error))}", file=sys.stderr)
         print(f"Try '{program} --help' or {manual(8, 'upperd')}.", file=sys.stderr, flush=True)
+        if reloaded and error.status == ConfigError.status:
+            _reload(reloaded)  # it finds the same, keeps its old settings, and has the reason in its status
         if manager_address and _folder_of("sdnotify") and not check_only:
             _tell_manager(manager_address, error, words)
         if error.has_threads:

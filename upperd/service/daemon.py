@@ -15,7 +15,6 @@ The life, as `run` has it: listen, first spare children, READY=1, the loop, SIGT
 
 from __future__ import annotations
 
-import errno
 import os
 import resource
 import select
@@ -30,31 +29,27 @@ from upperd.server.parent import Parent
 from upperd.server.patrol import CUT_SECONDS
 from upperd.server.session import LINGER_SECONDS
 from upperd.server.signals import Notes
-from upperd.service import log, settings, titles
+from upperd.service import log, retries, settings, titles
 from upperd.service.idle import IdleExit
-from upperd.service.listeners import Listener, ListenerError, StartError
+from upperd.service.listeners import Listener, StartError
 from upperd.service.loading import Handlers
 from upperd.service.log import Log
 from upperd.service.notify import Notifier, tell_supervisor
-from upperd.service.opening import Opening, describe, open_scoreboard
+from upperd.service.opening import Opening, describe, open_scoreboard, raise_descriptor_limit
 from upperd.service.orphans import Orphans
 from upperd.service.pidfile import PidFile
 from upperd.service.policy import Policy
 from upperd.service.privacy import close_memory
 from upperd.service.reload import Reload
 from upperd.service.reporter import Reporter
-from upperd.service.retries import forget as forget_failures
-from upperd.service.retries import slow_down
 from upperd.service.servers import DaemonServer, TCPServer, UnixServer
 from upperd.service.settings import Settings
 from upperd.service.tcp import turn_away
 
 EX_OK = 0
 EX_SOFTWARE = 70
-EX_CONFIG = 78
 NEWCOMERS_SECONDS = 1.0
 """How long a drain serves the queue of a listener that newcomers still find, so that it may never be empty."""
-FEWEST_DESCRIPTORS = 64
 LAST_WORDS_SECONDS = 2.0
 """How long our end waits for a manager that has no room for what it must hear."""
 
@@ -81,7 +76,7 @@ class Daemon:
         if self._ready_fd:
             os.set_inheritable(self._ready_fd, False)
         try:
-            _raise_descriptor_limit()
+            raise_descriptor_limit()
             handlers = Handlers(settings, settings.import_path)
             self._opening.open_all()
             self._servers = [_make_server(listener, handlers, self._policy) for listener in self._listeners]
@@ -93,6 +88,8 @@ class Daemon:
         self._act_on_signals(parent)  # on those that came before the loop could be woken
         if not self._stop_requests:
             parent.begin()
+            self._wait_for_children(parent)
+        if not self._stop_requests:
             self._announce()
             self._serve(parent)
         self._drain(parent)
@@ -132,6 +129,11 @@ class Daemon:
         parent.loop.timers.append(self._orphans.turn)
         return parent
 
+    def _wait_for_children(self, parent: Parent) -> None:
+        """Until each listener has a child to serve it: there may be no process to be had (RLIMIT_NPROC)."""
+        while not (self._stop_requests or parent.population.serves_all):
+            parent.turn()
+
     def _announce(self) -> None:
         """Every listener listens, its spare children wait: ready."""
         settings = self._settings
@@ -140,7 +142,7 @@ class Daemon:
         where = ", ".join(describe(self._listeners, settings))
         self._log.write(log.INFO, "ready", f"upperd {__version__} on {where}", pid=os.getpid())
         self._tell("READY=1", f"STATUS={self._reporter.status}")
-        forget_failures()
+        retries.forget()
         if self._ready_fd and (problem := tell_supervisor(self._ready_fd)):
             what = f"descriptor {self._ready_fd} (--ready-fd) takes no newline ({problem}), ignoring"
             self._log.write(log.WARNING, "notify", what)
@@ -249,13 +251,11 @@ class Daemon:
 
     def _fail(self, error: StartError) -> int:
         """Say why there is no daemon: to the manager, in the log, and to the starter."""
-        # The status last, since what is too long is cut there.
         self._notifier.send(f"ERRNO={error.errno}", f"EXIT_STATUS={error.status}", f"STATUS={error}")
         self._log.write(log.ERROR, "exiting", str(error))
         self._notifier.flush(LAST_WORDS_SECONDS)
         self._opening.close()
-        if error.status == EX_CONFIG:
-            slow_down(error.status, str(error), self._notifier)
+        retries.slow_down(error.status, str(error), self._notifier)
         if self._settings.starter:  # which returns then: nothing of ours may be left
             tell_supervisor(self._ready_fd, f"{error.status} {error}")
         if error.has_threads:
@@ -280,25 +280,6 @@ def _of_process_one() -> tuple[signal.Signals, ...]:
     return (signal.SIGCHLD,) if os.getpid() == 1 else ()
 
 
-def _raise_descriptor_limit() -> None:
-    """Have as many descriptors as we may: each child takes one, each connection in the parent another.
-
-    Raises ListenerError: they are too few.
-    """
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard < FEWEST_DESCRIPTORS:
-        what = f"only {hard} descriptors may be open, {FEWEST_DESCRIPTORS} are needed"
-        raise ListenerError(f"{what}: raise LimitNOFILE= (ulimit -Hn)", errno.EMFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _working_folder() -> str:
-    try:
-        return os.getcwd()
-    except FileNotFoundError:
-        return ""
-
-
 def main(words: list[str]) -> int:
     """Be the daemon that these settings describe; returns its exit status."""
     try:
@@ -307,7 +288,11 @@ def main(words: list[str]) -> int:
         print(f"upperd: {error}", file=sys.stderr)
         return EX_SOFTWARE
     # Before the module of a handler is imported, which may change both.
-    said.library_path, said.folder = sys.argv[1], _working_folder()
+    said.library_path = sys.argv[1]
+    try:
+        said.folder = os.getcwd()
+    except FileNotFoundError:
+        pass
     titles.set_name(said.name)
     if said.connection >= 0:
         from upperd.service import single

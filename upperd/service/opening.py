@@ -6,7 +6,9 @@ sockets for datagrams. How each is opened is in activation.py, binding.py and tc
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import socket
 from collections.abc import Sequence
 
@@ -20,6 +22,8 @@ from upperd.service.log import Log
 from upperd.service.notify import Notifier
 from upperd.service.settings import Settings
 from upperd.service.tcp import bind_tcp, is_remote
+
+FEWEST_DESCRIPTORS = 64
 
 
 class Opening:
@@ -146,3 +150,15 @@ def describe(opened: list[Listener], settings: Settings) -> list[str]:
     whose = ", for root alone" if uid == 0 else f", for root and uid {uid} alone"
     is_open = settings.allow_user or settings.allow_group
     return [listener.describe(whose if listener.abstract and not is_open else "") for listener in opened]
+
+
+def raise_descriptor_limit() -> None:
+    """Have as many descriptors as we may: each child takes one, each connection in the parent another.
+
+    Raises ListenerError: they are too few.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < FEWEST_DESCRIPTORS:
+        what = f"only {hard} descriptors may be open, {FEWEST_DESCRIPTORS} are needed"
+        raise ListenerError(f"{what}: raise LimitNOFILE= (ulimit -Hn)", errno.EMFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

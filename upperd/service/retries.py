@@ -1,14 +1,15 @@
-"""A configuration that is wrong never mends itself, so a manager that starts us again and again does it ever more slowly.
+"""A configuration that is wrong never mends itself: a manager that starts us again and again does it ever more slowly.
 
 systemd has RestartSteps= since 254 only, and its limits put the unit or its socket into "failed" for good. So the first
-failure ends at once, for whoever calls `systemctl start`; each further one of the same cause waits before it ends. How
-many there were stands in the runtime folder. While we wait the count is gone: SIGTERM, of `systemctl restart`, begins
-anew. A change of the file ends the wait.
+failure ends at once, as `systemctl start` has it; each further one of the same cause waits before it ends. How many
+there were stands in the runtime folder. While we wait the count is gone: SIGTERM, of `systemctl restart`, begins anew.
+A change of the file ends the wait.
 """
 
 from __future__ import annotations
 
 import os
+import select
 import signal
 import time
 
@@ -72,7 +73,7 @@ def _wait(seconds: int, reason: str, notifier: Notifier, config: str) -> None:
     end, before = time.monotonic() + seconds, _state(config)
     while time.monotonic() < end and _state(config) == before:
         notifier.flush(_LOOK_SECONDS)
-        time.sleep(_LOOK_SECONDS)
+        select.select([], [], [], _LOOK_SECONDS)
 
 
 def _state(path: str) -> tuple[int, int, int] | None:
