@@ -168,7 +168,6 @@ def make_settings(options: Options, words: list[str]) -> Settings:
     """What the parent gets: the options, and what the manager and the installation have for it. Raises ManagerError."""
     settings = Settings(**vars(options), **take_environment(os.environ, os.getpid()))
     settings.journal = _is_journal(2)
-    settings.titles = _folder_of("setproctitle")
     settings.import_path = import_path() if options.handler else ""
     settings.subordinate_uids, problem = read_ranges()
     settings.warning = settings.warning or problem

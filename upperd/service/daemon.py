@@ -107,7 +107,7 @@ class Daemon:
         self._reporter.name = settings.name
         self._policy.say(settings, self._board)
         self._parent = parent = Parent(
-            self._board, self._policy.limits, self._reporter, titles.load(settings.titles, settings.name)
+            self._board, self._policy.limits, self._reporter, titles.load(settings.name)
         )
         parent.forker.closes_everything = True
         # Less than ours: the kernel counts descriptors under way for a user, and refuses those beyond this limit.
