@@ -68,11 +68,6 @@ class Population:
     def room(self) -> int:
         return 0 if self.is_paused else self._parent.limits.max_children - len(self)
 
-    @property
-    def serves_all(self) -> bool:
-        """Whether each pool has a child."""
-        return {*self.pools} <= {child.pool for child in self._children}
-
     # Forking
 
     def fork(self, pool: int, count: int, first: Order | None = None) -> list[Child]:

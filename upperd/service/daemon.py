@@ -131,7 +131,7 @@ class Daemon:
 
     def _wait_for_children(self, parent: Parent) -> None:
         """Until each listener has a child to serve it: there may be no process to be had (RLIMIT_NPROC)."""
-        while not (self._stop_requests or parent.population.serves_all):
+        while not self._stop_requests and {*parent.population.pools} - {child.pool for child in parent.population}:
             parent.turn()
 
     def _announce(self) -> None:
@@ -289,10 +289,8 @@ def main(words: list[str]) -> int:
         return EX_SOFTWARE
     # Before the module of a handler is imported, which may change both.
     said.library_path = sys.argv[1]
-    try:
+    if os.path.exists("."):
         said.folder = os.getcwd()
-    except FileNotFoundError:
-        pass
     titles.set_name(said.name)
     if said.connection >= 0:
         from upperd.service import single

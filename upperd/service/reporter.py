@@ -21,7 +21,6 @@ from upperd.service.notify import Notifier
 STATUS_SECONDS = 1.0
 WATCHDOG_RETRY_SECONDS = 0.1
 """How soon the next one follows a WATCHDOG=1 that the manager had no room for."""
-STARTING = "starting"
 RECORDS_A_SECOND = 50
 """Of normal ends. The journal drops from a flood; what is summed still adds up."""
 _REASONS = {
@@ -48,7 +47,7 @@ class Reporter(Observer):
         self._last_refused = UNKNOWN
         self.name = NAME
         """The daemon's, with which the status begins where it is another than upperd."""
-        self.phase = STARTING
+        self.phase = "starting"
         """The word that the status begins with; none while serving."""
 
     # What is due
@@ -118,8 +117,8 @@ class Reporter(Observer):
 
     def throttled(self, reason: str, pause: float) -> None:
         text = f"{reason}; forking again in {pause:g} s"
-        if self.phase.startswith(STARTING):
-            self.phase = f"{STARTING}, waits for a process to serve ({reason})"
+        if self.phase.startswith("starting"):
+            self.phase = f"starting: no process to serve: {reason}"
         self._log.write(log.WARNING, "throttle", text, pause_usec=int(pause * 1e6))
 
     def resumed(self) -> None:
