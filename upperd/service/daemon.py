@@ -88,7 +88,8 @@ class Daemon:
         self._act_on_signals(parent)  # on those that came before the loop could be woken
         if not self._stop_requests:
             parent.begin()
-            self._wait_for_children(parent)
+            while not (self._stop_requests or _serves_all(parent)):  # no process may be to be had (RLIMIT_NPROC)
+                parent.turn()
         if not self._stop_requests:
             self._announce()
             self._serve(parent)
@@ -122,17 +123,13 @@ class Daemon:
             parent.add(server)
         self._reload = Reload(parent, settings, self._log, lambda: self._follow(parent), self._reloaded)
         self._idle = IdleExit(parent)
+        self._notifier.wake = parent.loop.call_timers
         parent.loop.timers += [self._notifier.turn, self._reporter.turn, self._idle.turn]
         self._set_idle_exit()
         self._signals.wake(parent.loop.watch, lambda: self._act_on_signals(parent))
         self._orphans = Orphans(lambda: {*parent.pids(), self._reload.pid}, is_told=bool(_of_process_one()))
         parent.loop.timers.append(self._orphans.turn)
         return parent
-
-    def _wait_for_children(self, parent: Parent) -> None:
-        """Until each listener has a child to serve it: there may be no process to be had (RLIMIT_NPROC)."""
-        while not self._stop_requests and {*parent.population.pools} - {child.pool for child in parent.population}:
-            parent.turn()
 
     def _announce(self) -> None:
         """Every listener listens, its spare children wait: ready."""
@@ -141,16 +138,11 @@ class Daemon:
         self._reporter.phase = ""
         where = ", ".join(describe(self._listeners, settings))
         self._log.write(log.INFO, "ready", f"upperd {__version__} on {where}", pid=os.getpid())
-        self._tell("READY=1", f"STATUS={self._reporter.status}")
+        self._notifier.send("READY=1", f"STATUS={self._reporter.status}")
         retries.forget()
         if self._ready_fd and (problem := tell_supervisor(self._ready_fd)):
             what = f"descriptor {self._ready_fd} (--ready-fd) takes no newline ({problem}), ignoring"
             self._log.write(log.WARNING, "notify", what)
-
-    def _tell(self, *assignments: str) -> None:
-        """Tell the manager what it must hear: by the loop, where it has no room at this moment."""
-        if not self._notifier.send(*assignments):
-            self._parent.loop.call_timers()
 
     # Serving
 
@@ -193,7 +185,7 @@ class Daemon:
         """A reload is over: tell the manager in any case."""
         if not self._stop_requests:
             self._reporter.phase = f"reload failed: {problem}" if problem else ""
-            self._tell("READY=1", f"STATUS={self._reporter.status}")
+            self._notifier.send("READY=1", f"STATUS={self._reporter.status}")
 
     # Signals
 
@@ -201,7 +193,7 @@ class Daemon:
         """Begin what the signals ask for. The first one that ends us drains, the next one ends at once."""
         for number in self._signals.take():
             if number == signal.SIGHUP and not self._stop_requests:
-                self._tell("RELOADING=1", f"MONOTONIC_USEC={layout.now_usec()}", "STATUS=reloading")
+                self._notifier.send("RELOADING=1", f"MONOTONIC_USEC={layout.now_usec()}", "STATUS=reloading")
                 self._reload.begin()
             elif number == signal.SIGCHLD:
                 self._orphans.child_ended()
@@ -221,7 +213,7 @@ class Daemon:
         self._board["phase"] = layout.DRAINING
         self._reporter.phase = "draining"
         longest = int((timeout + CUT_SECONDS + LINGER_SECONDS + 1) * 1e6)
-        self._tell("STOPPING=1", f"EXTEND_TIMEOUT_USEC={longest}", f"STATUS={self._reporter.status}")
+        self._notifier.send("STOPPING=1", f"EXTEND_TIMEOUT_USEC={longest}", f"STATUS={self._reporter.status}")
         left = {"busy": parent.roster.busy, "waiting": len(parent.queue)}
         self._log.write(log.INFO, "drain", f"ending, within {timeout:g} s", **left)
         for listener in self._listeners:
@@ -273,6 +265,11 @@ def _make_server(listener: Listener, handlers: Handlers, policy: Policy) -> Daem
 
         kind = datagram.UnixDatagramServer if is_unix else datagram.UDPServer
     return kind(listener.socket, handler, policy)
+
+
+def _serves_all(parent: Parent) -> bool:
+    """Whether each listener has a child to serve it."""
+    return {*parent.population.pools} <= {child.pool for child in parent.population}
 
 
 def _of_process_one() -> tuple[signal.Signals, ...]:

@@ -15,7 +15,7 @@ import os
 import select
 import socket
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 
 from sdnotify import SystemdNotifier
@@ -41,6 +41,8 @@ class Notifier:
         self._address = address
         self._transport: SystemdNotifier | None = None
         self._kept: deque[tuple[bytes, list[int]]] = deque()
+        self.wake: Callable[[], object] = bool
+        """Called when a message is kept: `turn` is to be called soon."""
         if address:
             try:
                 self._transport = self._connect()
@@ -69,6 +71,7 @@ class Notifier:
             if len(self._kept) == _MOST_KEPT:
                 _close(self._kept.popleft()[1])
             self._kept.append((message, _copies(descriptors)))
+            self.wake()
         return not self._kept
 
     def tell(self, *assignments: str) -> bool:
