@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -31,3 +32,22 @@ def test_no_process_for_ten_seconds(folder: Path, shim: Shim, error: str, text: 
     assert daemon.board.header["fork_failures"] == failures == len(pauses)
     assert daemon.board.header["crashed"] == 0
     once(daemon.log, " resume: ")
+
+
+def test_not_ready_without_a_child(folder: Path, shim: Shim) -> None:
+    """While no child can be forked at the start, the daemon is not ready and says why; then it is, by itself."""
+    with ExitStack() as faults:
+        faults.enter_context(shim.failing("fork", "EAGAIN"))
+        with running(folder, environ=shim.environ, ready=False) as daemon:
+            daemon.manager.wait_for("STATUS=starting: no process to serve: fork: Resource temporarily unavailable")
+            assert "READY=1" not in daemon.manager.messages
+            faults.close()
+            daemon.manager.wait_for("READY=1")
+            assert daemon.ask(b"x") == b"X"
+
+
+def test_end_while_it_waits_for_a_child(folder: Path, shim: Shim) -> None:
+    """SIGTERM ends a daemon that has no child yet."""
+    with shim.failing("fork", "EAGAIN"), running(folder, environ=shim.environ, ready=False) as daemon:
+        daemon.manager.wait_for("STATUS=starting: no process")
+        assert daemon.stop() == 0

@@ -1,4 +1,4 @@
-"""What the processes call themselves, where setproctitle is installed."""
+"""What the processes call themselves."""
 
 from pathlib import Path
 

@@ -2,6 +2,7 @@
 
 import errno
 import socket
+import time
 from contextlib import closing
 
 import pytest
@@ -36,10 +37,30 @@ def test_socket_unit_outlives_failing_starts(upperd: Upperd) -> None:
     with closing(upperd.connect()) as client:
         client.sendall(b"patience")
         client.shutdown(socket.SHUT_WR)
-        wait_until(lambda: int(upperd.property("NRestarts")) >= 8, DEADLINE, "it has failed eight times")
+        wait_until(lambda: int(upperd.property("NRestarts")) >= 3, DEADLINE, "it has failed again and again")
         assert upperd.systemctl("is-active", "upperd.socket") == "active"
         upperd.configure("")
 
         assert read_to_end(client) == "PATIENCE"
     # A child may serve before the manager has taken READY=1.
     wait_until(lambda: upperd.property("ActiveState") == "active", DEADLINE, "it is active")
+
+
+def test_starts_become_rare(upperd: Upperd) -> None:
+    """A configuration that is wrong is tried ever more slowly, with few lines; mended, it serves by itself."""
+    upperd.configure("max-children = 0\n")
+    upperd.systemctl("start", "upperd.socket")
+    began = time.monotonic()
+    with closing(upperd.connect()) as client:
+        client.sendall(b"patience")
+        client.shutdown(socket.SHUT_WR)
+        wait_until(lambda: time.monotonic() > began + 20, 2 * DEADLINE, "twenty seconds pass")
+        assert int(upperd.property("NRestarts")) <= 5
+        assert len(upperd.journal().splitlines()) <= 60
+        assert upperd.systemctl("is-active", "upperd.socket") == "active"
+        assert "max-children is 0" in upperd.property("StatusText")
+        upperd.configure("")
+        assert read_to_end(client) == "PATIENCE"
+    upperd.configure("max-children = 0\n")
+    assert upperd.machine.run("systemctl", "restart", "upperd", check=False).returncode != 0
+    assert "max-children is 0" in upperd.property("StatusText")

@@ -39,7 +39,9 @@ def test_bad_file_fails_visibly(upperd: Upperd) -> None:
     assert done.returncode != 0
     assert "no option 'max-childre'; is it 'max-children'?" in upperd.systemctl("status", "--no-pager", "upperd")
     assert "no option 'max-childre'" in upperd.journal()
-    assert is_settled(upperd)
+    wait_until(lambda: upperd.property("StatusText").startswith("reload failed: "), DEADLINE, "the status says so")
+    assert "no option 'max-childre'" in upperd.property("StatusText")
+    wait_until(lambda: is_settled(upperd), DEADLINE, "the unit runs on")
     assert upperd.stats()["max_children"] == 64
     assert upperd.ask("still here") == "STILL HERE"
 

@@ -37,7 +37,7 @@ class Manager:
     def __init__(self) -> None:
         self.sent: list[str] = []
 
-    def send(self, *assignments: str) -> bool:
+    def tell(self, *assignments: str) -> bool:
         """Keep, or fail."""
         if self.works:
             self.sent += assignments

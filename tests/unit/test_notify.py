@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from upperd.service.manager import ManagerError, take_environment
-from upperd.service.notify import Notifier
+from upperd.service.notify import RETRY_SECONDS, Notifier
 from upperd.service.settings import Settings
 
 # sdnotify leaves its sockets to the garbage collector.
@@ -73,8 +73,16 @@ def test_malformed_number(value: str) -> None:
     """A number that is none is refused, and its variable named."""
     with pytest.raises(ManagerError, match=r"^LISTEN_FDS="):
         take_environment({"LISTEN_PID": "7", "LISTEN_FDS": value}, 7)
-    with pytest.raises(ManagerError, match=r"^LISTEN_PID="):
-        take_environment({"LISTEN_PID": value, "LISTEN_FDS": "1"}, 7)
+    if value:
+        with pytest.raises(ManagerError, match=r"^LISTEN_PID="):
+            take_environment({"LISTEN_PID": value, "LISTEN_FDS": "1"}, 7)
+
+
+def test_sockets_of_no_process() -> None:
+    """Sockets that are passed to no process are not taken, and the warning says so."""
+    said = take_environment({"LISTEN_FDS": "1"}, 7)
+    assert "listeners" not in said
+    assert said["warning"].startswith("LISTEN_FDS=1 without LISTEN_PID")
 
 
 @pytest.mark.parametrize("value", ["x", "-1", "1.5", "9" * 19])
@@ -151,13 +159,61 @@ def test_no_manager() -> None:
 
 
 def test_full_receiver(receiver: socket.socket, path: str) -> None:
-    """A manager that does not read never blocks us: what it has no room for is lost, and said so."""
+    """What the manager must hear is kept while it has no room, and comes in order; what may be skipped is skipped."""
     notifier = Notifier(path)
-    sent = [notifier.send(f"STATUS={number}") for number in range(3000)]
-    assert not all(sent)
-    assert len(drain(receiver)) == sent.count(True)
-    assert notifier.send("READY=1")
-    assert drain(receiver) == [b"READY=1"]
+    taken = 0
+    while notifier.tell("STATUS=fill"):
+        taken += 1
+    assert not notifier.send("RELOADING=1")
+    assert not notifier.send("READY=1")
+    assert not notifier.tell("WATCHDOG=1")
+    assert notifier.turn(5.0) == 5.0 + RETRY_SECONDS
+    assert not notifier.flush(0.1)
+    assert drain(receiver) == [b"STATUS=fill"] * taken
+    assert notifier.tell("STATUS=after")
+    assert notifier.turn(5.0) is None
+    assert drain(receiver) == [b"RELOADING=1", b"READY=1", b"STATUS=after"]
+
+
+def test_descriptors_are_kept_open(receiver: socket.socket, path: str) -> None:
+    """A descriptor that is to be stored reaches the manager though ours was closed before it had room."""
+    notifier = Notifier(path)
+    while notifier.tell("STATUS=fill"):
+        pass
+    reading, writing = os.pipe()
+    assert not notifier.send("FDSTORE=1", descriptors=[writing])
+    os.close(writing)
+    drain(receiver)
+    notifier.turn(0.0)
+    message, (stored,), _, _ = socket.recv_fds(receiver, 100, 1)
+    assert message == b"FDSTORE=1"
+    os.write(stored, b"x")
+    assert os.read(reading, 1) == b"x"
+    os.close(stored)
+    assert os.read(reading, 1) == b""  # no copy is left
+    os.close(reading)
+
+
+def test_manager_that_is_gone_costs_no_memory(path: str) -> None:
+    """Of what a manager never takes the last messages are kept, not all."""
+    notifier = Notifier(path)
+    for number in range(1000):
+        notifier.send(f"STATUS={number}")
+    with receive_at(path) as receiver:
+        messages = []
+        while not notifier.flush(0.0):
+            messages += drain(receiver)
+        messages += drain(receiver)
+    assert messages == [b"STATUS=%d" % number for number in range(936, 1000)]
+
+
+def test_long_reason_is_cut_at_its_end(receiver: socket.socket, path: str) -> None:
+    """A message is never longer than the manager takes, is cut between characters, and keeps what comes first."""
+    assert Notifier(path).send("ERRNO=22", "STATUS=" + "ß" * 5000)
+    (message,) = drain(receiver)
+    assert message.startswith(b"ERRNO=22\nSTATUS=" + "ß".encode() * 1900)
+    assert len(message) <= 4096
+    message.decode("utf-8")
 
 
 def test_nobody_there(path: str) -> None:

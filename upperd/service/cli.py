@@ -46,7 +46,7 @@ def main(words: list[str] | None = None, program: str = NAME, purpose: str = "")
     Returns only where there is no daemon to become. Exit status 64: the command line, 71: the system refuses something,
     74: standard output, 78: the file, or the handler.
     """
-    words, check_only = sys.argv[1:] if words is None else words, False
+    words, check_only, reloaded = sys.argv[1:] if words is None else words, False, 0
     manager_address = os.environ.get("NOTIFY_SOCKET", "")
     try:
         closed = open_closed()
@@ -82,13 +82,13 @@ def main(words: list[str] | None = None, program: str = NAME, purpose: str = "")
         complain(program, f"cannot start: {_reason(error)}")
         return os.EX_OSERR
     except OptionError as error:
-        if manager_address and _folder_of("sdnotify") and not check_only:
-            from upperd.service.notify import Notifier
-
-            Notifier(manager_address).send(f"STATUS={error}", f"ERRNO={error.errno}")
         from upperd.base.installation import manual
 
         complain(program, str(error), f"Try '{program} --help' or {manual(8, 'upperd')}.")
+        if reloaded and error.status == ConfigError.status:
+            _reload(reloaded)  # it finds the same, keeps its old settings, and has the reason in its status
+        if manager_address and _folder_of("sdnotify") and not check_only:
+            _tell_manager(manager_address, error, words)
         if error.has_threads:
             os._exit(error.status)
         return error.status
@@ -101,6 +101,22 @@ def _reason(error: OSError | MemoryError | ImportError) -> str:
         return explain(error)
     except (OSError, ImportError):  # nor can that be read
         return f"{getattr(error, 'filename', None) or 'a module'}: {getattr(error, 'strerror', None) or error}"
+
+
+def _tell_manager(address: str, error: OptionError, words: list[str]) -> None:
+    from upperd.service import retries
+    from upperd.service.notify import Notifier
+
+    notifier = Notifier(address)
+    # The status last, since what is too long is cut there.
+    notifier.send(f"ERRNO={error.errno}", f"EXIT_STATUS={error.status}", f"STATUS={error}")
+    notifier.flush(2.0)
+    try:
+        config = parse(words).get("config", "")
+    except OptionError:
+        config = ""
+    if "--inetd" not in words:
+        retries.slow_down(error.status, str(error), notifier, config)
 
 
 def _hold_signals() -> None:
@@ -167,7 +183,6 @@ def make_settings(options: Options, words: list[str]) -> Settings:
     """What the parent gets: the options, and what the manager and the installation have for it. Raises ManagerError."""
     settings = Settings(**vars(options), **take_environment(os.environ, os.getpid()))
     settings.journal = _is_journal(2)
-    settings.titles = _folder_of("setproctitle")
     settings.import_path = import_path() if options.handler else ""
     settings.subordinate_uids, problem = read_ranges()
     settings.warning = settings.warning or problem

@@ -29,7 +29,7 @@ from upperd.server.parent import Parent
 from upperd.server.patrol import CUT_SECONDS
 from upperd.server.session import LINGER_SECONDS
 from upperd.server.signals import Notes
-from upperd.service import log, settings, titles
+from upperd.service import log, retries, settings, titles
 from upperd.service.host import RefusedError, raise_descriptor_limit
 from upperd.service.idle import IdleExit
 from upperd.service.listeners import Listener, StartError
@@ -51,6 +51,8 @@ EX_OK = 0
 EX_SOFTWARE = 70
 NEWCOMERS_SECONDS = 1.0
 """How long a drain serves the queue of a listener that newcomers still find, so that it may never be empty."""
+LAST_WORDS_SECONDS = 2.0
+"""How long our end waits for a manager that has no room for what it must hear."""
 
 
 class Daemon:
@@ -93,6 +95,9 @@ class Daemon:
         self._act_on_signals(parent)  # on those that came before the loop could be woken
         if not self._stop_requests:
             parent.begin()
+            while not (self._stop_requests or _serves_all(parent)):  # no process may be to be had (RLIMIT_NPROC)
+                parent.turn()
+        if not self._stop_requests:
             self._announce()
             self._serve(parent)
         self._drain(parent)
@@ -110,7 +115,7 @@ class Daemon:
         self._reporter.name = settings.name
         self._policy.say(settings, self._board)
         self._parent = parent = Parent(
-            self._board, self._policy.limits, self._reporter, titles.load(settings.titles, settings.name)
+            self._board, self._policy.limits, self._reporter, titles.load(settings.name)
         )
         parent.forker.closes_everything = True
         parent.forker.descriptors_of_a_child = self._descriptors_of_a_child
@@ -124,7 +129,8 @@ class Daemon:
             parent.add(server)
         self._reload = Reload(parent, settings, self._log, lambda: self._follow(parent), self._reloaded)
         self._idle = IdleExit(parent)
-        parent.loop.timers += [self._reporter.turn, self._idle.turn]
+        self._notifier.wake = parent.loop.call_timers
+        parent.loop.timers += [self._notifier.turn, self._reporter.turn, self._idle.turn]
         self._set_idle_exit()
         self._signals.wake(parent.loop.watch, lambda: self._act_on_signals(parent))
         self._orphans = Orphans(lambda: {*parent.pids(), self._reload.pid}, is_told=bool(_of_process_one()))
@@ -139,6 +145,7 @@ class Daemon:
         where = ", ".join(describe(self._listeners, settings))
         self._log.write(log.INFO, "ready", f"upperd {__version__} on {where}", pid=os.getpid())
         self._notifier.send("READY=1", f"STATUS={self._reporter.status}")
+        retries.forget()
         if self._ready_fd and (problem := tell_supervisor(self._ready_fd)):
             what = f"descriptor {self._ready_fd} (--ready-fd) takes no newline ({problem}), ignoring"
             self._log.write(log.WARNING, "notify", what)
@@ -227,9 +234,10 @@ class Daemon:
         self._reporter.flush()
         board = self._board
         board["phase"] = layout.STOPPED
-        self._notifier.send(f"STATUS=stopped: served {board['connections']} connections")
+        self._notifier.tell(f"STATUS=stopped: served {board['connections']} connections")
         counts = {name: board[name] for name in ("connections", "cut", "killed", "crashed")}
         self._log.write(log.INFO, "exiting", f"served {board['connections']} connections", **counts)
+        self._notifier.flush(LAST_WORDS_SECONDS)
         self._opening.close()
 
     def _serve_backlog(self, parent: Parent, end: float) -> None:
@@ -241,10 +249,12 @@ class Daemon:
 
     def _fail(self, error: StartError) -> int:
         """Say why there is no daemon: to the manager, in the log, and to the starter."""
-        self._notifier.send(f"STATUS={error}", f"ERRNO={error.errno}", f"EXIT_STATUS={error.status}")
+        self._notifier.send(f"ERRNO={error.errno}", f"EXIT_STATUS={error.status}", f"STATUS={error}")
         self._log.write(log.ERROR, "exiting", str(error))
         self._pid_file.remove()
+        self._notifier.flush(LAST_WORDS_SECONDS)
         self._opening.close()
+        retries.slow_down(error.status, str(error), self._notifier)
         if self._settings.starter:  # which returns then: nothing of ours may be left
             tell_supervisor(self._ready_fd, f"{error.status} {error}")
         if error.has_threads:
@@ -262,6 +272,11 @@ def _make_server(listener: Listener, handlers: Handlers, policy: Policy) -> Daem
 
         kind = datagram.UnixDatagramServer if is_unix else datagram.UDPServer
     return kind(listener.socket, handler, policy, is_private=listener.is_private)
+
+
+def _serves_all(parent: Parent) -> bool:
+    """Whether each listener has a child to serve it."""
+    return {*parent.population.pools} <= {child.pool for child in parent.population}
 
 
 def _of_process_one() -> tuple[signal.Signals, ...]:

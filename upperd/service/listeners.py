@@ -173,8 +173,8 @@ def _inode(path: str | bytes) -> tuple[int, int]:
 
 
 def is_stored(name: str) -> bool:
-    """Whether a descriptor of this name (LISTEN_FDNAMES) comes from the store."""
-    return name.startswith(_STORED)
+    """Whether a descriptor of this name (LISTEN_FDNAMES) comes from the store: bound.1f.2ab; bound.x is a unit's."""
+    return name.startswith(_STORED) and "." in name.removeprefix(_STORED)
 
 
 def store_name(address: Any, kind: int = socket.SOCK_STREAM) -> str:

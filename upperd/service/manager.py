@@ -34,6 +34,12 @@ def take_environment(environ: MutableMapping[str, str], pid: int) -> dict[str, A
     environ.pop("LISTEN_PIDFDID", None)
     if not listen_fds and not listen_pid:
         return said
+    if not listen_pid:
+        said["warning"] = (
+            f"LISTEN_FDS={listen_fds} without LISTEN_PID, so the sockets that were passed are not taken: "
+            "a manager says with LISTEN_PID for which process they are"
+        )
+        return said
     if _number("LISTEN_PID", listen_pid) != pid:
         said["warning"] = (
             f"LISTEN_PID={listen_pid} is not this process ({pid}), so the {listen_fds} sockets that were passed are "

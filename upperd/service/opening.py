@@ -93,14 +93,20 @@ class Opening:
         self._stored.clear()
 
     def _store(self) -> None:
-        for listener in self.opened:
-            if not listener.activated:
-                try:
-                    name = listener.store_name()
-                except OSError:
-                    continue  # its path is gone already: no client would find it there
-                sent = self._notifier.send("FDSTORE=1", f"FDNAME={name}", descriptors=[listener.socket.fileno()])
-                listener.is_stored = sent and self._notifier.is_connected
+        bound = [listener for listener in self.opened if not listener.activated]
+        if bound and not self._notifier.is_connected:
+            self._log.write(log.WARNING, "starting", "store-listeners: there is no service manager to store them")
+        elif bound and not os.environ.get("FDSTORE"):
+            text = "the manager does not say that it stores any ($FDSTORE): systemd since 254 says so"
+            cure = "where FileDescriptorStoreMax= is set; an older one never does"
+            self._log.write(log.INFO, "starting", f"store-listeners: {text}, {cure}")
+        for listener in bound:
+            try:
+                name = listener.store_name()
+            except OSError:
+                continue  # its path is gone already: no client would find it there
+            self._notifier.send("FDSTORE=1", f"FDNAME={name}", descriptors=[listener.socket.fileno()])
+            listener.is_stored = self._notifier.is_connected
 
     def close(self) -> None:
         """Remove the paths that are ours, and close everything."""

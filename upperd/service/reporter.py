@@ -19,6 +19,8 @@ from upperd.service.log import Log
 from upperd.service.notify import Notifier
 
 STATUS_SECONDS = 1.0
+WATCHDOG_RETRY_SECONDS = 0.1
+"""How soon the next one follows a WATCHDOG=1 that the manager had no room for."""
 RECORDS_A_SECOND = 50
 """Of normal ends. The journal drops from a flood; what is summed still adds up."""
 _REASONS = {
@@ -62,8 +64,8 @@ class Reporter(Observer):
             wanted.append(self._next_status)
         if self._watchdog_seconds:
             if now >= self._next_watchdog:
-                self._tell("WATCHDOG=1")
-                self._next_watchdog = now + self._watchdog_seconds
+                is_heard = self._tell("WATCHDOG=1")
+                self._next_watchdog = now + (self._watchdog_seconds if is_heard else WATCHDOG_RETRY_SECONDS)
             wanted.append(self._next_watchdog)
         return min(wanted, default=None)
 
@@ -85,9 +87,9 @@ class Reporter(Observer):
 
     def _tell(self, assignment: str) -> bool:
         """Notify the manager. That it does not listen is said once, until it does."""
-        is_heard = self._notifier.send(assignment)
+        is_heard = self._notifier.tell(assignment)
         if self._is_heard and not is_heard:
-            self._log.write(log.WARNING, "notify", "the service manager takes no messages, ignoring")
+            self._log.write(log.WARNING, "notify", "the service manager takes no messages: trying again until it does")
         self._is_heard = is_heard
         return is_heard
 
@@ -115,6 +117,8 @@ class Reporter(Observer):
 
     def throttled(self, reason: str, pause: float) -> None:
         text = f"{reason}; forking again in {pause:g} s"
+        if self.phase.startswith("starting"):
+            self.phase = f"starting: no process to serve: {reason}"
         self._log.write(log.WARNING, "throttle", text, pause_usec=int(pause * 1e6))
 
     def resumed(self) -> None:

@@ -50,8 +50,6 @@ class Settings(Options):
     starter: int = 0
     """A descriptor as ready_fd, of the command `upperd --daemonize`, which is told of a failure, too; 0: none."""
     watchdog_usec: int = 0
-    titles: str = ""
-    """The folder of the package setproctitle."""
     warning: str = ""
     """What the launcher found and could not log."""
     connection: int = -1
