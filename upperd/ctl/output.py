@@ -76,11 +76,16 @@ def write_out(block: bytes) -> None:
 
 def fail(status: int, text: str) -> int:
     """Say what is wrong, and what to do, on standard error; returns the exit status."""
-    try:
-        print(Paint(has_colour(2))("upperctl:", "bold", "red"), text, file=sys.stderr, flush=True)
-    except OSError:
-        pass  # the status says it, too
+    say(text, "bold", "red")
     return status
+
+
+def say(text: str, *styles: str) -> None:
+    """Say something on standard error."""
+    try:
+        print(Paint(has_colour(2))("upperctl:", *styles), text, file=sys.stderr, flush=True)
+    except OSError:
+        pass  # it is a comment only, or the exit status says it, too
 
 
 def end_interrupted() -> NoReturn:
