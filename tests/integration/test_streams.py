@@ -37,12 +37,16 @@ def test_send_without_output(daemon: Daemon) -> None:
     assert b"standard output is closed" in done.stderr
 
 
-@pytest.mark.parametrize("command", ["status", "stats"])
-def test_full_output(daemon: Daemon, command: str) -> None:
+@pytest.mark.parametrize(
+    "command", ["status", "stats", "send x", "send", "ping -c 1", "--help", "send --help", "--version"]
+)
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_full_output(daemon: Daemon, command: str, unbuffered: str) -> None:
     """What cannot be written is an error with exit status 74, never a traceback."""
     with open("/dev/full", "wb") as full:
-        argv = [*CTL, "--socket", str(daemon.path), command]
-        done = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, timeout=DEADLINE)
+        argv = [*CTL, "--socket", str(daemon.path), *command.split()]
+        environ = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+        done = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, input=b"x", timeout=DEADLINE, env=environ)
     assert done.returncode == 74
     assert b"Traceback" not in done.stderr
 
