@@ -37,12 +37,12 @@ _upperctl() {
         mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
         return
         ;;
-    top:--interval | ping:-[ciW] | *:-n) return ;;
+    top:--interval | send:--timeout | ping:--timeout | ping:-[ciW] | *:-n) return ;;
     :*) words='send status stats top ping version -V --version' ;;
-    send:*) words='--file' ;;
+    send:*) words='--file --timeout' ;;
     stats:*) words='--json --prometheus --output --watch' ;;
     top:*) words='--sort --interval --once' ;;
-    ping:*) words='-c -i -W -q' ;;
+    ping:*) words='-c -i -W --timeout -q' ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$words -h --help --socket --tcp -n" -- "$current")
 }

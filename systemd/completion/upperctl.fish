@@ -16,6 +16,7 @@ complete -c upperctl -n "not __fish_seen_subcommand_from $commands" -a ping -d '
 complete -c upperctl -n "not __fish_seen_subcommand_from $commands" -a version -d 'Of upperctl and of the daemon'
 
 complete -c upperctl -n '__fish_seen_subcommand_from send' -l file -r -F -d 'Send this file'
+complete -c upperctl -n '__fish_seen_subcommand_from send' -l timeout -x -d 'Seconds to wait for an answer'
 
 complete -c upperctl -n '__fish_seen_subcommand_from stats' -l json -d 'One JSON object'
 complete -c upperctl -n '__fish_seen_subcommand_from stats' -l prometheus -d "Prometheus's text format"
@@ -29,5 +30,5 @@ complete -c upperctl -n '__fish_seen_subcommand_from top' -l once -d 'One pictur
 
 complete -c upperctl -n '__fish_seen_subcommand_from ping' -s c -x -d 'So many'
 complete -c upperctl -n '__fish_seen_subcommand_from ping' -s i -x -d 'Seconds from one to the next'
-complete -c upperctl -n '__fish_seen_subcommand_from ping' -s W -x -d 'Seconds to wait for an answer'
+complete -c upperctl -n '__fish_seen_subcommand_from ping' -s W -l timeout -x -d 'Seconds to wait for an answer'
 complete -c upperctl -n '__fish_seen_subcommand_from ping' -s q -d 'The summary only'

@@ -104,12 +104,12 @@ def test_refused_before_a_byte_is_read(guarded: Callable[[str], Daemon]) -> None
 
 
 def test_upperctl_says_so(guarded: Callable[[str], Daemon]) -> None:
-    """Who is refused is told what may be the cause and where to look, with the status of a reply that is missing."""
+    """Who is refused is told so, by what, and what to do, with the status of a refusal."""
     daemon = guarded("deny-user = [0]")
     command = [sys.executable, "-m", "upperd.ctl.main", "--socket", str(daemon.path), "send", "hello"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE)
-    assert (done.returncode, done.stdout) == (76, "")
-    assert "closed without an answer: the daemon refuses us, its handler failed, or it was restarted" in done.stderr
+    assert (done.returncode, done.stdout) == (77, "")
+    assert "the rules of the daemon refuse uid 0: ask its administrator" in done.stderr
 
 
 def test_refusals_are_logged(guarded: Callable[[str], Daemon]) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,17 @@ import pytest
 from running import DEADLINE, Daemon, running, wait_until
 
 from upperd.base import paths
-from upperd.client import Client, ClientError, NoDaemonError, ReplyTimeoutError, ShortReplyError, client, finding, upper
+from upperd.client import (
+    Client,
+    ClientError,
+    NoDaemonError,
+    ReplyTimeoutError,
+    ShortReplyError,
+    client,
+    finding,
+    patience,
+    upper,
+)
 
 
 @contextmanager
@@ -106,19 +117,59 @@ def test_restart_in_the_middle_of_a_call(folder: Path) -> None:
         wait_until(lambda: daemon.board.header["crashed"] == 1, "the end of the first is counted")
 
 
-def test_daemon_that_is_gone(folder: Path) -> None:
-    """A call after the daemon's end raises NoDaemonError, at once."""
-    with running(folder) as daemon, Client(str(daemon.path)) as made:
+def test_daemon_that_is_gone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that finds the daemon gone tries for `restart` seconds, then raises NoDaemonError; the next at once."""
+    with running(folder) as daemon, Client(str(daemon.path), restart=0.3) as made:
         assert made.upper("x") == "X"
         daemon.stop()
+        begin = time.monotonic()
         with pytest.raises(NoDaemonError, match="no socket at"):
             made.upper("y")
+        assert time.monotonic() - begin >= 0.3
+        monkeypatch.setattr(patience.Patience, "pause", None)
+        with pytest.raises(NoDaemonError, match="no socket at"):
+            made.upper("z")
+
+
+def test_call_while_the_daemon_is_away(folder: Path) -> None:
+    """A call between the end of a daemon and the start of the next waits for that one."""
+    with running(folder) as first:
+        made = Client(str(first.path))
+        assert made.upper("one") == "ONE"
+        first.stop()
+    answers: list[str] = []
+    asking = threading.Thread(target=lambda: answers.append(made.upper("two")))
+    asking.start()
+    with running(folder), made:
+        asking.join(DEADLINE)
+        assert answers == ["TWO"]
+
+
+def test_connection_that_ended_is_not_used(folder: Path) -> None:
+    """What has ended between two calls is seen before a byte is sent: so nothing is sent twice, by any handler."""
+    with stranger(folder / "s", whole, whole), Client(str(folder / "s")) as made:
+        assert made.ask_once(b"one") == b"ONE"
+        wait_until(lambda: not client.is_quiet(made._connection), "its end")
+        assert made.ask_once(b"two") == b"TWO"
+
+
+def test_client_of_another_process(daemon: Daemon) -> None:
+    """A client that was connected before a fork(2) and is used by both processes connects anew in the other one."""
+    with Client(str(daemon.path)) as made:
+        assert made.upper("before") == "BEFORE"
+        if (pid := os.fork()) == 0:
+            answers = [made.upper(f"child {number}") for number in range(200)]
+            os._exit(0 if answers == [f"CHILD {number}" for number in range(200)] else 1)
+        assert [made.upper(f"parent {number}") for number in range(200)] == [f"PARENT {n}" for n in range(200)]
+        assert os.waitpid(pid, 0)[1] == 0
+    assert daemon.stop() == 0
+    assert daemon.board.header["connections"] == 2
 
 
 def test_client_recovers_after_an_error(folder: Path) -> None:
     """After an error the same client works again as soon as there is a daemon again."""
     with running(folder) as daemon:
-        made = Client(str(daemon.path))
+        made = Client(str(daemon.path), restart=0)
         daemon.stop()
     with pytest.raises(NoDaemonError):
         made.upper("x")
@@ -126,9 +177,9 @@ def test_client_recovers_after_an_error(folder: Path) -> None:
         assert made.upper("y") == "Y"
 
 
-def test_short_reply_is_tried_again_once(folder: Path) -> None:
-    """An answer that ends short is asked for once more, and never returned; twice short is ShortReplyError."""
-    with stranger(folder / "s", half, whole, half, half):
+def test_short_reply_is_tried_again(folder: Path) -> None:
+    """An answer that ends short is asked for again, never returned; one short time after time is ShortReplyError."""
+    with stranger(folder / "s", half, half, whole, *[half] * (1 + patience.MOST_SHORT)):
         assert upper("half a line", str(folder / "s")) == "HALF A LINE"
         with pytest.raises(ShortReplyError, match="closed early"):
             upper("half a line", str(folder / "s"))
@@ -142,7 +193,7 @@ def test_answer_of_a_stranger(folder: Path) -> None:
         connection.sendall(b"X\nMORE\nEVEN MORE")
 
     with (
-        stranger(folder / "s", talk, talk),
+        stranger(folder / "s", talk),
         pytest.raises(ShortReplyError, match="does not answer line by line"),
     ):
         upper("x", str(folder / "s"))
@@ -187,6 +238,7 @@ def test_closed_client() -> None:
     ends = socket.socketpair()
     made = Client.__new__(Client)
     made._connection, made._is_closed = ends[0], False
+    made._timeout, made._restart, made._tell = None, 0, None
     made.close()
     with pytest.raises(ValueError, match="closed"):
         made.upper("x")

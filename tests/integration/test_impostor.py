@@ -12,11 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from acting import OTHER, USER, need_root, said, start_as
+from acting import OTHER, USER, need_root, said, start_as, tell
 from running import DEADLINE, free_port
+from tools import missing
 
 from upperd.base import paths
-from upperd.client import finding
+from upperd.client import ClientError, finding, tcp
+from upperd.client.client import exchange
+from upperd.client.patience import Patience
 
 ROOT = Path(__file__).parents[2]
 IMPOSTOR = """
@@ -42,7 +45,8 @@ while listener in select.select([listener, 0], [], [])[0]:
 SEND = """
 import os, sys
 import importlib, socket, struct, pwd, grp
-import upperd.ctl.transfer, upperd.ctl.send, upperd.ctl.output
+import upperd.ctl.transfer, upperd.ctl.send, upperd.ctl.output, upperd.ctl.waiting
+import upperd.client.tcp, upperd.client.explaining
 from upperd.base import paths
 from upperd.ctl import main as ctl
 import encodings.ascii, encodings.idna
@@ -170,30 +174,95 @@ def test_named_address_is_the_users_own_word(caller: Caller, folder: Path) -> No
         assert caller.run("--tcp", f"127.0.0.1:{caller.port}", "send", "text")[:2] == (0, "TEXT\n")
 
 
-def test_impostor_between_look_and_connection(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Who takes the address between the look at its owner and the connection is found out before anything is sent."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        monkeypatch.setattr(paths, "FALLBACK_TCP", f"127.0.0.1:{listener.getsockname()[1]}")
-        monkeypatch.setattr(paths, "SYSTEM_SOCKET", str(tmp_path / "none"))
-        monkeypatch.setattr(paths, "client_sockets", lambda *of_whom: [paths.SYSTEM_SOCKET])
-        looks = iter([{os.geteuid()}, {OTHER}])
-        monkeypatch.setattr(finding, "tcp_listener_owners", lambda address: next(looks))
-        with pytest.raises(finding.AccessError, match=f"belongs to uid {OTHER}"):
-            finding.connect()
+FLICKER = """
+import select, socket, sys
+print("begins", flush=True)
+while not select.select([0], [], [], 0)[0]:
+    with socket.create_server(("::1", int(sys.argv[1])), family=socket.AF_INET6) as listener:
+        if select.select([listener], [], [], 0.002)[0]:
+            with listener.accept()[0] as connection:
+                connection.settimeout(0.02)
+                try:
+                    if text := connection.recv(100):
+                        print("got", text, flush=True)
+                        connection.sendall(text.upper())
+                except OSError:
+                    pass
+print("", flush=True)
+"""
+"""It opens the port on ::1 again and again, for an instant each."""
+
+
+def _find_both(monkeypatch: pytest.MonkeyPatch, folder: Path, port: int) -> None:
+    """No daemon on any path, and a localhost that is ::1 first, then 127.0.0.1."""
+    monkeypatch.setattr(paths, "FALLBACK_TCP", f"localhost:{port}")
+    monkeypatch.setattr(paths, "SYSTEM_SOCKET", str(folder / "none"))
+    monkeypatch.setattr(paths, "client_sockets", lambda *of_whom: [paths.SYSTEM_SOCKET])
+    ends = [(socket.AF_INET6, 1, 6, "", ("::1", port, 0, 0)), (socket.AF_INET, 1, 6, "", ("127.0.0.1", port))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *of_what: ends)
+
+
+def test_impostor_comes_and_goes(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """A user who opens the port for an instant, again and again, beside the daemon of root, gets no text."""
+    need_root()
+    if not socket.has_ipv6:
+        missing("there is no IPv6")
+    port = free_port()
+    _find_both(monkeypatch, folder, port)
+    answers = 0
+    with impostor(0, str(port)), start_as(OTHER, FLICKER, str(port)) as flicker:
+        assert said(flicker) == "begins"
+        for number in range(300):
+            try:
+                with finding.connect(timeout=DEADLINE) as connection:
+                    answers += exchange(connection, b"secret %d\n" % number, Patience(DEADLINE)).startswith(b"SECRET")
+            except ClientError:  # it was alone, or closed at the wrong moment
+                pass
+        tell(flicker, "end")
+        assert said(flicker) == ""
+    assert answers > 0
+
+
+def test_connection_that_nobody_has_accepted(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """While nobody has accepted the connection, which reads as root's then, it is nobody's: nothing is sent."""
+    port = free_port()
+    _find_both(monkeypatch, folder, port)
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        with pytest.raises(finding.ReplyTimeoutError, match="nothing was sent"):
+            finding.connect(timeout=0.1)
         with listener.accept()[0] as connection:
             assert connection.recv(100) == b""
 
 
-def test_listener_that_is_being_closed_is_nobodys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A row without inode, which reads as root's while its socket is being closed, is trusted by nobody."""
-    row = "   0: 0100007F:270F 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 0 1 0 100 0\n"
-    (tmp_path / "tcp").write_text("  sl  local_address ...\n" + row)
+def test_owner_that_cannot_be_known(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Where the kernel's table cannot be read nobody is trusted."""
+    port = free_port()
+    _find_both(monkeypatch, folder, port)
+    monkeypatch.setattr(tcp, "_TABLES", dict.fromkeys(tcp._TABLES, str(folder / "none")))
+    with (
+        socket.create_server(("127.0.0.1", port)),
+        pytest.raises(finding.AccessError, match="cannot be known .*: nothing was sent"),
+    ):
+        finding.connect(timeout=DEADLINE)
 
-    def opened(path: str, encoding: str) -> object:
-        return open(tmp_path / "tcp") if path == "/proc/net/tcp" else open(os.devnull)
 
-    monkeypatch.setattr(finding, "open", opened, raising=False)
-    assert not finding.tcp_listener_owners("localhost:9999") <= finding.trusted_uids()
+def test_fallback_is_said(caller: Caller) -> None:
+    """Where the text goes by TCP, which nobody has named, standard error says so."""
+    with impostor(0, str(caller.port)):
+        status, printed, said_of = caller.run("send", "text")
+    assert (status, printed) == (0, "TEXT\n")
+    assert said_of.startswith(f"upperctl: no daemon at its socket: using 127.0.0.1:{caller.port}")
+
+
+def test_no_fallback_where_it_was_refused(caller: Caller) -> None:
+    """A client that its own socket refuses does not try TCP instead."""
+    path = caller.make_default(caller.uid, 0o700)
+    with impostor(0, str(path)), impostor(0, str(caller.port)) as got:
+        os.chmod(path, 0o600)
+        status, printed, complaint = caller.run("send", "secret")
+        assert (status, printed) == (77, "")
+        assert f"permission denied: {path} belongs to root:root, mode 0600" in complaint
+    assert got == []
 
 
 def test_status_needs_no_daemon_of_an_impostor(caller: Caller) -> None:

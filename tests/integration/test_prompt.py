@@ -265,3 +265,17 @@ def test_bytes_that_are_no_text(daemon: Daemon, terminal: Terminal, folder: Path
         _type(terminal, "")
         os.write(terminal.screen, b"a\xffb\n")
         wait_until(lambda: terminal.drain() or b"A\xffB" in terminal.raw, "the answer")
+
+
+@pytest.mark.parametrize("environ", [{}, {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}], ids=["coerced", "plain"])
+def test_letter_that_the_locale_has_not(
+    daemon: Daemon, terminal: Terminal, folder: Path, environ: dict[str, str]
+) -> None:
+    """Under LC_ALL=C a line with a letter beyond ASCII is shown, answered and remembered as anywhere."""
+    with terminal.program(*_prompt(daemon), environ=_environ(folder, LC_ALL="C", **environ)) as process:
+        _type(terminal, "straße\n")
+        terminal.wait_for("STRASSE\n")
+        _type(terminal, CTRL_D)
+        assert terminal.wait_end(process) == 0
+    assert ">>: straße\n" in terminal.shown
+    assert _history(folder).read_text("utf-8") == "straße\n"

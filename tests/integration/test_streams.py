@@ -49,6 +49,7 @@ SPEAKING = {
     "upperctl status": (*CTL, "--socket", "SOCKET", "status"),
     "upperctl stats": (*CTL, "--socket", "SOCKET", "stats"),
     "upperctl send": (*CTL, "--socket", "SOCKET", "send", "text"),
+    "upperctl ping": (*CTL, "--socket", "SOCKET", "ping", "-c", "1"),
 }
 """Everything that says something on standard output."""
 

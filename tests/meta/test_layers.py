@@ -153,7 +153,7 @@ LEAN_SEND = {
     *("__future__", "_socket", "errno"),  # and os:
     *("os", "stat", "_stat", "posixpath", "os.path", "genericpath", "_collections_abc"),
     *("upperd", "upperd.base", "upperd.base.streams", "upperd.base.paths"),
-    *("upperd.client", "upperd.client.finding", "upperd.client.client"),
+    *("upperd.client", "upperd.client.finding", "upperd.client.client", "upperd.client.patience"),
     *("upperd.ctl", "upperd.ctl.main", "upperd.ctl.send", "upperd.ctl.output"),
 }
 """All that `upperctl send TEXT` imports: it is mostly the start of an interpreter."""

@@ -19,6 +19,7 @@ from tools import need
 
 from upperd.client.client import ShortReplyError, exchange, upper
 from upperd.client.finding import connect
+from upperd.client.patience import Patience
 
 USER = "haproxy"
 KILLED = ("a", "b")
@@ -124,7 +125,7 @@ def test_connection_of_a_killed_daemon_is_an_error(place: Path) -> None:
             os.kill(pid, signal.SIGSTOP)
         address = f"127.0.0.1:{proxy.port}"
         connection = connect(tcp=address)
-        by_hand = pool.submit(exchange, connection, b"one\n", 30.0)
+        by_hand = pool.submit(exchange, connection, b"one\n", Patience(30.0))
         by_library = pool.submit(upper, "straße", tcp=address)
         proxy.wait_until_used("a", 2)
         for name in NAMES[1:]:

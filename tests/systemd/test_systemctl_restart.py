@@ -65,3 +65,26 @@ def test_upload_by_other_clients(upperd: Upperd, client: str) -> None:
 
     assert upload.returncode == 0
     assert hashlib.sha256(answer.read_bytes()).digest() == hashlib.sha256(text.upper()).digest()
+
+
+LINES = 10
+STREAM = f"for n in $(seq {LINES}); do echo line $n; sleep 1.5; done | upperctl send >/var/tmp/answer"
+"""Between two lines it is quiet for long enough that a drain ends its connection."""
+
+
+@pytest.mark.parametrize("kind", ["socket unit", "own socket"])
+def test_stream_goes_on(upperd: Upperd, kind: str) -> None:
+    """A slow stream of lines to `upperctl send` outlives three restarts: each line is answered once, in order."""
+    if kind == "own socket":
+        upperd.without_socket_unit()
+    upperd.systemctl("start", "upperd")
+    answer = Path(upperd.machine.path("/var/tmp/answer"))
+    answer.write_bytes(b"")
+    with upperd.machine.start("sh", "-c", STREAM) as stream:
+        for _ in range(3):
+            before = answer.read_bytes().count(b"\n")
+            wait_until(lambda before=before: answer.read_bytes().count(b"\n") > before, DEADLINE, "it goes on")
+            upperd.systemctl("restart", "upperd")
+        stream.wait(DEADLINE)
+    assert stream.returncode == 0
+    assert answer.read_text() == "".join(f"LINE {number}\n" for number in range(1, LINES + 1))

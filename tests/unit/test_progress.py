@@ -9,6 +9,9 @@ from rich.console import Console
 
 from upperd.ctl.progress import Line, size_of
 
+SYSTEM = "/sys/kernel/mm/transparent_hugepage/enabled"
+"""A file of some ten bytes, which says that it has a page."""
+
 
 def drawn(total: int | None, *done: int, columns: int = 80) -> str:
     """What a terminal of this width shows at the end of a transfer that came so far each time."""
@@ -44,15 +47,31 @@ def test_file_that_grows() -> None:
     """A file that has become longer than it was is at 100 %, and no more."""
     line = drawn(1000, 5000)
     assert line.startswith("100% ")
-    assert "5.0 kB of 1.0 kB" in line
+    assert "5.0 kB of 5.0 kB" in line
+
+
+def test_file_that_shrinks() -> None:
+    """A file of which less came than it was said to have is at 100 % at the end."""
+    written = io.StringIO()
+    line = Line(4096, Console(file=written, force_terminal=True, color_system=None, width=80))
+    line.show(23)
+    line.complete()
+    line.end()
+    last = written.getvalue().rpartition("\x1b[2K")[2]
+    assert last.startswith("100% ")
+    assert "23 B of 23 B" in last.replace("bytes", "B")
 
 
 def test_size_of(tmp_path: Path) -> None:
-    """The size is that of what is left of a file; of a pipe, and of what the kernel makes up, it is unknown."""
+    """The size is that of what is left of a file; of a pipe, and of what the kernel makes up, it is unknown.
+
+    A file in /sys says a page, whatever it has.
+    """
     (tmp_path / "file").write_bytes(b"x" * 100)
     reading, writing = os.pipe()
-    with open(tmp_path / "file", "rb") as file, open("/proc/self/stat", "rb") as made_up:
+    with open(tmp_path / "file", "rb") as file, open("/proc/self/stat", "rb") as made_up, open(SYSTEM, "rb") as page:
         os.read(file.fileno(), 30)
-        assert [size_of(number) for number in (file.fileno(), reading, made_up.fileno())] == [70, None, None]
+        assert size_of(file.fileno()) == 70
+        assert [size_of(number) for number in (reading, made_up.fileno(), page.fileno())] == [None] * 3
     os.close(reading)
     os.close(writing)

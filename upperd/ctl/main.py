@@ -24,9 +24,9 @@ def main() -> int:
     try:
         plain = find_text(words)
         if plain is not None and 1 not in closed:
-            from upperd.ctl.send import send_words
+            from upperd.ctl.send import Target, send_words
 
-            return send_words(*plain)
+            return send_words(plain[0], Target(plain[1]))
         from importlib import import_module
 
         from upperd.ctl.parser import parse
@@ -40,7 +40,7 @@ def main() -> int:
         end_interrupted()
 
 
-def find_text(words: list[str]) -> tuple[list[str], str | None, None] | None:
+def find_text(words: list[str]) -> tuple[list[str], str | None] | None:
     """What a plain `[--socket PATH] send [--socket PATH] TEXT...` says, without the parser; None: it is not one."""
     socket: str | None
     match words:
@@ -52,7 +52,7 @@ def find_text(words: list[str]) -> tuple[list[str], str | None, None] | None:
             return None
     if not text or socket == "" or any(word.startswith("-") for word in (*text, socket or "")):
         return None
-    return text, socket, None
+    return text, socket
 
 
 if __name__ == "__main__":

@@ -95,12 +95,17 @@ def _cannot_write(error: OSError) -> int:
 
 def fail(status: int, text: str) -> int:
     """Say what is wrong, and what to do, on standard error; returns the exit status."""
-    say(f"{Paint(has_colour(2))('upperctl:', 'bold', 'red')} {text}\n")
+    say(text, "bold", "red")
     return status
 
 
-def say(text: str) -> None:
-    """Print it on standard error; where that cannot be, the status has to say it."""
+def say(text: str, *styles: str) -> None:
+    """Say something of ours on standard error."""
+    warn(f"{Paint(has_colour(2))('upperctl:', *styles)} {text}\n")
+
+
+def warn(text: str) -> None:
+    """Print it on standard error; if that fails, the exit status has to tell."""
     try:
         print(text, end="", file=sys.stderr, flush=True)
     except OSError:

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from upperd import __version__
 from upperd.base import paths
 from upperd.base.installation import manual
-from upperd.ctl.output import fail, say, show_help
+from upperd.ctl.output import fail, show_help, warn
 from upperd.ctl.rows import TOP
 
 COMMANDS = {
@@ -76,7 +76,7 @@ class Parser(argparse.ArgumentParser):
 
     def _print_message(self, message: str, file: Any = None) -> None:
         """As the stock one, which says nothing where standard output is full or closed."""
-        (say if file is sys.stderr else show_help)(message)
+        (warn if file is sys.stderr else show_help)(message)
 
     def options(self) -> list[str]:
         """Every option: -h, --socket."""
@@ -147,8 +147,11 @@ def make_parser() -> tuple[Parser, dict[str, Parser]]:
 
 
 def _add_options(send: Parser, stats: Parser, top: Parser, ping: Parser, **_: Parser) -> None:
-    send.add_argument("text", nargs="*", metavar="TEXT", help="the text; with none, standard input is sent")
+    text = "the text; with none, or a dash, standard input is sent"
+    send.add_argument("text", nargs="*", metavar="TEXT", help=text)
     send.add_argument("--file", metavar="FILE", help="send this file (-: standard input)")
+    limit, text = partial(_seconds, 0.01, 86400), "wait so long for an answer, else any time"
+    send.add_argument("--timeout", metavar="SECONDS", type=limit, help=text)
 
     form = stats.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON object, for programs")
@@ -163,12 +166,10 @@ def _add_options(send: Parser, stats: Parser, top: Parser, ping: Parser, **_: Pa
     top.add_argument("--once", action="store_true", help="print one picture and end")
 
     ping.add_argument("-c", dest="count", metavar="COUNT", type=_count, help="end after so many; else at Ctrl-C")
-    for letter, name, default, text in (
-        ("-i", "interval", 1.0, "from one to the next, else 1"),
-        ("-W", "timeout", 10.0, "wait so long for an answer, else 10"),
-    ):
-        seconds = partial(_seconds, 0.01, 86400)
-        ping.add_argument(letter, dest=name, metavar="SECONDS", type=seconds, default=default, help=text)
+    text = "from one to the next, else 1"
+    ping.add_argument("-i", dest="interval", metavar="SECONDS", type=limit, default=1.0, help=text)
+    text = "wait so long for an answer, else 10"
+    ping.add_argument("-W", "--timeout", metavar="SECONDS", type=limit, default=10.0, help=text)
     ping.add_argument("-q", dest="is_quiet", action="store_true", help="the summary only")
 
 

@@ -11,25 +11,31 @@ import time
 
 from upperd.base.text import printable
 from upperd.client.client import exchange
-from upperd.client.finding import ClientError, NoDaemonError, ReplyTimeoutError, ShortReplyError, connect
+from upperd.client.finding import AccessError, ClientError, NoDaemonError, ReplyTimeoutError, ShortReplyError, connect
+from upperd.client.patience import Patience
 from upperd.ctl.output import fail, pause, show
+from upperd.ctl.send import Target
 
 TEXT = "upperd ping \N{LATIN SMALL LETTER SHARP S} {}\n"
 """With a letter that only Unicode's rules know: an echo, or tr(1), is not taken for upperd."""
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Ask again and again, until COUNT or Ctrl-C; returns the exit status: 0, it answered; 1, never."""
+    """Ask again and again, until COUNT or Ctrl-C; returns the exit status: 0, it answered; 1, never.
+
+    Raises KeyboardInterrupt after the summary.
+    """
+    target = Target(arguments.socket, arguments.tcp, arguments.timeout)
     where = printable(arguments.tcp or arguments.socket or "upperd")
     show(f"PING {where}: {len(TEXT.format(1).encode())} bytes of text, each on a connection of its own")
-    began, sent, times, last = time.monotonic(), 0, list[float](), ""
+    began, sent, times, last, is_interrupted = time.monotonic(), 0, list[float](), "", False
     try:
         while sent != arguments.count:
             # From beginning to beginning.
             pause(began + sent * arguments.interval - time.monotonic())
             sent += 1
             text, start = TEXT.format(sent), time.perf_counter()
-            if reason := _ask(arguments, text):
+            if reason := _ask(target, text):
                 said, last = f"seq={sent} lost: {'likewise' if reason == last else reason}", reason
             else:
                 times.append((time.perf_counter() - start) * 1000)
@@ -38,29 +44,37 @@ def run(arguments: argparse.Namespace) -> int:
             if not arguments.is_quiet:
                 show(said)
     except KeyboardInterrupt:
+        is_interrupted = True
         show("")
     except ClientError as error:
         return fail(error.status, str(error))
     lost, elapsed = 100 * (sent - len(times)) / max(1, sent), (time.monotonic() - began) * 1000
     show(f"--- {where} ping statistics ---")
     show(f"{sent} sent, {len(times)} answered, {lost:.3g}% loss, time {elapsed:.0f} ms")
-    if not times:
-        return fail(1, last) if arguments.is_quiet else 1
-    figures = (min(times), statistics.fmean(times), max(times), statistics.pstdev(times))
-    show(f"round trip min/avg/max/mdev = {'/'.join(f'{figure:.3f}' for figure in figures)} ms")
-    return 0
+    if times:
+        figures = (min(times), statistics.fmean(times), max(times), statistics.pstdev(times))
+        show(f"round trip min/avg/max/mdev = {'/'.join(f'{figure:.3f}' for figure in figures)} ms")
+    elif arguments.is_quiet and last:
+        fail(1, last)
+    if is_interrupted:
+        raise KeyboardInterrupt
+    return 0 if times else 1
 
 
-def _ask(arguments: argparse.Namespace, text: str) -> str:
+def _ask(target: Target, text: str) -> str:
     """Why there was no right answer; empty: there was. Raises ClientError where there is no use in asking again."""
     try:
-        connection = connect(arguments.socket, arguments.tcp, arguments.timeout)
+        connection = connect(target.socket, target.tcp, target.timeout)
+        target.say_fallback(connection)
         try:
-            answer = exchange(connection, text.encode(), arguments.timeout)
+            answer = exchange(connection, text.encode(), Patience(target.timeout))
         finally:
             connection.close()
     except (NoDaemonError, ReplyTimeoutError, ShortReplyError) as error:
-        return printable(str(error))
+        explained = target.explain(error)
+        if isinstance(explained, AccessError):
+            raise explained from None
+        return printable(str(explained))
     if answer != text.upper().encode():
         return printable(f"wrong answer, {answer[:40]!r}: something else than upperd listens there")
     return ""

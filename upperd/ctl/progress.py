@@ -30,8 +30,8 @@ def is_wanted(source: int) -> bool:
 def size_of(source: int) -> int | None:
     """The bytes that are still to be read from a descriptor; None: it cannot be known."""
     status = os.fstat(source)
-    # A file that the kernel makes up while it is read has the size 0 (proc(5)).
-    if not stat.S_ISREG(status.st_mode) or not status.st_size:
+    # A file that the kernel makes up while it is read has no blocks, whatever its size is: 0 in /proc, a page in /sys.
+    if not stat.S_ISREG(status.st_mode) or not status.st_blocks:
         return None
     return status.st_size - os.lseek(source, 0, os.SEEK_CUR)
 
@@ -57,15 +57,29 @@ class Line:
             redirect_stdout=False,
             redirect_stderr=False,
         )
+        self._total, self._done = total, 0
         self._task = self._progress.add_task("", total=total)
         self._drawn = -DRAW_SECONDS
 
     def show(self, done: int) -> None:
-        """So many bytes are done: draw that, unless it has just been drawn."""
-        self._progress.update(self._task, completed=done)
+        """So many bytes are done: draw that, unless it has just been drawn. A file that grows has so many in all."""
+        self._done = done
+        if self._total is not None and done > self._total:
+            self._total = done
+        self._progress.update(self._task, completed=done, total=self._total)
         if time.monotonic() - self._drawn >= DRAW_SECONDS:
             self._drawn = time.monotonic()
             self._draw()
+
+    def complete(self) -> None:
+        """That was all, also of a file that has become shorter."""
+        if self._total is not None:
+            self._progress.update(self._task, completed=self._done, total=self._done)
+
+    def clear(self) -> None:
+        """Make room for another line; ours comes again below it."""
+        with suppress(OSError):
+            os.write(2, b"\r\x1b[2K")
 
     def end(self) -> None:
         """Draw a last time, and go to the next line."""

@@ -6,26 +6,41 @@ begin with a space.
 
 from __future__ import annotations
 
+import locale
 import os
 import readline
 import signal
 import sys
 from contextlib import suppress
 
-from upperd.client.client import Client
 from upperd.client.finding import ClientError
-from upperd.ctl.output import Paint, fail, has_colour, write_out
+from upperd.ctl.output import Paint, has_colour, write_out
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from upperd.client.client import Client
+    from upperd.ctl.send import Target
 
 PROMPT = ">>: "
 REMEMBERED = 1000
 """Lines."""
 LOOK = 0.2
 """Seconds."""
+RESTART_SECONDS = 1.0
+"""How long a line waits for a daemon that is away: it can be called back and sent again."""
 
 
-def converse(client: Client) -> int:
-    """Read lines and print their answers; returns the exit status: that of the last line."""
+def converse(target: Target) -> int:
+    """Read lines and print their answers; returns the exit status: that of the last line. Raises ClientError."""
+    with target.client(RESTART_SECONDS) as client:
+        return _converse(client, target)
+
+
+def _converse(client: Client, target: Target) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    with suppress(locale.Error):  # under LC_ALL=C readline would show, and remember, nothing beyond ASCII
+        if locale.setlocale(locale.LC_CTYPE) in ("C", "POSIX"):
+            os.environ["LC_ALL"] = locale.setlocale(locale.LC_CTYPE, "C.UTF-8")  # readline asks both
     sys.stdin.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
     history = _open_history(dict(os.environ))
     prompt = PROMPT
@@ -47,7 +62,7 @@ def converse(client: Client) -> int:
             interrupts += 1
             write_out(b"\n" if interrupts == 1 else b" (Ctrl-D ends)\n")
         except ClientError as error:
-            status = fail(error.status, str(error))
+            status = target.fail(error)
 
 
 def _read_line(prompt: str) -> str:
@@ -99,7 +114,7 @@ def _remember(line: str, path: str) -> None:
     length = readline.get_current_history_length()
     if not line.strip() or line.startswith(" ") or (length and readline.get_history_item(length) == line):
         return
-    readline.add_history(line)
-    if path:
-        with suppress(OSError):
+    with suppress(OSError, UnicodeEncodeError):  # a letter that the locale does not have
+        readline.add_history(line)
+        if path:
             readline.append_history_file(1, path)

@@ -8,63 +8,118 @@ from __future__ import annotations
 import os
 
 from upperd.client.client import Client
-from upperd.client.finding import ClientError, ShortReplyError
-from upperd.ctl.output import fail, write_out
+from upperd.client.finding import ClientError, NoDaemonError, ReplyTimeoutError, ShortReplyError, is_fallback
+from upperd.ctl.output import fail, say, write_out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
+
+    from upperd.client.finding import Connection
+
+
+class Target:
+    """Where the text goes, and how long its answer may take."""
+
+    def __init__(self, socket: str | None, tcp: str | None = None, timeout: float | None = None) -> None:
+        self.socket, self.tcp, self.timeout = socket, tcp, timeout
+        self._has_said = False
+
+    def client(self, restart: float | None = None) -> Client:
+        """A client of the library. `restart`: as of Client."""
+        more = {} if restart is None else {"restart": restart}
+        made = Client(self.socket, tcp=self.tcp, timeout=self.timeout, tell=self.teller(), **more)
+        self.say_fallback(made.connection)
+        return made
+
+    def say_fallback(self, connection: Connection | None) -> None:
+        """Say once where the text goes, unless that was named or is the socket's path."""
+        if is_fallback(connection, self.socket, self.tcp) and not self._has_said:
+            self._has_said = True
+            from upperd.base.paths import FALLBACK_TCP
+
+            say(f"no daemon at its socket: using {FALLBACK_TCP} (--tcp {FALLBACK_TCP} says so without this line)")
+
+    def teller(self) -> Callable[[], object] | None:
+        """What says why there is no answer yet, where a person sees it."""
+
+        def tell() -> None:
+            from upperd.ctl import waiting
+
+            waiting.tell(self.socket, self.tcp)
+
+        return tell if os.isatty(2) else None
+
+    def may_repeat(self) -> bool:
+        """Whether it does no harm to send a text a second time: upperd's own handler is known to serve it."""
+        if self.tcp is not None:
+            return False
+        from upperd.ctl import view
+
+        snapshot = view.find(self.socket).snapshot
+        return snapshot is not None and not snapshot.handler
+
+    def explain(self, error: ClientError) -> ClientError:
+        """The error with its cause, as far as that can be known."""
+        if isinstance(error, ReplyTimeoutError) and self.timeout is not None:
+            from upperd.ctl import waiting
+
+            return ReplyTimeoutError(f"no answer in {self.timeout:g} s: {waiting.reason(self.socket, self.tcp)}")
+        if isinstance(error, ShortReplyError) and not error.has_answer:
+            from upperd.ctl import waiting
+
+            return waiting.refusal(self.socket, self.tcp) or error
+        if isinstance(error, NoDaemonError) and self.tcp is None:
+            from upperd.ctl import waiting
+
+            if waiting.is_draining(self.socket):
+                return ReplyTimeoutError(f"no new connection: {waiting.reason(self.socket, None)}")
+        return error
+
+    def fail(self, error: ClientError) -> int:
+        """Say why there was no answer; returns the exit status."""
+        error = self.explain(error)
+        return fail(error.status, str(error))
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Send the text, and print the answer as it comes; returns the exit status."""
+    target = Target(arguments.socket, arguments.tcp, arguments.timeout)
     if arguments.text and arguments.file is not None:
         return fail(os.EX_USAGE, "give either TEXT or --file, not both")
-    if arguments.text:
-        return send_words(arguments.text, arguments.socket, arguments.tcp)
+    if arguments.text not in ([], ["-"]):
+        return send_words(arguments.text, target)
     name = "-" if arguments.file is None else arguments.file
     if name == "-" and not arguments.has_input:
         return fail(os.EX_NOINPUT, "standard input is closed, and there is neither TEXT nor --file")
     try:
-        if arguments.file is None and os.isatty(0) and os.isatty(1):
+        if arguments.file is None and not arguments.text and os.isatty(0) and os.isatty(1):
             from upperd.ctl.prompt import converse
 
-            with Client(arguments.socket, tcp=arguments.tcp, timeout=None) as client:
-                return converse(client)
-        from upperd.client.finding import connect
+            return converse(target)
         from upperd.ctl.transfer import transfer_shown
 
-        source = 0 if name == "-" else os.open(name, os.O_RDONLY | os.O_CLOEXEC)
-        transfer_shown(connect(arguments.socket, arguments.tcp), source)
+        transfer_shown(target, 0 if name == "-" else os.open(name, os.O_RDONLY | os.O_CLOEXEC))
     except ClientError as error:
-        return fail(error.status, str(error))
+        return target.fail(error)
     except OSError as error:
         return fail(os.EX_NOINPUT, f"cannot read {'the text' if name == '-' else name}: {error.strerror}")
     return 0
 
 
-def send_words(words: list[str], socket: str | None, tcp: str | None) -> int:
+def send_words(words: list[str], target: Target) -> int:
     """Send the words as one line, and print the answer; returns the exit status."""
     try:
-        with Client(socket, tcp=tcp, timeout=None) as client:
+        with target.client() as client:
             text = os.fsencode(" ".join(words))
             try:
                 answer = client.ask_once(text)
             except ShortReplyError:
-                if not _may_repeat(socket, tcp):
+                if not target.may_repeat():
                     raise
-                answer = client.ask_once(text)
+                answer = client.upper_bytes(text)
     except ClientError as error:
-        return fail(error.status, str(error))
+        return target.fail(error)
     write_out(answer + b"\n")
     return 0
-
-
-def _may_repeat(socket: str | None, tcp: str | None) -> bool:
-    """Whether it does no harm to send the text a second time: upperd's own handler is known to serve it."""
-    if tcp is not None:
-        return False
-    from upperd.ctl import view
-
-    snapshot = view.find(socket).snapshot
-    return snapshot is not None and not snapshot.handler

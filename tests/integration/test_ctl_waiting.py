@@ -1,0 +1,139 @@
+"""upperctl says why there is no answer: what it waits for, when it gives up, and who refuses it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from running import DEADLINE, Daemon, running, wait_until
+from screens import terminal
+from test_ctl import CTL, ctl
+
+FULL = ("--max-children", "1", "--spare-children", "1")
+
+
+def test_wait_on_a_terminal(folder: Path) -> None:
+    """`send` on a terminal that has waited for two seconds says what it waits for, and is answered all the same."""
+    with (
+        running(folder, *FULL) as daemon,
+        daemon.held() as held,
+        terminal("send", "--socket", str(daemon.path), "text", columns=200) as send,
+    ):
+        send.wait_for("waiting for an answer: every child is busy, 1 wait; 'upperctl status' knows more")
+        held.close()
+        send.wait_for("TEXT")
+        assert send.wait() == 0
+
+
+@pytest.mark.parametrize("data", [None, b"text\n"], ids=["words", "stream"])
+def test_time_limit(folder: Path, data: bytes | None) -> None:
+    """`--timeout` ends a wait for an answer with status 75, and says why there is none."""
+    words = ["text"] if data is None else []
+    with running(folder, *FULL) as daemon, daemon.held():
+        status, printed, said = ctl("send", "--timeout", "0.3", "--socket", str(daemon.path), *words, data=data)
+    assert (status, printed) == (75, "")
+    assert said.startswith("upperctl: no answer in 0.3 s: every child is busy, 1 wait")
+
+
+def test_time_limit_of_ping(folder: Path) -> None:
+    """`ping --timeout` is the time of each line, and what is not answered by then is lost."""
+    with running(folder, *FULL) as daemon, daemon.held():
+        status, printed, _ = ctl("ping", "-c", "1", "--timeout", "0.3", "--socket", str(daemon.path))
+    assert (status, "seq=1 lost: no answer in 0.3 s: every child is busy" in printed) == (1, True)
+
+
+def test_quiet_stream_has_no_limit(daemon: Daemon) -> None:
+    """Where nothing is to be answered no time is counted: a stream may be quiet for longer."""
+    command = [*CTL, "--socket", str(daemon.path), "send", "--timeout", "0.2"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as send:
+        assert send.stdin is not None
+        assert send.stdout is not None
+        for line in (b"one\n", b"two\n"):
+            send.stdin.write(line)
+            send.stdin.flush()
+            assert send.stdout.readline() == line.upper()
+            began = time.monotonic()
+            wait_until(lambda began=began: time.monotonic() - began > 0.5, "it was quiet for longer")
+        send.stdin.close()
+        assert send.wait(DEADLINE) == 0
+
+
+def test_drain(folder: Path) -> None:
+    """During a drain `send` says for how long, with status 75, in place of a daemon that is not there."""
+    with running(folder, "--drain-timeout", "20") as daemon, daemon.held() as busy:
+        daemon.signal(signal.SIGTERM)
+        daemon.manager.wait_for("STOPPING=1")
+        busy.sendall(b"more")
+        wait_until(lambda: not daemon.path.exists(), "it takes no more")
+        status, _, said = ctl("send", "--socket", str(daemon.path), "text")
+    assert (status, said.startswith("upperctl: no new connection: draining, try again in ")) == (75, True)
+
+
+@pytest.mark.parametrize("line", [["send", "x"], ["send"], ["ping", "-c", "1"]], ids=" ".join)
+def test_refused(folder: Path, line: list[str]) -> None:
+    """A peer that the rules refuse is told so, with status 77."""
+    with running(folder, "--deny-user", str(os.geteuid())) as daemon:
+        status, _, said = ctl(*line, "--socket", str(daemon.path), data=b"x\n")
+    assert (status, f"the rules of the daemon refuse uid {os.geteuid()}" in said) == (77, True)
+
+
+def test_refused_and_not_told_why(folder: Path) -> None:
+    """Where the scoreboard cannot be read a peer that is refused is told that it is, and that it cannot know why."""
+    with running(folder, "--deny-user", str(os.geteuid())) as daemon:
+        (folder / "scoreboard").unlink()
+        status, _, said = ctl("send", "--socket", str(daemon.path), "x")
+    assert (status, f"closed at once: the daemon refuses uid {os.geteuid()}, by a rule or a limit" in said) == (
+        77,
+        True,
+    )
+
+
+def test_refused_for_a_while(folder: Path) -> None:
+    """A limit that is over some time later is status 75."""
+    with running(folder, "--max-rate-per-user", "1") as daemon:
+        said = [ctl("send", "--socket", str(daemon.path), "x") for _ in range(3)]
+    assert (75, "", f"upperctl: uid {os.geteuid()} connects more often than one user may: try again later\n") in said
+
+
+def test_what_is_no_socket(folder: Path) -> None:
+    """A path that is no stream socket is told from one on which nobody listens, and a named one is not to be named."""
+    (folder / "file").touch()
+    os.mkfifo(folder / "pipe")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagrams:
+        datagrams.bind(str(folder / "datagrams"))
+        said = {
+            name: ctl("send", "--socket", str(folder / name), "x")
+            for name in ("file", "pipe", ".", "datagrams", "none")
+        }
+    assert {status for status, _, _ in said.values()} == {69}
+    for name, text in (
+        ("file", "is a file, not a socket: name that of upperd"),
+        ("pipe", "is a pipe, not a socket"),
+        (".", "is a folder, not a socket"),
+        ("datagrams", "is not a stream socket, but one for datagrams"),
+        ("none", f"start upperd (upperd --socket {folder}/none), or is the path another one?"),
+    ):
+        assert text in said[name][2]
+        assert "name it with --socket" not in said[name][2]
+
+
+@pytest.mark.parametrize("host", ["x..y", "no such host", "a\udcff"])
+def test_host_that_is_none(host: str) -> None:
+    """A host that has no address is named as what is wrong, without a number of the system's."""
+    status, _, said = ctl("send", "--tcp", f"{host}:1", "x")
+    assert (status, "cannot find the host of" in said, "[Errno" in said, "Traceback" in said) == (
+        69,
+        True,
+        False,
+        False,
+    )
+
+
+def test_dash_is_standard_input(daemon: Daemon) -> None:
+    """`send -` sends standard input, as every filter has it; after -- it is a text."""
+    assert ctl("--socket", str(daemon.path), "send", "-", data=b"text") == (0, "TEXT", "")

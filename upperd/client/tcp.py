@@ -1,0 +1,141 @@
+"""Connect to the daemon by TCP: to an address that was named, or to the one that is known, if its listener is trusted.
+
+Any user may listen on a port. So before a byte is sent to an address that nobody has named, the kernel is asked who
+holds the other end of this very connection, by the addresses and ports of both ends: its table has one such row, while
+the connection stands. What listens on the port before or after has no part in it.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import sys
+from time import monotonic
+
+from upperd.base import paths
+from upperd.client.finding import AccessError, ClientError, NoDaemonError, ReplyTimeoutError, refuse_impostor
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from upperd.client.finding import Connection
+
+_TABLES = {socket.AF_INET: "/proc/net/tcp", socket.AF_INET6: "/proc/net/tcp6"}
+_MAPPED = bytes(10) + b"\xff\xff"
+"""In front of an IPv4 address, where it is one of IPv6 (RFC 4291, 2.5.5.2)."""
+FIRST_LOOK, LONGEST_LOOK = 0.001, 0.05
+"""Seconds between two looks at the table."""
+
+
+def connect_named(host_port: str, timeout: float | None) -> Connection:
+    """Connect to HOST:PORT, whoever listens there. `timeout`: seconds; None: as long as the kernel tries."""
+    failure: ClientError | None = None
+    for family, address in _addresses(host_port):
+        try:
+            return _connect(family, address, host_port, timeout)
+        except ClientError as error:
+            failure = error
+    raise failure or NoDaemonError(f"{host_port} has no address")
+
+
+def connect_trusted(host_port: str, timeout: float | None) -> Connection:
+    """The same, if a user that is trusted holds the other end; of several addresses the first one where that is so."""
+    failures: list[ClientError] = []
+    for family, address in _addresses(host_port):
+        try:
+            connection = _connect(family, address, host_port, timeout)
+            owner = _owner(connection, family, host_port, timeout)
+            refuse_impostor(connection, host_port, owner, f"--tcp {host_port}")
+            return connection
+        except ClientError as error:
+            failures.append(error)
+    raise max(failures, key=lambda error: error.status, default=NoDaemonError(f"{host_port} has no address"))
+
+
+def _addresses(host_port: str) -> list[tuple[socket.AddressFamily, Any]]:
+    host, colon, port = host_port.rpartition(":")
+    if not (colon and host and port.isascii() and port.isdigit() and len(port) <= 5 and int(port) < 65536):
+        raise ClientError(f"{host_port!r} is not HOST:PORT, such as {paths.FALLBACK_TCP}")
+    try:
+        found = socket.getaddrinfo(host.removeprefix("[").removesuffix("]"), int(port), 0, socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "no name of a host"
+        raise NoDaemonError(f"cannot find the host of {host_port}: {reason}") from None
+    return [(family, address) for family, _, _, _, address in found]
+
+
+def _connect(family: socket.AddressFamily, address: Any, host_port: str, timeout: float | None) -> Connection:
+    try:
+        connection = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise NoDaemonError(f"cannot connect to {host_port}: {error.strerror}") from None
+    try:
+        connection.settimeout(timeout)
+        connection.connect(address)
+        connection.settimeout(None)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except OSError as error:
+        connection.close()
+        if isinstance(error, TimeoutError) and error.errno is None:  # ours; ETIMEDOUT is the network's
+            raise ReplyTimeoutError(f"cannot connect to {host_port} in time: is upperd there?") from None
+        raise NoDaemonError(f"cannot connect to {host_port}: {error.strerror}: is upperd there?") from None
+    return connection
+
+
+def _owner(connection: Connection, family: socket.AddressFamily, host_port: str, timeout: float | None) -> int:
+    """The uid that holds the other end. Until it is accepted nobody does: so it is waited for.
+
+    Closes the connection, and raises ClientError, where that cannot be known.
+    """
+    began, pause = monotonic(), FIRST_LOOK
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    try:
+        while True:
+            if (owner := _holder(family, connection.getpeername(), connection.getsockname())) is not None:
+                return owner
+            if poll.poll(0):
+                raise NoDaemonError(f"{host_port} has closed the connection at once: nothing was sent")
+            if timeout is not None and monotonic() - began >= timeout:
+                raise ReplyTimeoutError(f"{host_port} has not accepted the connection in time: nothing was sent")
+            poll.poll(pause * 1000)
+            pause = min(2 * pause, LONGEST_LOOK)
+    except BaseException as error:
+        connection.close()
+        if isinstance(error, OSError):
+            cure = f"nothing was sent; if you trust it, say so with --tcp {host_port}"
+            reason = "/proc is not mounted" if not os.path.exists("/proc/net") else error.strerror
+            raise AccessError(f"whose {host_port} is cannot be known ({reason}): {cure}") from None
+        raise
+
+
+def _holder(family: socket.AddressFamily, local: Any, remote: Any) -> int | None:
+    """The uid that holds the socket with these two ends (proc(5), /proc/net/tcp); None: nobody, or not yet.
+
+    A socket without inode, which reads as root's, is not accepted yet, or closed. Raises OSError.
+    """
+    ours, theirs = (socket.inet_pton(family, end[0].partition("%")[0]) for end in (local, remote))
+    ends = [(family, ours, theirs)]
+    if family == socket.AF_INET:  # a listener for both families
+        ends.append((socket.AF_INET6, _MAPPED + ours, _MAPPED + theirs))
+    for table, here, there in ends:
+        wanted = [f"{_hex(here)}:{local[1]:04X}", f"{_hex(there)}:{remote[1]:04X}"]
+        try:
+            with open(_TABLES[table], encoding="ascii") as file:
+                rows = [line.split() for line in file if wanted[0] in line]
+        except FileNotFoundError:
+            if table == family:
+                raise
+            continue  # a kernel without IPv6
+        for row in rows:
+            if row[1:3] == wanted and row[9] != "0":
+                return int(row[7])
+    return None
+
+
+def _hex(address: bytes) -> str:
+    """As the table has it: words of 32 bits in the byte order of the host."""
+    words = (int.from_bytes(address[at : at + 4], sys.byteorder) for at in range(0, len(address), 4))
+    return "".join(f"{word:08X}" for word in words)

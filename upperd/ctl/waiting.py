@@ -1,0 +1,81 @@
+"""Why there is no answer, as far as a client can know it: for a person that waits, and for an error."""
+
+from __future__ import annotations
+
+import os
+import select
+
+from upperd.client.finding import AccessError, ClientError, ReplyTimeoutError, connect
+from upperd.ctl import view
+from upperd.ctl.output import say
+from upperd.server import layout
+
+PROBE_SECONDS = 1.0
+_REFUSALS = {
+    "refused_access": AccessError("the rules of the daemon refuse uid {uid}: ask its administrator (upperd(8), Rules)"),
+    "refused_user": ReplyTimeoutError("uid {uid} has as many connections as one user may have: try again later"),
+    "refused_rate": ReplyTimeoutError("uid {uid} connects more often than one user may: try again later"),
+}
+
+
+def tell(path: str | None, tcp: str | None) -> None:
+    """Say on standard error what is waited for."""
+    say(f"waiting for an answer: {reason(path, tcp)}; Ctrl-C ends")
+
+
+def reason(path: str | None, tcp: str | None) -> str:
+    """Why a daemon that is there does not answer."""
+    more = "'upperctl status' knows more"
+    daemon = None if tcp is not None else view.find(path)
+    if daemon is None or daemon.snapshot is None or daemon.state != view.RUNNING:
+        return f"the daemon is at its limit, or being restarted{'' if tcp is not None else f'; {more}'}"
+    header = daemon.header
+    if header["phase"] == layout.DRAINING:
+        return f"draining, try again in {_drain_seconds(header)} s"
+    if daemon.snapshot.busy >= header["max_children"]:
+        return f"every child is busy, {header['queued']} wait; {more}"
+    return f"the daemon is at its limit for one user, or its handler is slow; {more}"
+
+
+def is_draining(path: str | None) -> bool:
+    """Whether a daemon that takes no new connection is known to be ending."""
+    daemon = view.find(path)
+    return daemon.state == view.RUNNING and daemon.header.get("phase") == layout.DRAINING
+
+
+def _drain_seconds(header: dict[str, int]) -> int:
+    """How long the drain that is under way may still take: at most what it was given."""
+    end = header.get("drain_end_usec", 0) or layout.UNKNOWN
+    return max(1, -(-min(end - layout.now_usec(), header["drain_timeout_usec"]) // 1_000_000))
+
+
+def refusal(path: str | None, tcp: str | None) -> ClientError | None:
+    """The error, where a connection was closed without an answer since the daemon refuses us; None: it does not.
+
+    One that sends nothing is tried: what is refused is closed at once, what is served waits. The scoreboard, where it
+    can be read, says for which reason.
+    """
+    before = None if tcp is not None else view.find(path).snapshot
+    if before is not None and before.handler and before.header["denied_uid"] != os.geteuid():
+        return None  # with a handler of somebody's own, a connection more is tried only where it seems to be refused
+    try:
+        connection = connect(path, tcp, PROBE_SECONDS)
+    except ClientError:
+        return None
+    try:
+        poll = select.poll()
+        poll.register(connection, select.POLLIN)
+        if not poll.poll(PROBE_SECONDS * 1000):
+            return None
+    finally:
+        connection.close()
+    after = None if tcp is not None else view.find(path).snapshot
+    if before is None or after is None or before.header["pid"] != after.header["pid"]:
+        return AccessError(
+            f"the connection was closed at once: the daemon refuses uid {os.geteuid()}, by a rule or a limit; "
+            "only its administrator and its group can see which"
+        )
+    for field, error in _REFUSALS.items():
+        if after.header[field] > before.header[field]:
+            return type(error)(str(error).format(uid=os.geteuid()))
+    return None
