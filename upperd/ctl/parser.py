@@ -45,7 +45,7 @@ examples:
 examples:
   upperctl stats --watch                   again every 2 seconds, until Ctrl-C
   upperctl stats --json | jq .connections
-  upperctl stats --prometheus --output /var/lib/node_exporter/upperd.prom""",
+  upperctl stats --prometheus --output upperd.prom""",
     "top": """\
 keys:
   q  quit                 left, right (or <, >)  sort by another column
