@@ -53,6 +53,7 @@ def test_no_word(capsys: pytest.CaptureFixture[str]) -> None:
         (["stat"], "no command 'stat'; is it 'stats'?"),
         (["help"], "no command 'help'; is it '--help'?"),
         (["grüße"], "no command 'grüße'; to have text upper-cased: upperctl send 'grüße'"),
+        (["hello"], "no command 'hello'; to have text upper-cased: upperctl send hello"),
         (["STATUS"], "no command 'STATUS'; is it 'status'?"),
         (["--sockt", "x", "send", "y"], "no option '--sockt'; is it '--socket'?"),
         (["--socket", "x", "--tpc", "x", "send", "y"], "no option '--tpc'; is it '--tcp'?"),

@@ -160,7 +160,9 @@ _OF_THE_SERVICE = {
 def _no_command(word: str) -> str:
     if otherwise := _OF_THE_SERVICE.get(word.lower()):
         return f"no command {word!r}, since upperctl is only the client: {command_of(word.lower(), otherwise)}"
-    cure = near(word.lower(), [*COMMANDS, "--help"]) or f"; to have text upper-cased: upperctl send {shlex.quote(word)}"
+    if word.lower() == "help":
+        return f"no command {word!r}; is it '--help'?"
+    cure = near(word.lower(), COMMANDS) or f"; to have text upper-cased: upperctl send {shlex.quote(word)}"
     return f"no command {word!r}{cure}"
 
 

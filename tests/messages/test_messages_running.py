@@ -1,0 +1,72 @@
+"""What a daemon says while it runs, and when it ends."""
+
+from pathlib import Path
+
+import pytest
+from situations import Situation, check
+
+TABLE = [
+    Situation(
+        "it serves",
+        "serve; stop",
+        0,
+        "upperd[…] ready: upperd … on unix:s (bound) pid=…",
+    ),
+    Situation(
+        "it is told to end",
+        "serve; stop",
+        0,
+        "upperd[…] drain: ending, within 30 s busy=0 waiting=0",
+    ),
+    Situation(
+        "it has ended",
+        "serve; stop",
+        0,
+        "upperd[…] exiting: served 0 connections connections=0 cut=0 killed=0 crashed=0",
+    ),
+    Situation(
+        "a user is refused",
+        "serve --deny-user $(id -u); upperctl --socket s send x 2>x; logged 'deny: '",
+        0,
+        "upperd[…] deny: refused … connections: … for their user; the last of uid ……",
+    ),
+    Situation(
+        "a user is refused for its rate",
+        (
+            "serve --max-rate-per-user 1; upperctl --socket s send x; upperctl --socket s send x 2>x; "
+            "upperctl --socket s send x 2>x; logged 'deny: '"
+        ),
+        0,
+        "upperd[…] deny: refused … connections: … for the rate of their user; the last of uid ……",
+    ),
+    Situation(
+        "a child is killed",
+        "serve; hold; kill -9 $(upperctl --socket s stats | awk '/busy/ { print $1 }'); logged 'end: '",
+        0,
+        "upperd[…] end: child … served 1 of uid …, 5 B, ended by SIGKILL (out of memory?)…",
+    ),
+    Situation(
+        "the drain deadline is over",
+        "serve --drain-timeout 0; hold; stop",
+        0,
+        "upperd[…] cut: the drain deadline is over: 1 connections are cut connections=1",
+    ),
+    Situation(
+        "a child is cut at the drain deadline",
+        "serve --drain-timeout 0; hold; stop",
+        0,
+        "upperd[…] end: child … served 1 of uid …, 5 B, was cut at the drain deadline…",
+    ),
+    Situation(
+        "a connection is idle for too long",
+        "serve --idle-timeout 0.2; hold; logged 'end: '",
+        0,
+        "upperd[…] end: child … served 1 of uid …, 5 B…",
+    ),
+]
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.situation)
+def test_message(row: Situation, folder: Path) -> None:
+    """What happens to a daemon stands in its log, in one line."""
+    check(row, folder)
