@@ -111,6 +111,87 @@ TABLE = [
         64,
         "upperctl: give either TEXT or --file, not both",
     ),
+    Situation(
+        "the answer ends early",
+        "liar HALF; upperctl --socket s send half a line",
+        76,
+        (
+            "upperctl: the connection was closed early, 1 lines of the answer are missing: the daemon was "
+            "restarted or ended the connection; send it again"
+        ),
+    ),
+    Situation(
+        "the connection ends without an answer",
+        "liar ''; upperctl --socket s send x",
+        76,
+        (
+            "upperctl: the connection was closed without an answer: the daemon refuses us, its handler "
+            "failed, or it was restarted; its log says which"
+        ),
+    ),
+    Situation(
+        "a handler that does not answer line by line",
+        "liar 'a\nb'; upperctl --socket s send x",
+        76,
+        "upperctl: what came is no answer to what was sent: a handler that does not answer line by line?",
+    ),
+    Situation(
+        "the owner keeps the socket closed",
+        (
+            'python3 -c \'import os, socket; socket.socket(socket.AF_UNIX).bind("s"); os.chown("s", 61001, '
+            '61001); os.chmod("s", 0o600)\'; powerless upperctl --socket s send x'
+        ),
+        77,
+        "upperctl: permission denied: s belongs to 61001:61001, mode 0600; ask 61001, or run as that user",
+    ),
+    Situation(
+        "a group may connect that the user is not in",
+        (
+            'python3 -c \'import os, socket; socket.socket(socket.AF_UNIX).bind("s"); os.chown("s", 61001, '
+            '61001); os.chmod("s", 0o660)\'; powerless upperctl --socket s send x'
+        ),
+        77,
+        (
+            "upperctl: permission denied: s belongs to 61001:61001, mode 0660; join the group (usermod -aG "
+            "61001 root) and log in again"
+        ),
+    ),
+    Situation(
+        "a folder on the way is closed",
+        "mkdir d; chmod 700 d; chown 61001 d; powerless upperctl --socket d/s send x",
+        77,
+        "upperctl: permission denied: d belongs to 61001:root, mode 0700; ask 61001, or run as that user",
+    ),
+    Situation(
+        "no room in the queue in time",
+        (
+            "python3 -c 'import socket\nfrom upperd.client import ClientError, upper\nlistener = "
+            'socket.socket(socket.AF_UNIX)\nlistener.bind("s")\nlistener.listen(0)\nfirst = '
+            'socket.socket(socket.AF_UNIX)\nfirst.connect("s")\ntry: upper("x", "s", timeout=0.1)\nexcept '
+            "ClientError as error: print(error)'"
+        ),
+        0,
+        "s: no room in the queue in time: the daemon is overloaded or stuck",
+    ),
+    Situation(
+        "no answer in time",
+        (
+            "python3 -c 'import socket\nfrom upperd.client import ClientError, upper\nlistener = "
+            'socket.socket(socket.AF_UNIX)\nlistener.bind("s")\nlistener.listen()\ntry: upper("x", "s", '
+            "timeout=0.1)\nexcept ClientError as error: print(error)'"
+        ),
+        0,
+        "no answer in time: the daemon is overloaded or stuck",
+    ),
+    Situation(
+        "a client that is closed",
+        (
+            'serve; python3 -c \'from upperd.client import Client\nclient = Client("s")\nclient.close()\ntry: '
+            'client.upper("x")\nexcept ValueError as error: print(error)\''
+        ),
+        0,
+        "the client is closed",
+    ),
 ]
 
 

@@ -217,12 +217,6 @@ TABLE = [
         "upperd: ready-fd is 7: it is open, but not for writing",
     ),
     Situation(
-        "a listener as the descriptor for readiness",
-        "exec 3<&0; LISTEN_FDS=1 exec sh -c 'LISTEN_PID=$$ exec upperd --ready-fd 3'",
-        64,
-        "upperd: ready-fd is 3: that is a socket that the service manager passed",
-    ),
-    Situation(
         "a file for options that there is not",
         "upperd --config none.toml",
         78,
@@ -245,48 +239,6 @@ TABLE = [
         "upperd --daemonize --ready-fd 7 7>x",
         64,
         "upperd: --ready-fd is for a supervisor, which keeps us in the foreground: leave out --daemonize",
-    ),
-    Situation(
-        "--inetd with a listener",
-        "upperd --inetd --socket s",
-        64,
-        "upperd: --socket has no meaning with --inetd: there is no listener",
-    ),
-    Situation(
-        "--inetd without a connection: closed",
-        "upperd --inetd <&-",
-        64,
-        (
-            "upperd: standard input is closed: --inetd serves one connection that inetd, xinetd or a socket "
-            "unit with Accept=yes has accepted"
-        ),
-    ),
-    Situation(
-        "--inetd without a connection: a device",
-        "upperd --inetd </dev/null",
-        64,
-        (
-            "upperd: standard input is a device, not a connection: --inetd serves one connection that inetd, "
-            "xinetd or a socket unit with Accept=yes has accepted"
-        ),
-    ),
-    Situation(
-        "--inetd without a connection: a file",
-        "echo >x; upperd --inetd <x",
-        64,
-        (
-            "upperd: standard input is a file, not a connection: --inetd serves one connection that inetd, "
-            "xinetd or a socket unit with Accept=yes has accepted"
-        ),
-    ),
-    Situation(
-        "--inetd without a connection: a pipe",
-        "echo | upperd --inetd",
-        64,
-        (
-            "upperd: standard input is a pipe, not a connection: --inetd serves one connection that inetd, "
-            "xinetd or a socket unit with Accept=yes has accepted"
-        ),
     ),
 ]
 

@@ -63,6 +63,41 @@ TABLE = [
         0,
         "upperd[…] end: child … served 1 of uid …, 5 B…",
     ),
+    Situation(
+        "a handler counts what it has not declared",
+        (
+            'printf \'import socketserver\\nclass X(socketserver.BaseRequestHandler):\\n counters = ("seen",)\\n '
+            'def handle(self): self.request.count("sene")\' >x.py; serve --handler ./x.py:X; upperctl '
+            "--socket s send x 2>x; logged ' end: '"
+        ),
+        0,
+        (
+            "upperd[…] end: child … served 1 of uid …, 0 B, ended with exit code 70: ValueError: no counter "
+            "'sene': the handler's class declares seen at …/x.py:4…"
+        ),
+    ),
+    Situation(
+        "a handler counts what is no number",
+        (
+            'printf \'import socketserver\\nclass X(socketserver.BaseRequestHandler):\\n counters = ("seen",)\\n '
+            'def handle(self): self.request.count("seen", -1)\' >x.py; serve --handler ./x.py:X; upperctl '
+            "--socket s send x 2>x; logged ' end: '"
+        ),
+        0,
+        (
+            "upperd[…] end: child … served 1 of uid …, 0 B, ended with exit code 70: ValueError: counter "
+            "'seen': -1 cannot be counted: a counter goes up, by whole numbers at …/x.py:4…"
+        ),
+    ),
+    Situation(
+        "a handler ends its process",
+        (
+            "printf 'import os, socketserver\\nclass X(socketserver.BaseRequestHandler):\\n def handle(self): "
+            "os._exit(5)' >x.py; serve --handler ./x.py:X; upperctl --socket s send x 2>x; logged ' end: '"
+        ),
+        0,
+        "upperd[…] end: child … served 1 of uid …, 0 B, ended with exit code 5…",
+    ),
 ]
 
 

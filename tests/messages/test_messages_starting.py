@@ -104,18 +104,6 @@ TABLE = [
         ),
     ),
     Situation(
-        "an address that this host has not",
-        "upperd --no-socket --tcp 127.0.0.1.example.invalid:$PORT",
-        73,
-        "upperd[…] exiting: 127.….invalid:$PORT: [Errno -2] Name or service not known",
-    ),
-    Situation(
-        "a host that has no name",
-        "upperd --no-socket --tcp no.such.host.invalid:$PORT",
-        73,
-        "upperd[…] exiting: no.such.host.invalid:$PORT: [Errno -2] Name or service not known",
-    ),
-    Situation(
         "other hosts are let in",
         "serve --tcp 0.0.0.0:$PORT --tcp-allow-remote; cat log",
         0,
@@ -131,24 +119,6 @@ TABLE = [
         (
             "upperd[…] starting: udp:…:$PORT: any host that can reach that may connect, and the user there "
             "remains unknown; a datagram's sender can be forged"
-        ),
-    ),
-    Situation(
-        "the scoreboard cannot be made",
-        "serve --scoreboard none/board; cat log",
-        0,
-        (
-            "upperd[…] starting: no scoreboard at none/board: [Errno 2] No such file or directory: "
-            "'none/board.lock'; upperctl will have no statistics"
-        ),
-    ),
-    Situation(
-        "another file is at the scoreboard's path",
-        "echo >board; serve --scoreboard board; cat log",
-        0,
-        (
-            "upperd[…] starting: no scoreboard at board: [Errno 17] a file that is not a scoreboard is "
-            "there: 'board'; upperctl will have no statistics"
         ),
     ),
     Situation(
@@ -201,42 +171,6 @@ TABLE = [
         "upperd[…] notify: descriptor 8 (--ready-fd) takes no newline (it is full), ignoring",
     ),
     Situation(
-        "a manager that passes another process's sockets",
-        (
-            "mkfifo ready; LISTEN_PID=1 LISTEN_FDS=2 upperd --socket s --no-fallback --ready-fd 5 5>ready "
-            "2>log & daemon=$!; read -r _ <ready; stop"
-        ),
-        0,
-        (
-            "upperd[…] starting: LISTEN_PID=1 is not this process (…), so the 2 sockets that were passed are "
-            "not taken: a wrapper between the manager and upperd must exec it, not fork"
-        ),
-    ),
-    Situation(
-        "a manager that passes more sockets than there are",
-        "LISTEN_FDS=1025 exec sh -c 'LISTEN_PID=$$ exec upperd'",
-        78,
-        "upperd: LISTEN_FDS=1025 is more than 1024",
-    ),
-    Situation(
-        "a manager that passes what is no number",
-        "LISTEN_PID=x LISTEN_FDS=1 upperd",
-        78,
-        "upperd: LISTEN_PID='x' is not a number",
-    ),
-    Situation(
-        "a passed descriptor that is closed",
-        "exec 3<&-; LISTEN_FDS=1 exec sh -c 'LISTEN_PID=$$ exec upperd'",
-        78,
-        ("upperd[…] exiting: descriptor 3 (unknown) passed by the service manager is not open: Bad file descriptor"),
-    ),
-    Situation(
-        "a passed descriptor that is no socket",
-        "exec 3</dev/null; LISTEN_FDS=1 exec sh -c 'LISTEN_PID=$$ exec upperd'",
-        78,
-        "upperd[…] exiting: descriptor 3 (unknown) passed by the service manager is not a socket",
-    ),
-    Situation(
         "idle-exit where no manager listens",
         "serve --idle-exit 5; stop",
         0,
@@ -252,7 +186,73 @@ TABLE = [
         "process 1 goes into the background",
         "unshare -pf --mount-proc upperd --daemonize",
         64,
-        "upperd: the end of process … is that of its container: leave out --daemonize",
+        "upperd: the end of process 1 is that of its container: leave out --daemonize",
+    ),
+    Situation(
+        "an owner that only root may choose",
+        "powerless upperd --socket s --no-fallback --socket-owner 5",
+        73,
+        (
+            "upperd[…] exiting: cannot give s its permissions (owner 5 and group as it is): Operation not "
+            "permitted: only root may choose an owner, and others a group that they are in"
+        ),
+    ),
+    Situation(
+        "a folder that is closed to the user",
+        "mkdir d; chmod 0 d; powerless upperd --socket d/s --no-fallback",
+        73,
+        (
+            "upperd[…] exiting: cannot listen on d/s: Permission denied: start upperd as a user who may "
+            "write there, or choose another path with --socket"
+        ),
+    ),
+    Situation(
+        "the package python-daemon is missing",
+        "mkdir d; echo raise ImportError >d/daemon.py; PYTHONPATH=d upperd --daemonize --socket s",
+        64,
+        "upperd: --daemonize needs the Python package python-daemon",
+    ),
+    Situation(
+        "the default folder was made by another user",
+        (
+            "unshare -m sh -c 'mount -t tmpfs tmpfs /run; mkdir -m 0777 /run/upperd; chmod 0777 /run/upperd; "
+            "exec upperd --no-fallback'"
+        ),
+        73,
+        "upperd[…] exiting: /run/upperd is not a folder of uid … alone; name another path with --socket",
+    ),
+    Situation(
+        "a program whose class is inside a function",
+        (
+            "printf 'import socketserver\\nfrom upperd.service import run\\ndef make():\\n class "
+            'X(socketserver.BaseRequestHandler): pass\\n return X\\ntry: run(make(), "x")\\nexcept ValueError '
+            "as error: print(error)\\n' >p.py; python3 p.py"
+        ),
+        0,
+        "make.<locals>.X is defined inside a function: a daemon imports its handler, so it must be outside",
+    ),
+    Situation(
+        "a program without a file",
+        (
+            "printf 'import socketserver\\nfrom upperd.service import run\\nclass "
+            'X(socketserver.BaseRequestHandler): pass\\ntry: run(X, "x")\\nexcept ValueError as error: '
+            "print(error)\\n' | python3 -"
+        ),
+        0,
+        "the module of X has no file: a daemon imports its handler, so it must have one",
+    ),
+    Situation(
+        "a program that runs at its import",
+        (
+            "printf 'import socketserver\\nfrom upperd.service import run\\nclass "
+            'X(socketserver.BaseRequestHandler): pass\\nrun(X, "x")\\n\' >p.py; upperd --check-config --handler '
+            "./p.py:X"
+        ),
+        78,
+        (
+            "upperd: handler …/p.py:X: RuntimeError: run() is called when the module is imported: put it "
+            'below if __name__ == "__main__": at …/p.py:4'
+        ),
     ),
 ]
 

@@ -130,6 +130,54 @@ TABLE = [
             "socket with --socket"
         ),
     ),
+    Situation(
+        "the children, as status has them",
+        "serve; upperctl --socket s status",
+        0,
+        "   children     0 busy, 8 spare, at most 64",
+    ),
+    Situation(
+        "ping begins",
+        "serve; upperctl --socket s ping -c 1",
+        0,
+        "PING s: 17 bytes of text, each on a connection of its own",
+    ),
+    Situation(
+        "ping ends",
+        "serve; upperctl --socket s ping -c 1",
+        0,
+        "--- s ping statistics ---",
+    ),
+    Situation(
+        "ping has counted",
+        "serve; upperctl --socket s ping -c 1",
+        0,
+        "1 sent, 1 answered, 0% loss, time … ms",
+    ),
+    Situation(
+        "ping has measured",
+        "serve; upperctl --socket s ping -c 1",
+        0,
+        "round trip min/avg/max/mdev = … ms",
+    ),
+    Situation(
+        "a scoreboard of another version",
+        ("serve; stop; printf x | dd of=s.scoreboard bs=1 seek=7 conv=notrunc 2>/dev/null; upperctl --socket s stats"),
+        69,
+        (
+            "upperctl: s.scoreboard: it does not begin with the mark of a scoreboard of version 3: start the "
+            "daemon (upperd --socket PATH), or name its socket with --socket"
+        ),
+    ),
+    Situation(
+        "a scoreboard that the user may not read",
+        "serve; chown 61001 s.scoreboard; chmod 600 s.scoreboard; powerless upperctl --socket s stats",
+        77,
+        (
+            "upperctl: s.scoreboard: permission denied; the daemon's user and group may read it; it keeps "
+            "its statistics in memory that only it can see (its log says why)"
+        ),
+    ),
 ]
 
 

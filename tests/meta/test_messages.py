@@ -9,6 +9,7 @@ import test_messages_client
 import test_messages_ctl_line
 import test_messages_file
 import test_messages_line
+import test_messages_passed
 import test_messages_reload
 import test_messages_running
 import test_messages_starting
@@ -17,7 +18,7 @@ from elsewhere import CANNOT_BE_PRODUCED, PRODUCED_ELSEWHERE
 from messages_in_source import Part, parts, words_of_test
 
 TABLES = (
-    *(test_messages_line, test_messages_file, test_messages_starting, test_messages_reload, test_messages_running),
+    *(test_messages_line, test_messages_file, test_messages_passed, test_messages_starting, test_messages_reload, test_messages_running),
     *(test_messages_client, test_messages_ctl_line, test_messages_status),
 )
 ROWS = [row for module in TABLES for row in module.TABLE]
