@@ -192,6 +192,12 @@ TABLE = [
         0,
         "the client is closed",
     ),
+    Situation(
+        "standard input cannot be read",
+        "serve; upperctl --socket s send 0>x",
+        66,
+        "upperctl: cannot read the text: Bad file descriptor",
+    ),
 ]
 
 

@@ -98,6 +98,25 @@ TABLE = [
         0,
         "upperd[…] end: child … served 1 of uid …, 0 B, ended with exit code 5…",
     ),
+    Situation(
+        "more children end than a log should have",
+        (
+            "serve --connections-per-child 1 --max-children 200; python3 -c 'from upperd.client import "
+            'upper\nfor number in range(150): upper("x", "s")\'; logged \' ends: \''
+        ),
+        0,
+        "upperd[…] ends: … more children served … connections…",
+    ),
+    Situation(
+        "no child can be prepared",
+        (
+            "printf 'import os, socketserver\\nclass X(socketserver.BaseRequestHandler):\\n @classmethod\\n"
+            " def start_child(cls): os._exit(5)' >x.py; upperd --socket s --no-fallback --handler ./x.py:X 2>log &"
+            " daemon=$!; logged throttle:"
+        ),
+        0,
+        "upperd[…] throttle: child …: it ended before its first connection; forking again in 0.1 s pause_usec=100000",
+    ),
 ]
 
 

@@ -254,6 +254,15 @@ TABLE = [
             'below if __name__ == "__main__": at …/p.py:4'
         ),
     ),
+    Situation(
+        "another program takes datagrams at the path",
+        (
+            "python3 -c 'import socket, subprocess, sys\ntaken = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n"
+            'taken.bind("d")\nsys.exit(subprocess.call(["upperd", "--socket", "d", "--no-fallback"]))\''
+        ),
+        73,
+        "upperd[…] exiting: d: is a socket of another type: remove it, or choose another path with --socket",
+    ),
 ]
 
 

@@ -24,7 +24,19 @@ NOT_MESSAGES = {
     "service/titles.py": "titles of processes; tests/integration/test_titles.py",
 }
 """Files whose texts are no messages, and what holds them."""
-HELP = {"Option", "_fixed", "_reloadable", "_add_options", "make_parser", "help_text", "COMMANDS", "EXAMPLES", "purpose"}
+HELP = {
+    "Option",
+    "_fixed",
+    "_reloadable",
+    "_add_options",
+    "make_parser",
+    "help_text",
+    "COMMANDS",
+    "TEXT",
+    "EXAMPLES",
+    "purpose",
+    "__doc__",
+}
 """Calls, functions and names that have texts of --help; tests/unit holds these."""
 PATTERNS = {"match", "search", "compile", "namedtuple", "removeprefix", "partition", "startswith"}
 """Calls whose texts are looked for, not shown."""
@@ -79,7 +91,11 @@ def _children(node: ast.AST) -> Iterator[ast.AST]:
     elif isinstance(node, ast.Assign):
         name = _name(node.targets[0])
     if name not in HELP | PATTERNS | MISTAKES:
-        yield from ast.iter_child_nodes(node)
+        yield from (
+            child
+            for child in ast.iter_child_nodes(node)
+            if not (isinstance(child, ast.keyword) and child.arg == "help")
+        )
 
 
 def _name(node: ast.AST) -> str:

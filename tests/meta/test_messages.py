@@ -23,6 +23,7 @@ TABLES = (
 )
 ROWS = [row for module in TABLES for row in module.TABLE]
 PARTS = parts()
+MOST_LEFT_OUT = 4
 FEWEST_WORDS = 2
 """Of what stands in elsewhere.py for a message."""
 
@@ -39,9 +40,9 @@ def _is_in(part: Part, message: str) -> bool:
 
 
 def _has(part: Part, fragment: str) -> bool:
-    """Whether a fragment is of this part, and most of it: two words of a long sentence are not enough."""
+    """Whether a fragment is of this part, and not a few words of a long sentence."""
     longest = max(part.words, key=len).strip(" ;:,.()")
-    return any(fragment in words for words in part.words) and 2 * len(fragment) >= len(longest)
+    return any(fragment in words for words in part.words) and MOST_LEFT_OUT * len(fragment) >= len(longest)
 
 
 def _situation(part: Part) -> bool:

@@ -92,14 +92,24 @@ def test_wrong_line_is_explained(words: list[str], cure: str, capsys: pytest.Cap
     assert f"--help' or {manual(1, 'upperctl')}." in complaint
 
 
-@pytest.mark.parametrize("verb", ["start", "stop", "restart", "reload", "enable", "disable"])
+@pytest.mark.parametrize(
+    ("verb", "otherwise"),
+    [
+        ("start", "upperd --socket PATH"),
+        ("stop", "kill PID, which upperctl status shows"),
+        ("restart", "kill PID, which upperctl status shows, and start it again"),
+        ("reload", "kill -HUP PID, which upperctl status shows"),
+        ("enable", "first have its unit installed: sudo make install"),
+        ("disable", "its unit is not installed"),
+    ],
+)
 def test_what_the_manager_is_asked_for(
-    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    verb: str, otherwise: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A verb of systemctl is answered with systemctl's command where the unit is there, else with another way."""
     monkeypatch.setattr(installation, "_UNITS", (str(tmp_path),))
     said = f"upperctl: no command '{verb}', since upperctl is only the client: "
-    assert f"systemctl {verb} upperd" not in _exit([verb], capsys)[2].removeprefix(said)
+    assert _exit([verb], capsys)[2].startswith(f"{said}{otherwise}\n")
     (tmp_path / "upperd.service").touch()
     assert _exit([verb.upper()], capsys)[2].startswith(f"{said.replace(verb, verb.upper())}systemctl {verb} upperd\n")
 

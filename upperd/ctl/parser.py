@@ -71,9 +71,10 @@ class Parser(argparse.ArgumentParser):
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **more)
         address = self.add_mutually_exclusive_group()
         # Suppressed: what stands before the command is not overwritten by what does not stand after it.
-        for name, metavar, text in (("socket", "PATH", "socket"), ("tcp", "HOST:PORT", "TCP address")):
-            address.add_argument(f"--{name}", metavar=metavar, default=argparse.SUPPRESS, help=f"the daemon's {text}")
-        address.add_argument("-n", dest="name", metavar="NAME", default=argparse.SUPPRESS, help="the daemon's name")
+        unsaid = argparse.SUPPRESS
+        address.add_argument("--socket", metavar="PATH", default=unsaid, help="the daemon's socket")
+        address.add_argument("--tcp", metavar="HOST:PORT", default=unsaid, help="the daemon's TCP address")
+        address.add_argument("-n", dest="name", metavar="NAME", default=unsaid, help="the daemon's name")
 
     def actions(self) -> list[argparse.Action]:
         """All that it takes."""
