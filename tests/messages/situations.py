@@ -1,7 +1,7 @@
 """A situation that a user, an operator or a machine causes, as a shell has it; and what the program then says.
 
-The tables are in the modules beside this one, by theme. tests/meta/test_messages.py holds them against the source: there
-is no message that no table has.
+The tables are beside this one, by theme. tests/meta/test_messages.py holds them against the source: there is no message
+that no table has.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The messages of both programs, as they stand in the source: every text of two words or more that is not something else.
+"""The messages of both programs in the source: every text of two words or more that is not something else.
 
 Not by the functions that are given them: a message is put together from parts, in variables, tables and returned
 complaints. So whatever reads like prose counts as a part of one, unless its place says that it is help, a docstring or

@@ -1,4 +1,4 @@
-"""Every message of both programs has a situation in which a test produces it: the tables of tests/messages say which."""
+"""Every message of both programs has a situation in which a test produces it, in a table of tests/messages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,14 @@ from elsewhere import CANNOT_BE_PRODUCED, PRODUCED_ELSEWHERE
 from messages_in_source import Part, parts, words_of_test
 
 TABLES = (
-    *(test_messages_line, test_messages_file, test_messages_passed, test_messages_starting, test_messages_reload, test_messages_running),
+    *(
+        test_messages_line,
+        test_messages_file,
+        test_messages_passed,
+        test_messages_starting,
+        test_messages_reload,
+        test_messages_running,
+    ),
     *(test_messages_client, test_messages_ctl_line, test_messages_status),
 )
 ROWS = [row for module in TABLES for row in module.TABLE]
