@@ -38,7 +38,7 @@ HELP = {
     "__doc__",
 }
 """Calls, functions and names that have texts of --help; tests/unit holds these."""
-PATTERNS = {"match", "search", "compile", "namedtuple", "removeprefix", "partition", "startswith"}
+PATTERNS = {"match", "search", "compile", "namedtuple", "removeprefix", "partition", "split", "startswith"}
 """Calls whose texts are looked for, not shown."""
 MISTAKES = {"AttributeError", "TypeError"}
 """What is raised for a mistake in a program that imports us: Python's words, with a traceback."""
