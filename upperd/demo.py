@@ -15,6 +15,9 @@ import tempfile
 
 from upperd.base.streams import open_closed
 
+NEXT = "sudo make install && sudo systemctl start upperd && sudo upperctl send hello"
+"""With sudo(8) to the end: nobody but root is in the group upperd yet."""
+
 
 def main() -> int:
     """Run the demonstration; returns its exit status."""
@@ -34,22 +37,23 @@ def main() -> int:
 
 def _show(path: str, text: str) -> int:
     reading, writing = os.pipe()
-    options = ["--socket", path, "--no-fallback", "--log-level", "warning", "--ready-fd", str(writing)]
-    print(f"$ {shlex.join(('upperd', *options))} &", flush=True)
+    command = [_command("upperd"), "--socket", path, "--no-fallback", "--log-level", "warning"]
+    print(f"$ {shlex.join(command)} &", flush=True)
     # A group of its own: Ctrl-C is for us, and we end it in order.
-    daemon = subprocess.Popen([_command("upperd"), *options], pass_fds=[writing], process_group=0)
+    command += ["--ready-fd", str(writing)]
+    daemon = subprocess.Popen(command, pass_fds=[writing], process_group=0)
     os.close(writing)
     try:
         if not os.read(reading, 1):  # end of file: it has ended
             print("upperd did not become ready; what it said stands above", file=sys.stderr)
             return 1
         for words in (["send", text], ["status"]):
-            line = ["--socket", path, *words]
-            print(f"\n$ {shlex.join(('upperctl', *line))}", flush=True)
-            if status := subprocess.run([_command("upperctl"), *line]).returncode:
+            line = [_command("upperctl"), "--socket", path, *words]
+            print(f"\n$ {shlex.join(line)}", flush=True)
+            if status := subprocess.run(line).returncode:
                 return status
-        print("\nNext:  sudo make install && sudo systemctl start upperd && upperctl send hello")
-        print("Read:  README.md, man -l man/upperd.8; see: upperctl stats, upperctl send < README.md", flush=True)
+        print(f"\nNext:  {NEXT}")
+        print("Read:  README.md; man -l man/upperd.8", flush=True)
         if sys.stdin.isatty() and sys.stdout.isatty():
             print("\nThe daemon goes on until Ctrl-C. From another terminal:")
             print(f"  {_command('upperctl')} --socket {path} send hello")
@@ -62,8 +66,8 @@ def _show(path: str, text: str) -> int:
 
 
 def _command(name: str) -> str:
-    """The command of the environment that we run in."""
-    return os.path.join(os.path.dirname(sys.executable), name)
+    """The command of the environment that we run in, as it can be typed here."""
+    return os.path.relpath(os.path.join(os.path.dirname(sys.executable), name))
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def test_users_are_told_apart(folder: Path, module: Path) -> None:
 MISTAKES = {
     "nix:Shout": "no module nix: name its folder with --python-path",
     "shout.more:Shout": "no module shout.more",
-    "shout:Shuot": "shout.py has no Shuot; is it Shout?",
+    "shout:Shuot": "shout.py has no Shuot; is it 'Shout'?",
     "shout:function": "function is no class of socketserver.BaseRequestHandler",
     "shout:os": "os is no class",
     "raises:A": "ZeroDivisionError: division by zero at {folder}/raises.py:2",

@@ -6,6 +6,7 @@ from installed import CONFIG, Upperd
 from questions import asking, wait_for_progress
 
 from upperd import __version__
+from upperd.demo import NEXT
 
 STAGE = "/var/tmp/stage"
 STAGED = {
@@ -37,6 +38,18 @@ def test_service_starts_right_after_installation(upperd: Upperd) -> None:
     upperd.systemctl("start", "upperd")
 
     assert upperd.ask("straße") == "STRASSE"
+
+
+def test_what_the_demonstration_names_next(upperd: Upperd) -> None:
+    """The last line of `make run` ends with an answer, typed by a user who has sudo(8) and is in no group yet."""
+    upperd.make("uninstall")
+    first, *others = NEXT.split(" && ")
+    assert first == "sudo make install"
+    upperd.make("install")
+    for command in others:
+        user = None if command.startswith("sudo ") else "carol"
+        printed = upperd.machine.run(*command.removeprefix("sudo ").split(), user=user).stdout
+    assert printed == "HELLO\n"
 
 
 def test_second_installation_replaces_the_first(upperd: Upperd) -> None:

@@ -31,6 +31,7 @@ def test_ended_child_is_a_record(upperd: Upperd) -> None:
     assert record.keys() >= FIELDS
     assert int(record["UPPERD_BYTES_OUT"]) == int(record["UPPERD_BYTES_IN"])
     assert record["_SYSTEMD_UNIT"] == "upperd.service"
+    assert f"child {record['UPPERD_CHILD_PID']} served 1" in upperd.machine.output("journalctl", match)
 
 
 @pytest.mark.parametrize("name", ["SEGV", "KILL"])
@@ -49,6 +50,8 @@ def test_killed_child_is_an_error(upperd: Upperd, name: str) -> None:
 
         assert int(record["PRIORITY"]) <= 3
         assert record["UPPERD_EXIT"] == f"SIG{name}"
+        errors = upperd.machine.output("journalctl", "-t", "upperd", "-p", "err", "UPPERD_EVENT=end")
+        assert f"child {busy['pid']} served 1" in errors
     assert upperd.ask("go on") == "GO ON"
     assert upperd.main_pid() == pid
     assert upperd.property("OOMPolicy") == "continue"

@@ -1,7 +1,10 @@
 """The promises of upperctl's command line: help that fits a screen, and errors that name what may have been meant."""
 
+from pathlib import Path
+
 import pytest
 
+from upperd.base import installation
 from upperd.base.installation import manual
 from upperd.ctl import main as ctl
 from upperd.ctl import parser
@@ -49,18 +52,34 @@ def test_no_word(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["stat"], "no command 'stat'; is it 'stats'?"),
         (["help"], "no command 'help'; is it '--help'?"),
-        (["grüße"], "no command 'grüße'; to have text upper-cased: upperctl send grüße"),
+        (["grüße"], "no command 'grüße'; to have text upper-cased: upperctl send 'grüße'"),
+        (["hello"], "no command 'hello'; to have text upper-cased: upperctl send hello"),
         (["STATUS"], "no command 'STATUS'; is it 'status'?"),
-        (["--sockt", "x", "send", "y"], "unrecognized arguments: --sockt; is it '--socket'?"),
-        (["--socket", "x", "--tpc", "x", "send", "y"], "unrecognized arguments: --tpc; is it '--tcp'?"),
-        (["send", "--fle=x"], "unrecognized arguments: --fle=x; is it '--file'?"),
+        (["--sockt", "x", "send", "y"], "no option '--sockt'; is it '--socket'?"),
+        (["--socket", "x", "--tpc", "x", "send", "y"], "no option '--tpc'; is it '--tcp'?"),
+        (["send", "--fle=x"], "no option '--fle'; is it '--file'?"),
         (["--socket", "x"], "give a command: send, status"),
-        (["send", "--nope"], "unrecognized arguments: --nope; a text that begins with a dash goes after --"),
-        (["status", "--nope"], "unrecognized arguments: --nope\n"),
+        (["send", "--nope"], "no option '--nope'; a text that begins with a dash goes after --"),
+        (["status", "--nope"], "no option '--nope'\n"),
+        (["status", "nope"], "status takes no words, and 'nope' is one\n"),
+        (["status", "--watch"], "--watch is no option of status: upperctl stats --watch\n"),
+        (["--once", "top"], "--once comes after the command: upperctl top --once\n"),
+        (["-c", "1", "ping"], "-c comes after the command: upperctl ping -c\n"),
+        (["send", "--socket"], "--socket needs a value: PATH\n"),
+        (["-n"], "-n needs a value: NAME\n"),
+        (["ping", "-c", "none"], "-c is 'none': it must be a whole number from 1 to 999999999\n"),
+        (["ping", "-W", "soon"], "-W is 'soon': it must be a number of seconds from 0.01 to 86400\n"),
+        (["stats", "--watch", "nan"], "--watch is 'nan': it must be a number of seconds from 0.1 to 86400\n"),
+        (["top", "--sort", "x"], "--sort is 'x': it must be one of pid, state, "),
+        (["top", "--once=yes"], "--once takes no value\n"),
+        (["stats", "--json", "--prometheus"], "give either --json or --prometheus, not both\n"),
+        (["send", "--file="], "--file is empty: name a file\n"),
+        (["send", "-n", "", "x"], "-n is empty: leave it out to find the daemon\n"),
+        (["status", "-n", "../x"], "no daemon can be called '../x': a name is PROGRAM, or PROGRAM@INSTANCE\n"),
         (["--socket", "a", "send", "--tcp", "b:1", "x"], "give either --socket or --tcp, not both"),
-        (["--socket", "a", "--tcp", "b:1", "send", "x"], "not allowed with argument"),
+        (["--socket", "a", "--tcp", "b:1", "send", "x"], "give either --socket or --tcp, not both"),
         (["--socket", "", "send", "x"], "--socket is empty"),
-        (["send", "--soc", "a", "x"], "unrecognized arguments: --soc; is it '--socket'?"),
+        (["send", "--soc", "a", "x"], "no option '--soc'; is it '--socket'?"),
     ],
     ids=str,
 )
@@ -71,6 +90,28 @@ def test_wrong_line_is_explained(words: list[str], cure: str, capsys: pytest.Cap
     assert complaint.startswith("upperctl: ")
     assert cure in complaint
     assert f"--help' or {manual(1, 'upperctl')}." in complaint
+
+
+@pytest.mark.parametrize(
+    ("verb", "otherwise"),
+    [
+        ("start", "upperd --socket PATH"),
+        ("stop", "kill PID, which upperctl status shows"),
+        ("restart", "kill PID, which upperctl status shows, and start it again"),
+        ("reload", "kill -HUP PID, which upperctl status shows"),
+        ("enable", "first have its unit installed: sudo make install"),
+        ("disable", "its unit is not installed"),
+    ],
+)
+def test_what_the_manager_is_asked_for(
+    verb: str, otherwise: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A verb of systemctl is answered with systemctl's command where the unit is there, else with another way."""
+    monkeypatch.setattr(installation, "_UNITS", (str(tmp_path),))
+    said = f"upperctl: no command '{verb}', since upperctl is only the client: "
+    assert _exit([verb], capsys)[2].startswith(f"{said}{otherwise}\n")
+    (tmp_path / "upperd.service").touch()
+    assert _exit([verb.upper()], capsys)[2].startswith(f"{said.replace(verb, verb.upper())}systemctl {verb} upperd\n")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 
 def printable(text: str) -> str:
     """`text` with every control character, line breaks too, as an escape."""
@@ -34,3 +38,15 @@ def duration(seconds: float) -> str:
     while len(figures) > 1 and not figures[0][0]:
         del figures[0]
     return " ".join(f"{count}{unit}" for count, unit in figures[:2] if count or len(figures) == 1)
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """What may have been meant by `word`, as the end of a sentence; empty: nothing of what is known.
+
+    The dashes of options are left out, or --json would be near to --version.
+    """
+    import difflib  # for an error alone
+
+    bare = {each.lstrip("-"): each for each in known}
+    found = difflib.get_close_matches(word.partition("=")[0].lstrip("-"), bare, 1)
+    return f"; is it {bare[found[0]]!r}?" if found else ""

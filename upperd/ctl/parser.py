@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 import re
+import shlex
 import sys
-from collections.abc import Iterable
 from functools import partial
 from itertools import takewhile
 from typing import Any, NoReturn
 
 from upperd import __version__
 from upperd.base import paths
+from upperd.base.installation import command as command_of
 from upperd.base.installation import manual
+from upperd.base.text import near
 from upperd.ctl.output import fail, show_help, warn
 from upperd.ctl.rows import TOP
 
@@ -44,7 +45,7 @@ examples:
 examples:
   upperctl stats --watch                   again every 2 seconds, until Ctrl-C
   upperctl stats --json | jq .connections
-  upperctl stats --prometheus --output /var/lib/node_exporter/upperd.prom""",
+  upperctl stats --prometheus --output upperd.prom""",
     "top": """\
 keys:
   q  quit                 left, right (or <, >)  sort by another column
@@ -70,9 +71,14 @@ class Parser(argparse.ArgumentParser):
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **more)
         address = self.add_mutually_exclusive_group()
         # Suppressed: what stands before the command is not overwritten by what does not stand after it.
-        for name, metavar, text in (("socket", "PATH", "socket"), ("tcp", "HOST:PORT", "TCP address")):
-            address.add_argument(f"--{name}", metavar=metavar, default=argparse.SUPPRESS, help=f"the daemon's {text}")
-        address.add_argument("-n", dest="name", metavar="NAME", default=argparse.SUPPRESS, help="the daemon's name")
+        unsaid = argparse.SUPPRESS
+        address.add_argument("--socket", metavar="PATH", default=unsaid, help="the daemon's socket")
+        address.add_argument("--tcp", metavar="HOST:PORT", default=unsaid, help="the daemon's TCP address")
+        address.add_argument("-n", dest="name", metavar="NAME", default=unsaid, help="the daemon's name")
+
+    def actions(self) -> list[argparse.Action]:
+        """All that it takes."""
+        return self._actions
 
     def _print_message(self, message: str, file: Any = None) -> None:
         """As the stock one, which says nothing where standard output is full or closed."""
@@ -85,11 +91,29 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say what is wrong with the line, and what may have been meant."""
         if found := re.match(r"argument COMMAND: invalid choice: '(.*?)'", message):
-            cure = _near(found[1].lower(), [*COMMANDS, "--help"])
-            message = f"no command {found[1]!r}{cure or f'; to have text upper-cased: upperctl send {found[1]}'}"
+            message = _no_command(found[1])
         elif message.endswith("required: COMMAND"):
             message = f"give a command: {', '.join(COMMANDS)}"
+        else:
+            message = self._plain(message)
         self.exit(fail(os.EX_USAGE, f"{message}\nTry '{self.prog} --help' or {manual(1, 'upperctl')}."))
+
+    def _plain(self, message: str) -> str:
+        """What argparse says of the value of an option, as upperd(8) says it."""
+        found = re.match("argument ([^:]*): (.*)", message, re.DOTALL)
+        action = next((x for x in self._actions if found and found[1] == "/".join(x.option_strings)), None)
+        if found is None or action is None:
+            return message
+        flag, what = action.option_strings[-1], found[2]
+        if what.startswith("expected "):
+            return f"{flag} needs a value: {action.metavar}"
+        if what.startswith("ignored "):
+            return f"{flag} takes no value"
+        if what.startswith("not allowed with argument "):
+            return f"give either {what.rpartition(' ')[2]} or {flag}, not both"
+        if wrong := re.match("invalid choice: '(.*?)'", what):
+            return f"{flag} is {wrong[1]!r}: it must be one of {', '.join(action.choices or ())}"
+        return f"{flag} {what}"
 
 
 def parse(words: list[str]) -> argparse.Namespace:
@@ -99,33 +123,65 @@ def parse(words: list[str]) -> argparse.Namespace:
         parser.print_help(sys.stderr)
         parser.exit(os.EX_USAGE)
     # Of an option before the command that there is not, argparse would take the value for the command.
-    before = [word for word in takewhile(lambda word: word not in COMMANDS, words) if re.match(r"--\w", word)]
-    if wrong := [word for word in before if word.partition("=")[0] not in parser.options()]:
-        parser.error(f"unrecognized arguments: {wrong[0]}{_near(wrong[0], parser.options())}")
+    before = [word.partition("=")[0] for word in takewhile(lambda word: word not in COMMANDS, words)]
+    for word in before:
+        if re.match(r"--?\w", word) and word not in parser.options() and not re.match("-n.", word):
+            parser.error(_no_option(word, parser, commands))
     arguments, unknown = parser.parse_known_args(words, argparse.Namespace(socket=None, tcp=None, name=None))
+    command = commands[arguments.command]
     if unknown:
-        cure = _near(unknown[0], [*parser.options(), *commands[arguments.command].options()])
-        if not cure and arguments.command == "send":
-            cure = "; a text that begins with a dash goes after --: upperctl send -- -x"
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}{cure}")
-    said = {"--socket": arguments.socket, "--tcp": arguments.tcp, "-n": arguments.name}
-    given = [flag for flag, value in said.items() if value is not None]
-    if len(given) > 1:
-        parser.error(f"give either {given[0]} or {given[1]}, not both")
-    for flag in given:
-        if said[flag] == "":
-            parser.error(f"{flag} is empty: leave it out to find the daemon")
-    if arguments.name is not None:
-        if not paths.is_name(arguments.name):
-            parser.error(f"no daemon can be called {arguments.name!r}: a name is PROGRAM, or PROGRAM@INSTANCE")
-        arguments.socket = paths.named_socket(dict(os.environ), os.geteuid(), arguments.name)
+        text = _no_option(unknown[0], command, commands) if unknown[0].startswith("-") else ""
+        command.error(text or f"{arguments.command} takes no words, and {unknown[0]!r} is one")
+    _check(arguments, command)
     return arguments
 
 
-def _near(word: str, known: Iterable[str]) -> str:
-    """What may have been meant, as the end of a sentence; empty: nothing of these."""
-    near = difflib.get_close_matches(word.partition("=")[0], known, 1)
-    return f"; is it {near[0]!r}?" if near else ""
+def _check(arguments: argparse.Namespace, command: Parser) -> None:
+    said = {"--socket": arguments.socket, "--tcp": arguments.tcp, "-n": arguments.name}
+    given = [flag for flag, value in said.items() if value is not None]
+    if len(given) > 1:
+        command.error(f"give either {given[0]} or {given[1]}, not both")
+    for action in command.actions():
+        if action.option_strings and getattr(arguments, action.dest, None) == "":
+            cure = "leave it out to find the daemon" if action.option_strings[-1] in said else "name a file"
+            command.error(f"{action.option_strings[-1]} is empty: {cure}")
+    if arguments.name is not None:
+        if not paths.is_name(arguments.name):
+            command.error(f"no daemon can be called {arguments.name!r}: a name is PROGRAM, or PROGRAM@INSTANCE")
+        arguments.socket = paths.named_socket(dict(os.environ), os.geteuid(), arguments.name)
+
+
+_OF_THE_SERVICE = {
+    "start": "upperd --socket PATH",
+    "stop": "kill PID, which upperctl status shows",
+    "restart": "kill PID, which upperctl status shows, and start it again",
+    "reload": "kill -HUP PID, which upperctl status shows",
+    "enable": "first have its unit installed: sudo make install",
+    "disable": "its unit is not installed",
+}
+"""What the manager is asked for, not upperctl; and how it is done where there is no unit."""
+
+
+def _no_command(word: str) -> str:
+    if otherwise := _OF_THE_SERVICE.get(word.lower()):
+        return f"no command {word!r}, since upperctl is only the client: {command_of(word.lower(), otherwise)}"
+    if word.lower() == "help":
+        return f"no command {word!r}; is it '--help'?"
+    cure = near(word.lower(), COMMANDS) or f"; to have text upper-cased: upperctl send {shlex.quote(word)}"
+    return f"no command {word!r}{cure}"
+
+
+def _no_option(word: str, parser: Parser, commands: dict[str, Parser]) -> str:
+    """What to say of an option that `parser`, of the whole line or of a command, has not."""
+    flag = word.partition("=")[0]
+    owners = [name for name, command in commands.items() if flag in command.options()]
+    if owners:
+        place = "comes after the command" if parser.prog == "upperctl" else f"is no option of {parser.prog.split()[1]}"
+        return f"{flag} {place}: upperctl {owners[0]} {flag}"
+    cure = near(word, parser.options())
+    if not cure and parser is commands["send"]:
+        cure = "; a text that begins with a dash goes after --: upperctl send -- -x"
+    return f"no option {flag!r}{cure}"
 
 
 def make_parser() -> tuple[Parser, dict[str, Parser]]:
@@ -174,13 +230,16 @@ def _add_options(send: Parser, stats: Parser, top: Parser, ping: Parser, **_: Pa
 
 
 def _seconds(least: float, most: float, text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
     if not least <= value <= most:
-        raise argparse.ArgumentTypeError(f"SECONDS is {least:g} to {most:g}")
+        raise argparse.ArgumentTypeError(f"is {text!r}: it must be a number of seconds from {least:g} to {most:g}")
     return value
 
 
 def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text) < 10**9):
-        raise argparse.ArgumentTypeError("COUNT is 1 or more")
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:10]) < 10**9):
+        raise argparse.ArgumentTypeError(f"is {text!r}: it must be a whole number from 1 to {10**9 - 1}")
     return int(text)

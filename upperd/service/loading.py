@@ -114,7 +114,10 @@ def _find(reference: str, python_path: str, import_path: str) -> type[BaseReques
     found: Any = module
     for part in name.split("."):
         if not hasattr(found, part):
-            raise HandlerError(f"{what}: {getattr(module, '__file__', where)} has no {name}{_near(part, found)}")
+            from upperd.base.text import near
+
+            cure = near(part, vars(found)) if hasattr(found, "__dict__") else ""
+            raise HandlerError(f"{what}: {getattr(module, '__file__', where)} has no {name}{cure}")
         found = getattr(found, part)
     if not (isinstance(found, type) and issubclass(found, BaseRequestHandler)):
         raise HandlerError(f"{what}: {name} is no class of socketserver.BaseRequestHandler")
@@ -139,11 +142,3 @@ def _import_file(path: str) -> ModuleType:
     module = sys.modules[name] = module_from_spec(spec)
     loader.exec_module(module)
     return module
-
-
-def _near(name: str, module: object) -> str:
-    """What may have been meant, as the end of a sentence; empty: nothing of these."""
-    import difflib
-
-    near = difflib.get_close_matches(name, getattr(module, "__dict__", {}), 1)
-    return f"; is it {near[0]}?" if near else ""

@@ -238,10 +238,9 @@ OPTIONS = options_of(Options)
 
 def no_option(key: str, known: Iterable[str]) -> str:
     """What to say of a key, or a flag, that is none of those that are known."""
-    import difflib
+    from upperd.base.text import near
 
-    near = difflib.get_close_matches(key, known, 1)
-    return f"no option {key!r}" + (f"; is it {near[0]!r}?" if near else "")
+    return f"no option {key!r}{near(key, known)}"
 
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"

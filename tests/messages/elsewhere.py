@@ -1,0 +1,81 @@
+"""Messages that another test produces, and those that no test can."""
+
+from __future__ import annotations
+
+INTEGRATION, UNIT, FAULTS = "tests/integration", "tests/unit", "tests/faults"
+PRODUCED_ELSEWHERE = {
+    # upperctl
+    "who is not upperd": f"{INTEGRATION}/test_impostor.py::test_socket_of_an_impostor_in_our_folder",
+    "first have its unit installed": f"{UNIT}/test_ctl_line.py::test_what_the_manager_is_asked_for",
+    "its unit is not installed": f"{UNIT}/test_ctl_line.py::test_what_the_manager_is_asked_for",
+    "which upperctl status shows, and start it again": f"{UNIT}/test_ctl_line.py::test_what_the_manager_is_asked_for",
+    "kill -HUP PID, which upperctl status shows": f"{UNIT}/test_ctl_line.py::test_what_the_manager_is_asked_for",
+    "is it '--help'?": f"{UNIT}/test_ctl_line.py::test_wrong_line_is_explained",
+    "unknown: only root may ask for it": f"{INTEGRATION}/test_ctl_ping.py::test_status_on_a_terminal",
+    "restart it": f"{INTEGRATION}/test_ctl_ping.py::test_versions_differ",
+    "they differ: the daemon was started before": f"{INTEGRATION}/test_ctl_ping.py::test_versions_differ",
+    # Starting
+    "does not exist; name another path with --socket": f"{UNIT}/test_paths.py::test_no_folder_for_the_folder",
+    "upperd needs the Python package sdnotify: install it": (
+        f"{UNIT}/test_settings.py::test_what_the_parent_needs_is_missing"
+    ),
+    "cannot go into the background": f"{INTEGRATION}/test_daemonize.py::test_end_without_a_word",
+    "ended before it was ready": f"{INTEGRATION}/test_daemonize.py::test_end_without_a_word",
+    "listening on TCP instead": f"{INTEGRATION}/test_bind.py::test_long_path_falls_back_to_tcp",
+    "activated as": f"{INTEGRATION}/test_abstract.py::test_activated",
+    "for root alone": f"{INTEGRATION}/test_abstract.py::test_statistics",
+    "for root and uid": f"{INTEGRATION}/test_abstract.py::test_every_command_finds_it",
+    "is not a setting: start upperd by its command": f"{UNIT}/test_settings.py::test_a_word_that_is_no_setting",
+    "a user's subordinate uids count as users of their own": (
+        f"{INTEGRATION}/test_subordinate_uids.py::test_ranges_that_cannot_be_read"
+    ),
+    "ranges, ignoring the others": f"{UNIT}/test_subuids.py::test_more_ranges_than_are_handed_over",
+    "file that is not a scoreboard": f"{UNIT}/test_scoreboard.py::test_other_file_is_not_replaced",
+    # Handlers and reloads
+    "its text cannot be shown": f"{INTEGRATION}/test_handler_faults.py::test_mistake_is_one_message",
+    "it ended before its first connection": (
+        f"{INTEGRATION}/test_handler_faults.py::test_child_that_ends_in_its_beginning"
+    ),
+    "its import was ended by signal": f"{UNIT}/test_recheck.py::test_check_of_a_handler",
+    "its import ended the process with exit status": f"{UNIT}/test_recheck.py::test_check_of_a_handler",
+    "reload failed": f"{INTEGRATION}/test_reload.py::test_bad_file_changes_nothing",
+    "was replaced by another version: restart it": f"{UNIT}/test_recheck.py::test_outcome_of_a_check",
+    # The log, and STATUS
+    "handing over": f"{INTEGRATION}/test_hostile_children.py::test_descriptors_under_way",
+    "nothing to do for": f"{INTEGRATION}/test_idle_exit.py::test_leaves_when_idle",
+    "spare of": f"{INTEGRATION}/test_limits.py::test_status_at_the_limit_after_a_rest",
+    "waiting of": f"{INTEGRATION}/test_fairness.py::test_full_queue",
+    "unknown peer": f"{INTEGRATION}/test_unknown_peers.py::test_a_child_for_each",
+    "was killed at the drain deadline": (
+        f"{INTEGRATION}/test_handler_processes.py::test_handler_that_ends_by_force_only"
+    ),
+    "was killed: it had not ended at its limit": f"{INTEGRATION}/test_connection_limits.py::test_child_that_is_stopped",
+    "was killed: it did not begin to serve, or did not leave (stopped?": (
+        f"{UNIT}/test_records.py::test_an_end_that_we_made"
+    ),
+    "was killed: it told of more connections than it was handed": f"{UNIT}/test_records.py::test_an_end_that_we_made",
+    "their share of the queue": f"{UNIT}/test_reporter.py::test_refusals_are_one_entry_a_second",
+    "no connection can be accepted": f"{FAULTS}/test_fault_no_descriptor.py::test_accept_fails",
+    "no child that received it began to serve it": f"{UNIT}/test_reporter_words.py::test_words",
+    "children serve again": f"{UNIT}/test_reporter_words.py::test_words",
+    "the service manager takes no messages": f"{UNIT}/test_reporter_words.py::test_manager_that_takes_nothing",
+    "something has written over the scoreboard": f"{FAULTS}/test_fault_scoreboard.py::test_overwritten",
+}
+"""Words of a message: the test that has them."""
+
+CANNOT_BE_PRODUCED = {
+    "cannot connect to": "a host that drops every packet is none of this one",
+    "and anybody may take such a name": "as another user; tests/integration/test_abstract_access.py does",
+    "an unknown user": "a listener whose owner the kernel does not tell: it closes at this very moment",
+    "nothing was sent; if you trust it": "as another user; tests/integration/test_impostor.py does",
+    "timed out": "the words of the library's socket, for a handler that sets a time-out",
+    "bytes, not": "a scoreboard that is cut between two looks of one reader",
+    "something else was put in its place": "it takes another process in the instant after bind(2)",
+    "children may look into each other's memory": "it takes a kernel that refuses prctl(2), or Python without ctypes",
+    "prctl(2) is refused": "it takes a kernel that refuses prctl(2)",
+    "newcomers cannot be kept out of its queue": "it takes a kernel that refuses setsockopt(2) for its own socket",
+    "the check cannot be started": "it takes a fork(2) that fails once, after the start; tests/faults has the shim",
+    "no address": "a name that the resolver knows and that has no address",
+    "the check ended with exit status": "Python itself would have to fail in the process that checks",
+}
+"""Words of a message: why no test brings it about."""

@@ -1,0 +1,115 @@
+"""A situation that a user, an operator or a machine causes, as a shell has it; and what the program then says.
+
+The tables are beside this one, by theme. tests/meta/test_messages.py holds them against the source: there is no message
+that no table has.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from running import DEADLINE, free_port
+from tools import missing
+
+ANY = "…"
+"""Stands in a message for what is another each time: a path, a pid, a reason of the kernel."""
+PRELUDE = """
+daemon=
+serve() {  # a daemon on the socket s, with these options, whose log is the file log
+    mkfifo ready
+    upperd --socket s --no-fallback "$@" --ready-fd 5 5>ready 2>>log &
+    daemon=$!
+    read -r _ <ready
+    rm ready
+}
+logged() {  # wait until the log has it
+    timeout 60 sh -c 'tail -f log | grep -qm 1 -- "$0"' "$1"
+    cat log
+}
+hold() {  # a connection that stays open after its first line; what it says at its end is in the file err
+    mkfifo in out
+    upperctl --socket s send <in >out 2>err &
+    exec 8>in 7<out
+    echo hold >&8
+    read -r _ <&7
+}
+liar() {  # in place of a daemon: it answers whatever comes with this, and closes
+    mkfifo ready
+    python3 -c 'import os, socket, sys
+listener = socket.socket(socket.AF_UNIX)
+listener.bind("s")
+listener.listen()
+open("ready", "w").close()
+while True:
+    with listener.accept()[0] as connection:
+        connection.recv(100)
+        connection.sendall(sys.argv[1].encode())' "$1" &
+    daemon=$!
+    read -r _ <ready
+}
+pass() {  # upperd as a manager starts it that passes this socket, an expression of Python
+    python3 -c 'import os, sys
+from socket import *
+made = eval(sys.argv[1])
+os.dup2(made.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+os.execvp("upperd", ["upperd", *sys.argv[2:]])' "$@"
+}
+powerless() {  # as an ordinary user, to whom other users' files are closed
+    setpriv --bounding-set -chown,-dac_override,-dac_read_search,-fowner "$@"
+}
+stop() {
+    kill "$daemon"
+    wait "$daemon"
+    cat log
+}
+trap 'kill -9 $daemon 2>/dev/null; wait' EXIT
+"""
+
+
+class Situation(NamedTuple):
+    """One row of a table."""
+
+    situation: str
+    command: str
+    """For sh(1), in an empty folder, with the functions of the prelude."""
+    status: int
+    """The exit status of the last command."""
+    message: str
+    """A whole line of what is printed; ANY stands for what varies, PORT in both for a free port."""
+
+
+def check(row: Situation, folder: Path) -> None:
+    """Bring the situation about: the program says what the table has, with that exit status, and never a traceback."""
+    if re.search("unshare|powerless", row.command) and os.geteuid() != 0:
+        missing("a namespace of its own takes root")
+    port = str(free_port())
+    command = PRELUDE + row.command
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("LISTEN_", "NOTIFY_"))}
+    environ |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "TMPDIR": str(folder), "PORT": port}
+    done = subprocess.run(
+        ["sh", "-c", command],
+        cwd=folder,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="backslashreplace",
+        timeout=DEADLINE,
+    )
+    assert any(is_said(row.message.replace("$PORT", port), line) for line in done.stdout.splitlines()), done.stdout
+    assert done.returncode == row.status, done.stdout
+    for raw in "Traceback", "[Errno", "functools":
+        assert raw not in done.stdout
+
+
+def is_said(message: str, line: str) -> bool:
+    """Whether a line is this message."""
+    return re.fullmatch(".*".join(map(re.escape, message.split(ANY))), line) is not None

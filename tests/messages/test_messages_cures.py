@@ -1,0 +1,118 @@
+"""The cure that a message prints works when it is typed where the message is printed."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from running import DEADLINE
+from situations import PRELUDE
+
+SHOUT = "printf 'import socketserver\\nclass Shout(socketserver.StreamRequestHandler): pass\\n' >x.py; "
+CURES = {
+    "a text that begins with a dash": (
+        "upperctl --socket s send -x",
+        r"a text that begins with a dash goes after --: upperctl (send -- -x)",
+        "serve; upperctl --socket s CURE",
+        "-X",
+    ),
+    "a text in place of a command": (
+        "upperctl --socket s 'a b'",
+        r"to have text upper-cased: upperctl (send 'a b')",
+        "serve; upperctl --socket s CURE",
+        "A B",
+    ),
+    "an option of another command": (
+        "upperctl --socket s status --prometheus",
+        r"--prometheus is no option of status: upperctl (stats --prometheus)",
+        "serve; upperctl --socket s CURE",
+        "upperd_up",
+    ),
+    "an option before its command": (
+        "upperctl --socket s --once top",
+        r"--once comes after the command: upperctl (top --once)",
+        "serve; upperctl --socket s CURE",
+        "upperd",
+    ),
+    "an option that is misspelt": (
+        "upperd --scket s --check-config",
+        r"is it '(--socket)'\?",
+        "upperd CURE s --check-config",
+        "the command line is valid",
+    ),
+    "a handler's file named as a module": (
+        f"{SHOUT} upperd --check-config --handler x.py:Shout",
+        r"a file is named by its path: (\./x\.py:Shout)",
+        "upperd --check-config --handler CURE",
+        "the command line is valid",
+    ),
+    "a class that is misspelt": (
+        f"{SHOUT} upperd --check-config --handler ./x.py:Shuot",
+        r"is it '(Shout)'\?",
+        "upperd --check-config --handler ./x.py:CURE",
+        "the command line is valid",
+    ),
+    "a module in another folder": (
+        f"mkdir d; cd d; {SHOUT} cd ..; upperd --check-config --handler x:Shout",
+        r"name its folder with (--python-path)",
+        "upperd --check-config --handler x:Shout CURE d",
+        "the command line is valid",
+    ),
+    "a folder that is missing": (
+        "upperd --socket d/s --no-fallback",
+        r"make the folder (d) first",
+        "mkdir CURE; cd CURE; serve; upperctl --socket s send x",
+        "X",
+    ),
+    "a lock that is a link": (
+        "ln -s x s.lock; upperd --socket s --no-fallback",
+        r"its lock (s\.lock) is a symbolic link: remove it",
+        "rm CURE; serve; upperctl --socket s send x",
+        "X",
+    ),
+    "a value in the file that is empty": (
+        "echo 'scoreboard = \"\"' >c; upperd --check-config --config c",
+        r"(scoreboard) is empty: leave it out for its default",
+        "grep -v CURE c >d; upperd --check-config --config d",
+        "d is valid",
+    ),
+    "no daemon at a path": (
+        "upperctl --socket s send x",
+        r"(?:start upperd \(|no socket at s.*?)(upperd --socket s)\b",
+        "CURE --no-fallback --ready-fd 6 6>ready 2>log & daemon=$!; logged ' ready: '; upperctl --socket s send x",
+        "X",
+    ),
+}
+"""By situation: what is typed, the cure in the answer, what is then typed, and a part of what that prints."""
+
+
+@pytest.mark.parametrize("name", CURES)
+def test_cure_works(name: str, folder: Path) -> None:
+    """What the message says to do, done as it stands, has the effect that was wanted."""
+    command, pattern, typed, wanted = CURES[name]
+    _, answer = _type(command, folder)
+    found = re.search(pattern, answer)
+    assert found is not None, answer
+    for left in folder.glob("s*"):
+        if left.suffix != ".lock":
+            left.unlink()
+    status, answer = _type(typed.replace("CURE", found[1]), folder)
+    assert wanted in answer
+    assert status == 0, answer
+
+
+def _type(command: str, folder: Path) -> tuple[int, str]:
+    environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["sh", "-c", PRELUDE + command],
+        cwd=folder,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=DEADLINE,
+    )
+    return done.returncode, done.stdout

@@ -1,0 +1,37 @@
+"""What the reporter says of what is hard to bring about: one entry each, with its event."""
+
+from collections.abc import Callable
+
+import pytest
+from reporting import Stage
+
+from upperd.server.layout import UNKNOWN
+from upperd.service.reporter import Reporter
+
+RARE: dict[str, tuple[str, Callable[[Reporter], object]]] = {
+    "a connection of uid 5 is closed: no child that received it began to serve it": ("lost", lambda x: x.given_up(5)),
+    "a connection of unknown peer is closed: no child": ("lost", lambda x: x.given_up(UNKNOWN)),
+    "children serve again": ("resume", lambda x: x.resumed()),
+}
+
+
+@pytest.mark.parametrize("text", RARE)
+def test_words(text: str) -> None:
+    """A connection that is given up is an entry with its user, the end of a pause another one."""
+    stage = Stage()
+    event, happens = RARE[text]
+    happens(stage.reporter)
+    [(_, found, said, _)] = stage.log.entries
+    assert found == event
+    assert said.startswith(text)
+
+
+def test_manager_that_takes_nothing() -> None:
+    """That the manager takes no messages is said once."""
+    stage = Stage(watchdog_usec=1)
+    stage.manager.works = False
+    for now in 1.0, 2.0, 3.0:
+        stage.reporter.turn(now)
+    assert [said for _, event, said, _ in stage.log.entries if event == "notify"] == [
+        "the service manager takes no messages, ignoring"
+    ]
