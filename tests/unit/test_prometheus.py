@@ -59,7 +59,7 @@ FIELDS = {
 }  # fmt: skip
 """Where a field of the header is found, and by what it is divided."""
 INTERNAL = {
-    "magic", "pid", "pid_started", "phase", "started_usec", "slots", "listeners", "denied_uid",
+    "magic", "pid", "pid_started", "phase", "started_usec", "slots", "listeners", "denied_uid", "drain_end_usec",
 }  # fmt: skip
 
 

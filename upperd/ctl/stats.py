@@ -17,7 +17,7 @@ from upperd.server import layout
 
 _ALWAYS = ("forked", "ended", "connections", "messages", "bytes_in", "bytes_out")
 """Totals that are shown though they be 0."""
-_TOTALS = [name for name in layout.HEADER_FIELDS[layout.HEADER["waited"] :] if not name.startswith("counter_")]
+_TOTALS = layout.HEADER_FIELDS[layout.HEADER["waited"] : layout.HEADER["counter_0"]]
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -167,10 +167,17 @@ def title(view: DaemonView, paint: Paint = PLAIN) -> str:
     word = paint(WORDS[view.state], *styles)
     if view.snapshot is None:
         return f"{dot}{printable(view.name)}: {word}"
-    phase = f", {layout.PHASES[view.header['phase']]}" if view.state == RUNNING else ""
+    phase = f", {drain_text(view) or layout.PHASES[view.header['phase']]}" if view.state == RUNNING else ""
     last = "" if view.state == RUNNING else "; these are its last figures"
     which = printable(f"{view.name} {view.snapshot.version}")
     return f"{dot}{which}: {word} (pid {view.header['pid']}){phase}{last}"
+
+
+def drain_text(view: DaemonView) -> str:
+    """What to tell a client of a daemon that drains; empty: it does not."""
+    if view.state == NOT_RUNNING or view.snapshot is None or not view.snapshot.drain_seconds:
+        return ""
+    return f"draining, try again in {view.snapshot.drain_seconds} s"
 
 
 def age(view: DaemonView) -> float:

@@ -20,6 +20,7 @@ from mmap import MADV_DOFORK, MADV_DONTFORK, mmap
 from upperd.server import layout
 from upperd.server.layout import (
     HEADER,
+    NOTE,
     PID,
     PLACE_FIELDS,
     PLACE_SIZE,
@@ -66,7 +67,7 @@ class Scoreboard:
         self._in_use: dict[int, tuple[memoryview, memoryview]] = {}
         self._generation = 0
         self._said = dict.fromkeys(layout.HEADER_FIELDS, 0)
-        self._text = b""
+        self._text = self._note = b""
         self.extend(slots)
         self["started_usec"] = now_usec()
         self["started_unix_usec"] = time.time_ns() // 1000
@@ -110,6 +111,12 @@ class Scoreboard:
         text = "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")
         room = PLACES - TEXT - 1
         self._map[TEXT:PLACES] = self._text = text[:room].ljust(room + 1, b"\0")
+
+    def note(self, text: str) -> None:
+        """Write what is wrong with the daemon at this moment; empty: nothing."""
+        room = TEXT - NOTE - 1
+        self._note = text.encode("utf-8", "replace")[:room].ljust(room + 1, b"\0")
+        self._map[NOTE:TEXT] = self._note
 
     # Rows
 
@@ -171,6 +178,7 @@ class Scoreboard:
             return False
         for field, value in self._said.items():
             self.header[HEADER[field]] = value
+        self._map[NOTE : NOTE + len(self._note)] = self._note
         self._map[TEXT : TEXT + len(self._text)] = self._text
         self._map[PLACES : PLACES + self._slots * PLACE_SIZE] = bytes(self._slots * PLACE_SIZE)
         return True

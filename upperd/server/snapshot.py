@@ -11,7 +11,19 @@ import stat
 import sys
 
 from upperd.server import layout
-from upperd.server.layout import HEADER, PLACE_FIELDS, PLACE_SIZE, PLACES, ROW_FIELDS, ROWS, SIZE, SLOTS, TEXT, UNKNOWN
+from upperd.server.layout import (
+    HEADER,
+    NOTE,
+    PLACE_FIELDS,
+    PLACE_SIZE,
+    PLACES,
+    ROW_FIELDS,
+    ROWS,
+    SIZE,
+    SLOTS,
+    TEXT,
+    UNKNOWN,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +57,8 @@ class Snapshot:
         if self.header["magic"] != layout.MAGIC:
             raise ScoreboardError("it does not begin with the mark of a scoreboard of version 3")
         self.header["phase"] = min(self.header["phase"], layout.STOPPED)
-        text = head[TEXT:PLACES].partition(b"\0")[0].decode("utf-8", "replace").removesuffix("\n").split("\n")
+        self.note = _text(head[NOTE:TEXT])
+        text = _text(head[TEXT:PLACES]).removesuffix("\n").split("\n")
         count = min(self.header["listeners"], max(len(text) - 3, 0))
         self.version = text[0] or "?"
         self.name = text[1] if len(text) > 1 else "?"
@@ -75,12 +88,25 @@ class Snapshot:
         return (self.header["forked"] - self.header["ended"]) & UNKNOWN == len(self.children)
 
     @property
+    def drain_seconds(self) -> int:
+        """How long the drain that is under way may still take, at least 1; 0: there is none, or it has no deadline."""
+        if self.header["phase"] != layout.DRAINING or not self.header["drain_end_usec"]:
+            return 0
+        left = self.header["drain_end_usec"] - layout.now_usec()
+        # Never more than it was given: the reader's clock may be another one (time_namespaces(7)).
+        return max(1, -(-min(left, self.header["drain_timeout_usec"]) // 1_000_000))
+
+    @property
     def busy(self) -> int:
         return sum(not child["waiting"] for child in self.children)
 
     @property
     def spare(self) -> int:
         return sum(child["waiting"] for child in self.children)
+
+
+def _text(field: bytes) -> str:
+    return field.partition(b"\0")[0].decode("utf-8", "replace")
 
 
 def _fields(names: Sequence[str], data: bytes) -> dict[str, int]:

@@ -37,7 +37,7 @@ from upperd.service.loading import Handlers
 from upperd.service.log import Log
 from upperd.service.notify import Notifier, tell_supervisor
 from upperd.service.opening import Opening, describe, open_scoreboard
-from upperd.service.orphans import Orphans
+from upperd.service.orphans import Orphans, of_process_one
 from upperd.service.pidfile import PidFile
 from upperd.service.policy import Policy
 from upperd.service.privacy import close_memory
@@ -80,7 +80,7 @@ class Daemon:
             handlers = Handlers(settings, settings.import_path)
             self._opening.open_all()
             self._servers = [_make_server(listener, handlers, self._policy) for listener in self._listeners]
-            self._signals = Notes(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, *_of_process_one())
+            self._signals = Notes(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, *of_process_one())
             self._pid_file.write()
         except StartError as error:
             return self._fail(error)
@@ -123,7 +123,7 @@ class Daemon:
         parent.loop.timers += [self._reporter.turn, self._idle.turn]
         self._set_idle_exit()
         self._signals.wake(parent.loop.watch, lambda: self._act_on_signals(parent))
-        self._orphans = Orphans(lambda: {*parent.pids(), self._reload.pid}, is_told=bool(_of_process_one()))
+        self._orphans = Orphans(lambda: {*parent.pids(), self._reload.pid}, is_told=bool(of_process_one()))
         parent.loop.timers.append(self._orphans.turn)
         return parent
 
@@ -180,6 +180,7 @@ class Daemon:
         """A reload is over: tell the manager in any case."""
         if not self._stop_requests:
             self._reporter.phase = f"reload failed: {problem}" if problem else ""
+            self._board.note(self._reporter.phase)
             self._notifier.send("READY=1", f"STATUS={self._reporter.status}")
 
     # Signals
@@ -205,6 +206,7 @@ class Daemon:
     def _drain(self, parent: Parent) -> None:
         timeout, end = self._settings.drain_timeout, time.monotonic() + self._settings.drain_timeout
         parent.roster.look_at_all()
+        self._board["drain_end_usec"] = layout.now_usec() + int(timeout * 1e6)
         self._board["phase"] = layout.DRAINING
         self._reporter.phase = "draining"
         longest = int((timeout + CUT_SECONDS + LINGER_SECONDS + 1) * 1e6)
@@ -257,11 +259,6 @@ def _make_server(listener: Listener, handlers: Handlers, policy: Policy) -> Daem
 
         kind = datagram.UnixDatagramServer if is_unix else datagram.UDPServer
     return kind(listener.socket, handler, policy)
-
-
-def _of_process_one() -> tuple[signal.Signals, ...]:
-    """The signals that process 1 of a container takes besides."""
-    return (signal.SIGCHLD,) if os.getpid() == 1 else ()
 
 
 def _raise_descriptor_limit() -> None:
