@@ -81,6 +81,9 @@ def board(tmp_path: Path) -> Scoreboard:
     board = Scoreboard(str(tmp_path / "scoreboard"))
     for number, field in enumerate(FIELDS):
         board[field] = 1000 * number + 123
+    # A whole is never less than its parts, whatever stands there.
+    board["refused"] = sum(board[f"refused_{reason}"] for reason in ("access", "user", "rate"))
+    board["unanswered"] = board["unanswered_size"] + board["unanswered_full"]
     board.describe("1.2", ["unix:/a", 'tcp:"b"\\'], ["undecodable", "answers"])
     for pid, handed in ((71, 1), (72, 0), (73, 0)):
         slot, place, _ = board.claim()

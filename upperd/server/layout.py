@@ -3,7 +3,7 @@
 Every number is an unsigned 64-bit word in the byte order of the host; times are microseconds of CLOCK_MONOTONIC.
 
     offset 0       the header: words in the order of HEADER_FIELDS
-    offset 768     a note in UTF-8, then zeros: what is wrong with the daemon at this moment, such as a reload that failed
+    offset 768     a note in UTF-8, then zeros: what is wrong with the daemon at this moment
     offset 1024    text in UTF-8, then zeros: lines that say the version, the daemon's name, its handler (empty:
                    upperd's own), each listener, and each counter of the handler
     offset 4096    the places, 128 bytes for each slot, which the parent writes: words in the order of PLACE_FIELDS,

@@ -12,6 +12,7 @@ indexes by what stands here; a reader clamps it.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 import time
@@ -86,6 +87,16 @@ class Scoreboard:
             os.posix_fallocate(self._file, 0, ROWS + slots * ROW_SIZE)
         self._free[:0] = range(slots - 1, before - 1, -1)
         self["slots"] = self._slots = slots
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the file was removed, or another one lies in its place: no reader finds it."""
+        if self.path is None:
+            return False
+        try:
+            return not os.path.samestat(os.lstat(self.path), os.fstat(self._file))
+        except OSError:
+            return True
 
     def __getitem__(self, field: str) -> int:
         return int(self.header[HEADER[field]])
@@ -196,6 +207,8 @@ def _create(path: str, slots: int) -> int:
         os.fchmod(descriptor, 0o640)  # whatever the umask is
         os.ftruncate(descriptor, SIZE)
         os.posix_fallocate(descriptor, 0, ROWS + slots * ROW_SIZE)
+        # It ends with us: a reader in any namespace sees by it that who writes the file lives (fcntl(2), F_GETLK).
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return descriptor
     except OSError:
         os.unlink(path)
@@ -205,10 +218,18 @@ def _create(path: str, slots: int) -> int:
 
 def _clear(path: str) -> None:
     """Remove an old scoreboard, or a link, which is not followed. Raises OSError: something else is there."""
+    refuse_other_file(path)
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
+def refuse_other_file(path: str) -> None:
+    """Raises OSError where something is at the path that is neither a scoreboard nor a link."""
     try:
         if not stat.S_ISLNK(os.lstat(path).st_mode) and not _is_scoreboard(path):
             raise FileExistsError(errno.EEXIST, "a file that is not a scoreboard is there", path)
-        os.unlink(path)
     except FileNotFoundError:
         pass
 

@@ -30,6 +30,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _OWN = tuple(f"counter_{number}" for number in range(layout.COUNTERS))
+_PARTS = {
+    "refused": ("refused_access", "refused_user", "refused_rate"),
+    "unanswered": ("unanswered_size", "unanswered_full"),
+}
+"""What is counted in all, and of that by its reason."""
 _LOOKS = 20
 """At a scoreboard whose children come and go: enough, as a rule, for a moment at which none did."""
 
@@ -68,6 +73,8 @@ class Snapshot:
         self.children = [self._child(slot, place_of(head, slot), row) for slot, row in rows.items()]
         for name in layout.SUMMED_FIELDS:
             self.header[name] = (self.header[name] + sum(child[name] for child in self.children)) & UNKNOWN
+        for whole, parts in _PARTS.items():  # which may have been counted between two of our reads
+            self.header[whole] = max(self.header[whole], min(sum(self.header[part] for part in parts), UNKNOWN))
         for figures in (self.header, *self.children):
             own = [figures.pop(name) for name in _OWN]
             figures.update(zip(self.counters, own, strict=False))
