@@ -14,6 +14,7 @@ import stat
 
 from upperd.base import locks, paths
 from upperd.server import peer
+from upperd.server.snapshot import ScoreboardError, read
 from upperd.service.listeners import AlreadyRunningError, Listener, ListenerError, take_stored
 
 TYPE_CHECKING = False
@@ -103,7 +104,7 @@ def bind_unix(
     except paths.FolderError as error:
         raise ListenerError(str(error), errno.EACCES, may_fall_back=True) from None
     except locks.LockedError as error:
-        raise AlreadyRunningError(path, error.pid) from None
+        raise AlreadyRunningError(path, error.pid, so=_trouble_of(path, error.pid)) from None
     except OSError as error:
         cure = {
             errno.ENOENT: f": make the folder {os.path.dirname(path) or '.'} first",
@@ -114,12 +115,25 @@ def bind_unix(
         raise ListenerError(text, error.errno, may_fall_back=True) from None
 
 
+def _trouble_of(path: str, pid: int) -> str:
+    """Why no client gets in, of the daemon that has the path; empty: that is not so, or not known."""
+    if os.path.lexists(path):
+        return ""
+    try:
+        seconds = read(paths.find_scoreboard(path)).drain_seconds
+    except (OSError, ScoreboardError):
+        seconds = 0
+    if seconds:
+        return f"; it is draining, try again in {seconds} s"
+    return f"; it is about to end, or the path was removed, and a reload binds it anew (kill -HUP {pid})"
+
+
 def _bind_under_lock(path: str, kind: socket.SocketKind, permissions: Permissions, stored: Stored | None) -> Listener:
     lock = locks.take(paths.lock_of(path))
     try:
         listener = take_stored(stored, path, kind) or _bind(path, kind)
     except BaseException:
-        os.close(lock)
+        locks.release(paths.lock_of(path), lock)
         raise
     try:
         listener.own(lock)

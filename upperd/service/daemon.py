@@ -20,7 +20,6 @@ import os
 import resource
 import select
 import signal
-import socket
 import sys
 import time
 
@@ -32,20 +31,21 @@ from upperd.server.session import LINGER_SECONDS
 from upperd.server.signals import Notes
 from upperd.service import log, settings, titles
 from upperd.service.idle import IdleExit
-from upperd.service.listeners import Listener, ListenerError, StartError
+from upperd.service.listeners import ListenerError, StartError
 from upperd.service.loading import Handlers
 from upperd.service.log import Log
 from upperd.service.notify import Notifier, tell_supervisor
-from upperd.service.opening import Opening, describe, open_scoreboard
+from upperd.service.opening import Opening, describe
 from upperd.service.orphans import Orphans, of_process_one
 from upperd.service.pidfile import PidFile
 from upperd.service.policy import Policy
 from upperd.service.privacy import close_memory
 from upperd.service.reload import Reload
 from upperd.service.reporter import Reporter
-from upperd.service.servers import DaemonServer, TCPServer, UnixServer
+from upperd.service.servers import make_server
 from upperd.service.settings import Settings
 from upperd.service.tcp import turn_away
+from upperd.service.upkeep import Upkeep
 
 EX_OK = 0
 EX_SOFTWARE = 70
@@ -79,7 +79,7 @@ class Daemon:
             _raise_descriptor_limit()
             handlers = Handlers(settings, settings.import_path)
             self._opening.open_all()
-            self._servers = [_make_server(listener, handlers, self._policy) for listener in self._listeners]
+            self._servers = [make_server(listener, handlers, self._policy) for listener in self._listeners]
             self._signals = Notes(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, *of_process_one())
             self._pid_file.write()
         except StartError as error:
@@ -100,7 +100,7 @@ class Daemon:
     def _make_parent(self) -> Parent:
         settings = self._settings
         counters = tuple(dict.fromkeys(name for server in self._servers for name in server.counters))
-        self._board, self._scoreboard_lock = open_scoreboard(settings, self._listeners, self._log, counters)
+        self._board = self._opening.open_scoreboard(counters)
         self._reporter = Reporter(self._board, self._log, self._notifier, settings.watchdog_usec, counters)
         self._reporter.name = settings.name
         self._policy.say(settings, self._board)
@@ -118,7 +118,9 @@ class Daemon:
             server.connections_per_child = settings.connections_per_child
             server.parent = parent
             parent.add(server)
+        upkeep = Upkeep(parent, self._opening, self._servers, self._log, self._pid_file)
         self._reload = Reload(parent, settings, self._log, lambda: self._follow(parent), self._reloaded)
+        self._reload.renew = upkeep.renew
         self._idle = IdleExit(parent)
         parent.loop.timers += [self._reporter.turn, self._idle.turn]
         self._set_idle_exit()
@@ -247,18 +249,6 @@ class Daemon:
         if error.has_threads:
             os._exit(error.status)
         return error.status
-
-
-def _make_server(listener: Listener, handlers: Handlers, policy: Policy) -> DaemonServer:
-    """Raises HandlerError: the handler does not fit."""
-    handler = handlers.fitting(is_datagram=listener.is_datagram, listener=listener.address)
-    is_unix = listener.socket.family == socket.AF_UNIX
-    kind: type[DaemonServer] = UnixServer if is_unix else TCPServer
-    if listener.is_datagram:
-        from upperd.service import datagram
-
-        kind = datagram.UnixDatagramServer if is_unix else datagram.UDPServer
-    return kind(listener.socket, handler, policy)
 
 
 def _raise_descriptor_limit() -> None:
