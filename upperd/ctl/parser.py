@@ -142,9 +142,11 @@ def make_parser() -> tuple[Parser, dict[str, Parser]]:
     return parser, commands
 
 
-def _add_options(send: Parser, stats: Parser, top: Parser, ping: Parser, **_: Parser) -> None:
+def _add_options(send: Parser, status: Parser, stats: Parser, top: Parser, ping: Parser, **_: Parser) -> None:
     send.add_argument("text", nargs="*", metavar="TEXT", help="the text; with none, standard input is sent")
     send.add_argument("--file", metavar="FILE", help="send this file (-: standard input)")
+
+    status.add_argument("--json", action="store_true", help="one JSON object, for programs")
 
     form = stats.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON object, for programs")

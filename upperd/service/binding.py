@@ -13,7 +13,7 @@ import socket
 import stat
 
 from upperd.base import locks, paths
-from upperd.server import peer
+from upperd.server import layout, peer
 from upperd.server.snapshot import ScoreboardError, read
 from upperd.service.listeners import AlreadyRunningError, Listener, ListenerError, take_stored
 
@@ -119,13 +119,14 @@ def _trouble_of(path: str, pid: int) -> str:
     """Why no client gets in, of the daemon that has the path; empty: that is not so, or not known."""
     if os.path.lexists(path):
         return ""
+    lost = f"the path was removed, and a reload binds it anew (kill -HUP {pid})"
     try:
-        seconds = read(paths.find_scoreboard(path)).drain_seconds
+        board = read(paths.find_scoreboard(path))
     except (OSError, ScoreboardError):
-        seconds = 0
-    if seconds:
-        return f"; it is draining, try again in {seconds} s"
-    return f"; it is about to end, or the path was removed, and a reload binds it anew (kill -HUP {pid})"
+        return f"; it is about to end, or {lost}"
+    if board.drain_seconds:
+        return f"; it is draining, try again in {board.drain_seconds} s"
+    return f"; {lost}" if board.header["phase"] == layout.READY else ""
 
 
 def _bind_under_lock(path: str, kind: socket.SocketKind, permissions: Permissions, stored: Stored | None) -> Listener:
