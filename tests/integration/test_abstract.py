@@ -60,7 +60,6 @@ def test_statistics(folder: Path, name: str) -> None:
     board = scoreboard_of(Path("/run/upperd"), name)
     done = subprocess.run([*UPPERCTL, "--socket", name, "status"], capture_output=True, text=True, timeout=DEADLINE)
     board.unlink()
-    Path(f"{board}.lock").unlink()
     assert (done.returncode, "not running" in done.stdout) == (3, True)
 
 

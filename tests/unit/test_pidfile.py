@@ -1,10 +1,14 @@
 """The promises of the pid file: whole or not there, never through a link, and never another daemon's."""
 
 import os
+import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from running import wait_until
 
+from upperd.base import locks
 from upperd.service.pidfile import PidFile, PidFileError
 
 OURS = f"{os.getpid()}\n"
@@ -60,11 +64,37 @@ def test_link_is_replaced(path: Path, target: str) -> None:
     assert not (path.parent / "missing").exists()
 
 
-def test_link_in_the_place_of_the_temporary_file(path: Path) -> None:
-    """A link that waits where the file is first written is removed, not followed."""
-    (path.parent / f".{path.name}.{os.getpid()}").symlink_to("precious")
+def test_what_a_killed_process_has_left(path: Path) -> None:
+    """A temporary file that a killed process of our pid has left, or a link in its place, is in nobody's way."""
+    left = path.parent / f".{path.name}.{os.getpid()}"
+    left.symlink_to("precious")
     PidFile(str(path)).write()
-    assert [found.name for found in path.parent.iterdir()] == [path.name]
+    assert {found.name for found in path.parent.iterdir()} == {path.name, left.name}
+
+
+def test_removed_one_is_written_again(path: Path) -> None:
+    """A pid file that was removed under a living daemon is written again; one that another has put there stays."""
+    subject = PidFile(str(path))
+    subject.write()
+    path.unlink()
+    subject.keep()
+    assert path.read_text() == OURS
+    path.unlink()
+    path.write_text("1\n")
+    subject.keep()
+    assert path.read_text() == "1\n"
+
+
+def test_lock_tells_whose_it_is(path: Path, hold_elsewhere: Callable[[str], int]) -> None:
+    """The pid in a file that a process holds is a living daemon's; without that it may be any process's by now."""
+    path.write_text(f"{os.getppid()}\n")
+    holder = hold_elsewhere(str(path))
+    with pytest.raises(PidFileError, match="has the pid of a daemon that runs"):
+        PidFile(str(path)).write()
+    os.kill(holder, signal.SIGKILL)
+    wait_until(lambda: not locks.holder(str(path)), "the lock ends")
+    PidFile(str(path)).write()
+    assert path.read_text() == OURS
 
 
 @pytest.mark.parametrize("kind", ["text", "folder", "fifo"])

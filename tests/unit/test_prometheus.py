@@ -59,7 +59,7 @@ FIELDS = {
 }  # fmt: skip
 """Where a field of the header is found, and by what it is divided."""
 INTERNAL = {
-    "magic", "pid", "pid_started", "phase", "started_usec", "slots", "listeners", "denied_uid",
+    "magic", "pid", "pid_started", "phase", "started_usec", "slots", "listeners", "denied_uid", "drain_end_usec",
 }  # fmt: skip
 
 
@@ -81,6 +81,9 @@ def board(tmp_path: Path) -> Scoreboard:
     board = Scoreboard(str(tmp_path / "scoreboard"))
     for number, field in enumerate(FIELDS):
         board[field] = 1000 * number + 123
+    # A whole is never less than its parts, whatever stands there.
+    board["refused"] = sum(board[f"refused_{reason}"] for reason in ("access", "user", "rate"))
+    board["unanswered"] = board["unanswered_size"] + board["unanswered_full"]
     board.describe("1.2", ["unix:/a", 'tcp:"b"\\'], ["undecodable", "answers"])
     for pid, handed in ((71, 1), (72, 0), (73, 0)):
         slot, place, _ = board.claim()

@@ -1,26 +1,70 @@
-"""Writing a file so that a reader finds the old one or the new one, and never a part."""
+"""Writing a file so that a reader finds the old one or the new one, and never a part; and nothing that is no file."""
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
+import stat
 
 
 def replace(path: str, data: bytes, mode: int = 0o644) -> None:
-    """Make `data` the content of the file at `path`, by rename(2). Raises OSError, and leaves nothing behind then.
+    """Make `data` the content of the file at `path`, by rename(2). Raises OSError, and leaves nothing behind then."""
+    os.close(replace_locked(path, data, mode))
+
+
+def replace_locked(path: str, data: bytes, mode: int = 0o644) -> int:
+    """The same; return a descriptor that holds a lock of the new file, as locks.py has them.
 
     The temporary file's name begins with a dot and has no ending: a collector of files by their ending passes it over.
+    It never comes again, so one that a killed process has left is in no other's way.
     """
-    folder, name = os.path.split(path)
-    temporary = os.path.join(folder, f".{name}.{os.getpid()}")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    temporary = os.path.join(os.path.dirname(path), f".upperd-{os.urandom(8).hex()}")
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(temporary, flags, 0o600)
     try:
-        with open(descriptor, "wb", buffering=0) as file:
-            os.fchmod(descriptor, mode)
-            rest = memoryview(data)
-            while rest:
-                rest = rest[file.write(rest) :]
+        os.fchmod(descriptor, mode)
+        _write(descriptor, data)
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.rename(temporary, path)
+        return descriptor
     except BaseException:
+        os.close(descriptor)
         os.unlink(temporary)
         raise
+
+
+def put(path: str, data: bytes) -> None:
+    """Replace a file, and write to whatever else is there: a device, a pipe. Raises OSError.
+
+    A link is followed if it is ours or root's, and refused else: what it points to would be its owner's choice.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        mode = stat.S_IFREG
+    if stat.S_ISREG(mode):
+        replace(_target_of(path), data)
+        return
+    # A pipe without a reader is an error, and no reason to wait for one.
+    descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        os.set_blocking(descriptor, True)
+        _write(descriptor, data)
+    finally:
+        os.close(descriptor)
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def _target_of(path: str) -> str:
+    while os.path.islink(path):
+        owner = os.lstat(path).st_uid
+        if owner not in (0, os.geteuid()):
+            raise PermissionError(errno.EPERM, f"{path} is a link of uid {owner}, which is not followed")
+        path = os.path.join(os.path.dirname(path), os.readlink(path))
+    return path

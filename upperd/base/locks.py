@@ -1,7 +1,8 @@
-"""The lock by which a daemon is known to live.
+"""Locks on files, by which two daemons are kept apart, and by which one is known to live.
 
-It is a record lock (fcntl(2), F_SETLK) on a file of its own, mode 0600: a child does not inherit it, so it ends with
-the parent, and no user but the owner can take it to pretend. The kernel tells who holds it (F_GETLK).
+They are record locks (fcntl(2), F_SETLK): a child does not inherit them, so they end with the parent, and only who may
+write to the file can take one to pretend. The kernel tells who holds it (F_GETLK), and in another pid namespace at
+least that one does.
 """
 
 from __future__ import annotations
@@ -28,34 +29,72 @@ def take(path: str) -> int:
 
     Raises LockedError, or OSError. The lock ends when *any* descriptor of the file is closed in this process.
     """
-    descriptor = _open(path)
+    while True:
+        descriptor = _open(path)
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            pid = _holder(descriptor) if error.errno in (errno.EAGAIN, errno.EACCES) else None
+            os.close(descriptor)
+            if pid is None:
+                raise
+            raise LockedError(path, pid) from None
+        if is_at(path, descriptor):
+            return descriptor
+        os.close(descriptor)  # the one that held it has removed the file meanwhile
+
+
+def release(path: str, descriptor: int) -> None:
+    """Let go of a lock, and leave no file."""
     try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        pid = _holder(descriptor) if error.errno in (errno.EAGAIN, errno.EACCES) else None
-        os.close(descriptor)
-        if pid is None:
-            raise
-        raise LockedError(path, pid) from None
-    return descriptor
+        if is_at(path, descriptor):
+            os.unlink(path)
+    except OSError:
+        pass  # the folder is gone, or is not ours to write to any more
+    os.close(descriptor)
+
+
+def is_at(path: str, descriptor: int) -> bool:
+    """Whether what lies at `path` is the file of this descriptor."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return False
+    return os.path.samestat(found, os.fstat(descriptor))
 
 
 def _open(path: str) -> int:
     """Open the file, which may have been planted: never one that is not ours alone, and nothing that blocks."""
     flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     try:
-        return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+        os.fchmod(descriptor, 0o600)  # whatever the umask is
+        return descriptor
     except FileExistsError:
         pass
     # Looked at before it is opened for writing, and again after: it may be another one by then.
     _refuse_planted(path, os.lstat(path))
-    descriptor = os.open(path, flags)
+    try:
+        descriptor = os.open(path, flags)
+    except PermissionError:
+        _make_ours(path)
+        descriptor = os.open(path, flags)
     try:
         _refuse_planted(path, os.fstat(descriptor))
     except OSError:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def _make_ours(path: str) -> None:
+    """Give a lock that was made under a umask without our own permissions its mode."""
+    descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        _refuse_planted(path, os.fstat(descriptor))
+        os.chmod(f"/proc/self/fd/{descriptor}", 0o600)
+    finally:
+        os.close(descriptor)
 
 
 def _refuse_planted(path: str, status: os.stat_result) -> None:
@@ -70,7 +109,7 @@ def _refuse_planted(path: str, status: os.stat_result) -> None:
 def holder(path: str) -> int:
     """The pid of the process that holds the lock of `path`; 0: none, -1: one that we cannot see (pid_namespaces(7)).
 
-    Raises OSError (EACCES: not for us to see).
+    Raises OSError (EACCES: not for us to see). Who may only read the file can neither hold nor hide such a lock.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
@@ -80,6 +119,6 @@ def holder(path: str) -> int:
 
 
 def _holder(descriptor: int) -> int:
-    asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    asked = struct.pack(_FLOCK, fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
     kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))
     return 0 if kind == fcntl.F_UNLCK else int(pid) or -1

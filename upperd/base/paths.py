@@ -91,6 +91,11 @@ def _folder_of(path: str) -> str:
     return os.path.dirname(folder) if is_state else folder
 
 
+def without_state(path: str) -> str:
+    """The path of a daemon's socket, or what stands for it where the daemon's own folder lies in STATE."""
+    return os.path.join(_folder_of(path), os.path.basename(path))
+
+
 def named_socket(environ: dict[str, str], uid: int, name: str) -> str:
     """The path of the daemon of this name: PROGRAM@INSTANCE, an instance of upperd, or a program of its own.
 

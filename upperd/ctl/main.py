@@ -34,6 +34,9 @@ def main() -> int:
         arguments = parse(words)
         if 1 in closed:
             return fail(os.EX_IOERR, CLOSED)
+        if arguments.tcp is not None and arguments.command not in ("send", "ping"):
+            cure = f"name its socket (--socket PATH, or -n NAME), or ask it: upperctl --tcp {arguments.tcp} ping -c 1"
+            return fail(os.EX_USAGE, f"--tcp: {arguments.command} looks for files, not at an address; {cure}")
         arguments.has_input = 0 not in closed
         return int(import_module(f"upperd.ctl.{arguments.command}").run(arguments))
     except KeyboardInterrupt:

@@ -202,12 +202,14 @@ def make_parser() -> tuple[Parser, dict[str, Parser]]:
     return parser, commands
 
 
-def _add_options(send: Parser, stats: Parser, top: Parser, ping: Parser, **_: Parser) -> None:
+def _add_options(send: Parser, status: Parser, stats: Parser, top: Parser, ping: Parser, **_: Parser) -> None:
     text = "the text; with none, or a dash, standard input is sent"
     send.add_argument("text", nargs="*", metavar="TEXT", help=text)
     send.add_argument("--file", metavar="FILE", help="send this file (-: standard input)")
     limit, text = partial(_seconds, 0.01, 86400), "wait so long for an answer, else any time"
     send.add_argument("--timeout", metavar="SECONDS", type=limit, help=text)
+
+    status.add_argument("--json", action="store_true", help="one JSON object, for programs")
 
     form = stats.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON object, for programs")

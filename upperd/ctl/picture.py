@@ -48,7 +48,7 @@ def _summary(daemon: view.DaemonView, history: History, width: int) -> list[Text
     if daemon.state == view.RUNNING:
         title.append(f", up {duration(view.age(daemon))}")
     header, rates = daemon.header, history.rates
-    trouble = view.trouble_text(header)
+    trouble = view.trouble_text(daemon)
     is_full = [child["waiting"] for child in daemon.children].count(0) >= header["max_children"]
     connections = f"{header['connections']:<11}{rates['connections']:>9.1f}/s  "
     received = f"{size(header['bytes_in']):<11}{size(int(rates['bytes_in'])):>9}/s  "

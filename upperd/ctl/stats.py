@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import time
@@ -17,7 +18,13 @@ from upperd.server import layout
 
 _ALWAYS = ("forked", "ended", "connections", "messages", "bytes_in", "bytes_out")
 """Totals that are shown though they be 0."""
-_TOTALS = [name for name in layout.HEADER_FIELDS[layout.HEADER["waited"] :] if not name.startswith("counter_")]
+_TOTALS = layout.HEADER_FIELDS[layout.HEADER["waited"] : layout.HEADER["counter_0"]]
+
+_CURES = {
+    errno.ENOENT: "; make its folder first (mkdir -p)",
+    errno.EACCES: "; it takes a folder that this user may write to",
+    errno.ENXIO: "; no process reads that pipe",
+}
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -56,10 +63,10 @@ def _show_prometheus(daemon: view.DaemonView, path: str | None) -> int:
         write_out(text)
     else:
         try:
-            atomic.replace(path, text)
+            atomic.put(path, text)
         except OSError as error:
-            cure = "it takes a folder that is there (mkdir -p) and that this user may write to"
-            return fail(os.EX_CANTCREAT, f"cannot write {printable(path)}: {error.strerror}; {cure}")
+            cure = _CURES.get(error.errno or 0, "")
+            return fail(os.EX_CANTCREAT, f"cannot write {printable(path)}: {error.strerror}{cure}")
     return _missing(daemon) if daemon.is_denied else 0
 
 

@@ -1,45 +1,103 @@
-"""`upperctl status`: whether the daemon runs, and what it does, on one screen."""
+"""`upperctl status`: whether the daemon runs, and what it does, on one screen or as JSON."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import time
 
 from upperd.base.text import duration, plural, printable, size
-from upperd.ctl import view
+from upperd.ctl import units, view
 from upperd.ctl.output import PLAIN, Paint, has_colour, show
+from upperd.ctl.units import Unit
+from upperd.server import layout
+
+_FIGURES = (
+    *("started_unix_usec", "max_children", "queued", "queued_users", "max_queue"),
+    *("connections", "messages", "bytes_in", "bytes_out"),
+)
+"""Fields of the scoreboard that stand in the JSON object under their own names."""
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Show the daemon; returns the exit status, the LSB's for an init script."""
     daemon = view.find(arguments.socket).load_usages()
-    show(text(daemon, Paint(has_colour(1))))
+    unit = units.of_socket(daemon.socket) if daemon.socket else None
+    if arguments.json:
+        show(json.dumps(data(daemon, unit), indent=2))
+    else:
+        show(text(daemon, Paint(has_colour(1)), unit))
     return daemon.state
 
 
-def text(daemon: view.DaemonView, paint: Paint = PLAIN) -> str:
+def text(daemon: view.DaemonView, paint: Paint = PLAIN, unit: Unit | None = None) -> str:
     """The screen, without control characters, whatever a path or a broken file has in it."""
+    trouble = trouble_text(daemon, unit)
+    rows = [("trouble", paint(trouble, "yellow") if trouble else "none")]
+    if unit is not None:
+        rows.insert(0, ("unit", printable(f"{unit.name}: {unit.state}")))
     if daemon.snapshot is None:
-        return f"{view.title(daemon, paint)}\n{view.explain(daemon)}"
-    header, trouble = daemon.header, view.trouble_text(daemon.header)
+        lines = [view.title(daemon, paint), view.explain(daemon)]
+        return "\n".join([*lines, *map(_row, rows if trouble else rows[:-1])])
+    header = daemon.header
     ago = f"; {duration(view.age(daemon))} ago" if daemon.state == view.RUNNING else ""
-    own = view.counts_text(header, [name for name in daemon.snapshot.counters if header[name]])
-    served = (
-        f"{plural(header['connections'], 'connection')}, {plural(header['messages'], 'message')}, "
-        f"{size(header['bytes_in'])} in, {size(header['bytes_out'])} out{', ' if own else ''}{own}"
-    )
+    totals = ["connections", "messages", "bytes_in", "bytes_out"]
+    totals += [name for name in daemon.snapshot.counters if header[name]]
     rows = [
         ("since", f"{_when(header['started_unix_usec'])}{ago}"),
         *([("handler", printable(daemon.snapshot.handler))] if daemon.snapshot.handler else []),
         *(("listening", printable(listener)) for listener in daemon.snapshot.listeners),
         ("children", view.children_text(daemon)),
         ("queue", view.queue_text(header)),
-        ("served", served),
-        *([("memory", _memory(daemon))] if daemon.usages else []),
-        ("trouble", paint(trouble, "yellow") if trouble else "none"),
+        ("served", view.counts_text(header, totals)),
+        *([("memory", _memory_text(daemon))] if daemon.usages else []),
+        *rows,
         ("scoreboard", printable(daemon.path)),
     ]
-    return "\n".join([view.title(daemon, paint), *(f"   {name:<12} {line}" for name, line in rows)])
+    return "\n".join([view.title(daemon, paint), *map(_row, rows)])
+
+
+def trouble_text(daemon: view.DaemonView, unit: Unit | None) -> str:
+    """What is wrong, as far as the daemon's scoreboard, its socket and its unit tell; empty: nothing."""
+    said = [view.trouble_text(daemon)]
+    if unit is not None:
+        said.insert(0, unit.trouble)
+        if daemon.state == view.RUNNING and "reload failed" in unit.status and "reload failed" not in said[1]:
+            said.insert(0, unit.status)
+    return printable("; ".join(filter(None, said)))
+
+
+def data(daemon: view.DaemonView, unit: Unit | None = None) -> dict[str, object]:
+    """All of it, for JSON: every name is always there. What is unknown is null. Names are an interface."""
+    snapshot, header = daemon.snapshot, daemon.header
+    has_phase = snapshot is not None and daemon.state == view.RUNNING
+    usages = daemon.usages.values()
+    memory = sum(usage.memory_bytes for usage in usages) if usages and view.is_exact(usages) else None
+    return {
+        "state": view.WORDS[daemon.state],
+        "name": daemon.name,
+        "socket": daemon.socket or None,
+        "pid": (daemon.pid or None) if daemon.state == view.RUNNING else None,
+        "phase": layout.PHASES[header["phase"]] if has_phase else None,
+        "drain_seconds": (snapshot.drain_seconds or None) if has_phase and snapshot is not None else None,
+        "version": snapshot.version if snapshot is not None else None,
+        "handler": snapshot.handler if snapshot is not None else None,
+        "listeners": snapshot.listeners if snapshot is not None else [],
+        "busy": len([child for child in daemon.children if not child["waiting"]]) if snapshot is not None else None,
+        "spare": len([child for child in daemon.children if child["waiting"]]) if snapshot is not None else None,
+        **{name: header.get(name) for name in _FIGURES},
+        "memory_bytes": memory,
+        "trouble": trouble_text(daemon, unit),
+        "unit": unit.name if unit is not None else None,
+        "unit_state": unit.state if unit is not None else None,
+        "unit_restarts": unit.restarts if unit is not None else None,
+        "scoreboard": daemon.path,
+        "problem": daemon.problem or None,
+    }
+
+
+def _row(row: tuple[str, str]) -> str:
+    return f"   {row[0]:<12} {row[1]}"
 
 
 def _when(unix_usec: int) -> str:
@@ -49,7 +107,7 @@ def _when(unix_usec: int) -> str:
         return "unknown"
 
 
-def _memory(daemon: view.DaemonView) -> str:
+def _memory_text(daemon: view.DaemonView) -> str:
     usages = daemon.usages.values()
     if not view.is_exact(usages):
         return "unknown: only root may ask for it"

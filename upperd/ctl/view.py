@@ -1,6 +1,7 @@
-"""What `upperctl` sees of a daemon: its scoreboard, whether it runs, its processes; and the lines that say so.
+"""What `upperctl` sees of a daemon: whether it runs, its scoreboard, its processes; and the lines that say so.
 
-Read-only: the scoreboard file, the lock beside it, /proc. The daemon is never asked, so it need not answer.
+Read-only: locks, the scoreboard file, the socket, the service manager, /proc. The daemon is never asked, so it need not
+answer.
 """
 
 from __future__ import annotations
@@ -8,13 +9,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import NamedTuple
 
 from upperd.base import installation, locks, paths
-from upperd.base.text import plural, printable
+from upperd.base.text import plural, printable, size
+from upperd.ctl import sockets, units
 from upperd.ctl.output import PLAIN, Paint
+from upperd.ctl.sockets import Answer
+from upperd.ctl.usage import Usage, is_exact, of_daemon
 from upperd.server import layout
-from upperd.server.snapshot import ScoreboardError, Snapshot, pid_started, read
+from upperd.server.snapshot import ScoreboardError, Snapshot, read
+
+__all__ = ["DaemonView", "Usage", "find", "is_exact"]
 
 RUNNING, NOT_RUNNING, UNKNOWN = 0, 3, 4
 """Exit statuses of `upperctl status`, as the LSB has them for an init script's."""
@@ -26,69 +31,19 @@ _TROUBLE = (
 )
 
 
-class Usage(NamedTuple):
-    """Of one process: bytes, and microseconds of processor time."""
-
-    rss_bytes: int
-    """Resident; what processes share is counted for each of them."""
-    pss_bytes: int | None
-    """The same with its share of what is shared. None: only root may ask."""
-    user_usec: int
-    system_usec: int
-    reaped_user_usec: int
-    """Of its children that have ended."""
-    reaped_system_usec: int
-
-    @property
-    def memory_bytes(self) -> int:
-        """The better figure of the two that are known."""
-        return self.rss_bytes if self.pss_bytes is None else self.pss_bytes
-
-    @property
-    def cpu_usec(self) -> int:
-        """Its own processor time."""
-        return self.user_usec + self.system_usec
-
-
-def of_process(pid: int, parent: int | None = None) -> Usage | None:
-    """Ask for one process; None: it is gone, hidden, or not a child of `parent`.
-
-    A pid in a scoreboard may be another process's by now, so a child is asked for its parent, too.
-    """
-    import psutil  # which takes a while, and is not needed where no daemon runs
-
-    try:
-        process = psutil.Process(pid)
-        with process.oneshot():
-            if parent is not None and process.ppid() != parent:
-                return None
-            rss, pss = process.memory_info().rss, None
-            with suppress(psutil.AccessDenied):
-                # psutil 8 has a new name for it.
-                pss = int((getattr(process, "memory_footprint", None) or process.memory_full_info)().pss)
-            # Processor time of its own and of its children: user, system, user, system.
-            return Usage(rss, pss, *(round(seconds * 1e6) for seconds in process.cpu_times()[:4]))
-    except (psutil.Error, OSError, ValueError):
-        return None
-
-
-def of_daemon(snapshot: Snapshot) -> dict[int, Usage]:
-    """By pid: of the daemon of this snapshot and of its children, as far as the kernel tells."""
-    parent = snapshot.header["pid"]
-    if (usage := of_process(parent)) is None:
-        return {}
-    children = {child["pid"]: of_process(child["pid"], parent) for child in snapshot.children}
-    return {parent: usage, **{pid: usage for pid, usage in children.items() if usage is not None}}
-
-
 class DaemonView:
-    """One look at a daemon: the scoreboard's path, what stands in it (if it can be read), whether the daemon runs."""
+    """One look at the daemon of one socket: whether it runs, and its scoreboard, if that can be read."""
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self, path: str, socket: str = "") -> None:
+        """`path`: of the scoreboard; `socket`: whose daemon it is to be; empty: of any."""
+        self.path, self.socket = path, socket
         self.snapshot: Snapshot | None = None
         self.problem, self.is_denied = "", False
         """Why there is no snapshot; and whether that is since we may not read it."""
+        self.pid = 0
+        """0: unknown."""
+        self.is_hidden_from_clients = False
+        """Whether it lives, and its socket's path was removed."""
         self.usages: dict[int, Usage] = {}
         """Memory and processor time by pid, once `load_usages` has looked."""
         try:
@@ -100,21 +55,84 @@ class DaemonView:
             self.problem = f"{path}: permission denied; the daemon's user and group may read it"
         except (OSError, ScoreboardError) as error:
             self.problem = f"{path}: {error}"
+        self._is_anothers = False
+        if other := self._other_socket():
+            self._is_anothers = True
+            self.snapshot, self.problem = None, f"{path} is the scoreboard of another daemon, on {other}"
         self.state = self._find_state()
 
+    # Whether it runs
+
     def _find_state(self) -> int:
-        try:
-            return RUNNING if locks.holder(paths.lock_of(self.path)) else NOT_RUNNING
-        except FileNotFoundError:
-            return NOT_RUNNING
-        except OSError:
-            pass  # the lock is for the daemon's user alone; its pid and when that one started tell as much
-        if self.snapshot is None:
-            return UNKNOWN
-        if pid_started(self.header["pid"]) == self.header["pid_started"] != 0:
+        """By the lock of the scoreboard, which ends with the daemon; where there is none, by what the kernel says."""
+        if self.snapshot is not None:
+            self.pid = self.header["pid"]
+            if _holder(self.path):
+                return RUNNING
+        state = self._find_state_elsewhere()
+        if state != NOT_RUNNING and self.snapshot is not None:
+            self.snapshot, self.problem = None, f"{self.path} has the last figures of an earlier daemon"
+        return state
+
+    def _find_state_elsewhere(self) -> int:
+        """The state of a daemon that does not write this scoreboard: it has another one, or none any more."""
+        beside = [] if self._is_anothers else [paths.lock_of(self.path)]
+        if self.socket and not paths.is_abstract(self.socket):
+            beside.append(paths.lock_of(self.socket))
+        answer = sockets.ask(self.socket) if self.socket else Answer.DEAD
+        if answer is Answer.DEAD:
+            self.is_hidden_from_clients = bool(self.socket) and sockets.is_listed(self.socket)
+            self.pid = sockets.pid_of_listed(self.socket) if self.is_hidden_from_clients else self.pid
+        if pid := next(filter(None, map(_holder, beside)), 0):
+            self.pid = max(pid, 0)
             return RUNNING
-        # Where /proc hides the processes of others (proc(5), hidepid), init has no entry either.
-        return NOT_RUNNING if os.path.exists("/proc/1/stat") else UNKNOWN
+        if self.is_hidden_from_clients:
+            return RUNNING
+        return NOT_RUNNING if answer is Answer.DEAD and not self.is_denied else self._find_listener(answer)
+
+    def _find_listener(self, answer: Answer) -> int:
+        """The state of the daemon of a socket that lives, which a manager may hold for one that does not run."""
+        if unit := units.of_socket(self.socket):
+            self.pid = unit.main_pid
+            return RUNNING if unit.is_active else NOT_RUNNING
+        if answer is not Answer.LIVE:
+            return UNKNOWN
+        self.pid = sockets.listener_pid(self.socket)
+        return RUNNING if self.pid and sockets.is_upperd(self.pid, paths.program_of(self.name)) else UNKNOWN
+
+    # Whose scoreboard it is
+
+    @property
+    def listening(self) -> list[str]:
+        """The paths at which the daemon of the scoreboard says that it listens."""
+        listeners = self.snapshot.listeners if self.snapshot is not None else []
+        found = [line.partition(":")[2].rpartition(" (")[0] for line in listeners if line.startswith("unix")]
+        return [path for path in found if path.startswith("/")]
+
+    def _other_socket(self) -> str:
+        """A socket other than ours, whose daemon has this scoreboard; empty: it is ours, as far as can be told.
+
+        In another mount namespace the daemon may know ours by another path.
+        """
+        if not self.socket or paths.is_abstract(self.socket) or any(_is_same(x, self.socket) for x in self.listening):
+            return ""
+        for path in self.listening:
+            is_its = _is_same_file(paths.find_scoreboard(path), self.path)
+            if is_its or (sockets.ask(path) is Answer.LIVE and sockets.ask(self.socket) is not Answer.LIVE):
+                return path
+        return ""
+
+    @property
+    def lost(self) -> list[str]:
+        """The paths of a daemon that runs at which no client finds it, as they were removed."""
+        if self.snapshot is None:
+            return [self.socket] if self.is_hidden_from_clients else []
+        is_ready = self.state == RUNNING and self.header["phase"] == layout.READY
+        if not is_ready or not any(_is_same(path, self.socket) for path in self.listening):
+            return []
+        return [path for path in self.listening if sockets.ask(path) is Answer.DEAD]
+
+    # What is known of it
 
     @property
     def name(self) -> str:
@@ -138,15 +156,42 @@ class DaemonView:
         return self
 
 
+def _holder(path: str) -> int:
+    """As locks.holder has it; 0, too, where it may not be asked."""
+    with suppress(OSError):
+        return locks.holder(path)
+    return 0
+
+
+def _is_same(path: str, other: str) -> bool:
+    """Whether two paths are those of one daemon: the system's has its socket in its folder, or in STATE below it."""
+    one, two = (os.path.realpath(each) for each in (path, other))
+    return one == two or (paths.is_of_system(one) and paths.without_state(one) == paths.without_state(two))
+
+
+def _is_same_file(path: str, other: str) -> bool:
+    with suppress(OSError):
+        return os.path.samefile(path, other)
+    return False
+
+
 def find(path: str | None) -> DaemonView:
     """Look at the daemon of the socket at `path`; with none, at the first of the default paths that has a daemon."""
     if path is not None and not paths.is_abstract(path):
-        return DaemonView(paths.find_scoreboard(path))
-    candidates = paths.trusted_sockets(dict(os.environ), os.geteuid())
+        target = os.path.realpath(path)  # a link has no scoreboard beside it
+        return DaemonView(paths.find_scoreboard(target), target)
+    environ, uid = dict(os.environ), os.geteuid()
+    trusted = paths.trusted_sockets(environ, uid)
+    # A folder that was removed under a daemon, as at a logout, is no other user's.
+    candidates = [
+        x for x in paths.client_sockets(environ, uid) if x in trusted or not os.path.lexists(os.path.dirname(x))
+    ]
     if path is not None:  # an abstract name lies in no folder, its scoreboard in one of these
-        candidates = [paths.stand_in(path, candidate) for candidate in candidates]
-    views = [DaemonView(paths.find_scoreboard(candidate)) for candidate in candidates]
-    telling = [view for view in views if view.snapshot is not None or view.state == RUNNING]
+        found = [(paths.stand_in(path, candidate), path) for candidate in candidates]
+    else:
+        found = [(candidate, candidate) for candidate in map(os.path.realpath, candidates)]
+    views = [DaemonView(paths.find_scoreboard(beside), socket) for beside, socket in found]
+    telling = [view for view in views if view.snapshot is not None or view.state != NOT_RUNNING]
     return min(telling, key=lambda view: (RUNNING, UNKNOWN, NOT_RUNNING).index(view.state), default=views[-1])
 
 
@@ -154,10 +199,20 @@ def explain(view: DaemonView) -> str:
     """Why there are no figures, and what to do."""
     how = installation.command("start", "upperd --socket PATH")
     cure = {
-        RUNNING: "; it keeps its statistics in memory that only it can see (its log says why)",
+        RUNNING: "; it has its scoreboard elsewhere (--scoreboard), or lost it (its log says why)",
         NOT_RUNNING: f": start the daemon ({how}), or name its socket with --socket",
+        UNKNOWN: _doubt(view),
     }.get(view.state, "")
     return f"{printable(view.problem)}{cure}"
+
+
+def _doubt(view: DaemonView) -> str:
+    """Why it is unknown whether the daemon runs."""
+    if view.pid:
+        return f"; process {view.pid} listens on {printable(view.socket)}, and nothing tells that it is upperd"
+    if view.is_denied or sockets.ask(view.socket) is not Answer.LIVE:
+        return ""
+    return f"; a process that cannot be seen from here, as in another container, listens on {printable(view.socket)}"
 
 
 def title(view: DaemonView, paint: Paint = PLAIN) -> str:
@@ -166,11 +221,19 @@ def title(view: DaemonView, paint: Paint = PLAIN) -> str:
     dot = paint("\u25cf ", *styles) if paint.is_on else ""
     word = paint(WORDS[view.state], *styles)
     if view.snapshot is None:
-        return f"{dot}{printable(view.name)}: {word}"
-    phase = f", {layout.PHASES[view.header['phase']]}" if view.state == RUNNING else ""
+        pid = f" (pid {view.pid})" if view.pid and view.state == RUNNING else ""
+        return f"{dot}{printable(view.name)}: {word}{pid}"
+    phase = f", {drain_text(view) or layout.PHASES[view.header['phase']]}" if view.state == RUNNING else ""
     last = "" if view.state == RUNNING else "; these are its last figures"
     which = printable(f"{view.name} {view.snapshot.version}")
     return f"{dot}{which}: {word} (pid {view.header['pid']}){phase}{last}"
+
+
+def drain_text(view: DaemonView) -> str:
+    """What to tell a client of a daemon that drains; empty: it does not."""
+    if view.state == NOT_RUNNING or view.snapshot is None or not view.snapshot.drain_seconds:
+        return ""
+    return f"draining, try again in {view.snapshot.drain_seconds} s"
 
 
 def age(view: DaemonView) -> float:
@@ -190,16 +253,41 @@ def queue_text(header: dict[str, int]) -> str:
     return f"{plural(header['queued'], 'connection')}{users}, at most {header['max_queue']}"
 
 
-def trouble_text(header: dict[str, int]) -> str:
-    """What has gone wrong, counted; empty: nothing."""
-    return counts_text(header, [name for name in _TROUBLE if header[name]])
+_PLURALS = {"connections", "messages", "fork_failures", "records_lost"}
+"""Fields whose names are other ones for a count of one."""
+
+
+def trouble_text(view: DaemonView) -> str:
+    """What is wrong at this moment, and what has gone wrong, counted; empty: nothing."""
+    header, said = view.header, []
+    for path in view.lost:
+        said.append(f"no client finds {path}, which was removed: {_cure_of_lost(view, path)}")
+    if view.snapshot is not None and view.state == RUNNING:
+        waiting = [child["waiting"] for child in view.children]
+        if waiting.count(0) >= header["max_children"]:
+            said.append("every child is busy" + (f", {header['queued']} wait" if header["queued"] else ""))
+        said += [view.snapshot.note] if view.snapshot.note else []
+    if counted := [name for name in _TROUBLE if header.get(name)]:
+        said.append(counts_text(header, counted))
+    return printable("; ".join(said))
+
+
+def _cure_of_lost(view: DaemonView, path: str) -> str:
+    listeners = view.snapshot.listeners if view.snapshot is not None else []
+    if any(f":{path} (activated" in line for line in listeners):
+        return "restart its socket unit"
+    reload = f"kill -HUP {view.pid}" if view.pid else "SIGHUP"
+    return f"a reload binds it anew ({installation.command('reload', reload)})"
 
 
 def counts_text(header: dict[str, int], names: Iterable[str]) -> str:
-    """Fields of the header with their names."""
-    return ", ".join(f"{header[name]} {name.replace('_', ' ')}" for name in names)
+    """Fields of the header with their names: 1 connection, 3.1 kB in."""
+    return ", ".join(_count(name, header[name]) for name in names)
 
 
-def is_exact(usages: Iterable[Usage]) -> bool:
-    """Whether memory can be summed up: without the division of what is shared, the sum is many times too large."""
-    return all(usage.pss_bytes is not None for usage in usages)
+def _count(name: str, value: int) -> str:
+    if name.startswith("bytes_"):
+        return f"{size(value)} {name.removeprefix('bytes_')}"
+    if value == 1 and name in _PLURALS:
+        name = name.replace("s_lost", "_lost").removesuffix("s")
+    return f"{value} {name.replace('_', ' ')}"

@@ -127,8 +127,9 @@ class Hooks(DatagramHooks, _Base):
         assert parent is not None  # it has accepted the request, or is to serve it
         user = self.user_of(peer[0])
         parent.board["denied_uid"] = user
-        for field in {"refused", reason}:
-            parent.board.add(field)
+        parent.board.add("refused")  # first: a reader never sees more of a part than in all
+        if reason != "refused":
+            parent.board.add(reason)
         parent.observer.refused(user, reason)
         parent.loop.stir()
 

@@ -3,6 +3,7 @@
 Every number is an unsigned 64-bit word in the byte order of the host; times are microseconds of CLOCK_MONOTONIC.
 
     offset 0       the header: words in the order of HEADER_FIELDS
+    offset 768     a note in UTF-8, then zeros: what is wrong with the daemon at this moment
     offset 1024    text in UTF-8, then zeros: lines that say the version, the daemon's name, its handler (empty:
                    upperd's own), each listener, and each counter of the handler
     offset 4096    the places, 128 bytes for each slot, which the parent writes: words in the order of PLACE_FIELDS,
@@ -29,6 +30,7 @@ COUNTERS = 8
 
 DEFAULT_NAME = "upperd"
 
+NOTE = 768
 TEXT = 1024
 PLACES = 4096
 PLACE_SIZE = 128
@@ -93,9 +95,9 @@ HEADER_FIELDS = (
     "denied_uid", "queued", "queued_users", "waited", "forked", "ended", "crashed", "cut", "killed", "overdue",
     "stopped", "handed_again", "lost", "fork_failures", "records_lost",
     "refused", "refused_access", "refused_user", "refused_rate", "ended_idle", "ended_lifetime", "ended_access",
-    *SUMMED_FIELDS,
+    *SUMMED_FIELDS, "drain_end_usec",
 )  # fmt: skip
-"""`pid_started` is field 22 of /proc/PID/stat: with the pid it names one process for ever. The last ones are totals of
+"""`pid_started` is field 22 of /proc/PID/stat: with the pid it names one process for ever. SUMMED_FIELDS are totals of
 the children that have ended; those of the living are added by the reader (snapshot.py)."""
 HEADER = {name: index for index, name in enumerate(HEADER_FIELDS)}
 SUMMED = tuple((ROW_FIELDS.index(name), HEADER[name]) for name in SUMMED_FIELDS)

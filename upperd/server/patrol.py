@@ -53,6 +53,7 @@ class Patrol:
         """A drain that is under way reaches its deadline."""
         if self.deadline is not None:
             self.deadline = min(self.deadline, now)
+            self._parent.board["drain_end_usec"] = int(self.deadline * 1e6)
 
     def turn(self, now: float) -> float | None:
         """Look, if it is time to; return when to be asked again."""

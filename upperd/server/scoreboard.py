@@ -12,6 +12,7 @@ indexes by what stands here; a reader clamps it.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 import time
@@ -20,6 +21,7 @@ from mmap import MADV_DOFORK, MADV_DONTFORK, mmap
 from upperd.server import layout
 from upperd.server.layout import (
     HEADER,
+    NOTE,
     PID,
     PLACE_FIELDS,
     PLACE_SIZE,
@@ -66,7 +68,7 @@ class Scoreboard:
         self._in_use: dict[int, tuple[memoryview, memoryview]] = {}
         self._generation = 0
         self._said = dict.fromkeys(layout.HEADER_FIELDS, 0)
-        self._text = b""
+        self._text = self._note = b""
         self.extend(slots)
         self["started_usec"] = now_usec()
         self["started_unix_usec"] = time.time_ns() // 1000
@@ -85,6 +87,16 @@ class Scoreboard:
             os.posix_fallocate(self._file, 0, ROWS + slots * ROW_SIZE)
         self._free[:0] = range(slots - 1, before - 1, -1)
         self["slots"] = self._slots = slots
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the file was removed, or another one lies in its place: no reader finds it."""
+        if self.path is None:
+            return False
+        try:
+            return not os.path.samestat(os.lstat(self.path), os.fstat(self._file))
+        except OSError:
+            return True
 
     def __getitem__(self, field: str) -> int:
         return int(self.header[HEADER[field]])
@@ -110,6 +122,12 @@ class Scoreboard:
         text = "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")
         room = PLACES - TEXT - 1
         self._map[TEXT:PLACES] = self._text = text[:room].ljust(room + 1, b"\0")
+
+    def note(self, text: str) -> None:
+        """Write what is wrong with the daemon at this moment; empty: nothing."""
+        room = TEXT - NOTE - 1
+        self._note = text.encode("utf-8", "replace")[:room].ljust(room + 1, b"\0")
+        self._map[NOTE:TEXT] = self._note
 
     # Rows
 
@@ -171,6 +189,7 @@ class Scoreboard:
             return False
         for field, value in self._said.items():
             self.header[HEADER[field]] = value
+        self._map[NOTE : NOTE + len(self._note)] = self._note
         self._map[TEXT : TEXT + len(self._text)] = self._text
         self._map[PLACES : PLACES + self._slots * PLACE_SIZE] = bytes(self._slots * PLACE_SIZE)
         return True
@@ -188,6 +207,8 @@ def _create(path: str, slots: int) -> int:
         os.fchmod(descriptor, 0o640)  # whatever the umask is
         os.ftruncate(descriptor, SIZE)
         os.posix_fallocate(descriptor, 0, ROWS + slots * ROW_SIZE)
+        # It ends with us: a reader in any namespace sees by it that who writes the file lives (fcntl(2), F_GETLK).
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return descriptor
     except OSError:
         os.unlink(path)
@@ -197,10 +218,18 @@ def _create(path: str, slots: int) -> int:
 
 def _clear(path: str) -> None:
     """Remove an old scoreboard, or a link, which is not followed. Raises OSError: something else is there."""
+    refuse_other_file(path)
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
+def refuse_other_file(path: str) -> None:
+    """Raises OSError where something is at the path that is neither a scoreboard nor a link."""
     try:
         if not stat.S_ISLNK(os.lstat(path).st_mode) and not _is_scoreboard(path):
             raise FileExistsError(errno.EEXIST, "a file that is not a scoreboard is there", path)
-        os.unlink(path)
     except FileNotFoundError:
         pass
 

@@ -11,13 +11,30 @@ import stat
 import sys
 
 from upperd.server import layout
-from upperd.server.layout import HEADER, PLACE_FIELDS, PLACE_SIZE, PLACES, ROW_FIELDS, ROWS, SIZE, SLOTS, TEXT, UNKNOWN
+from upperd.server.layout import (
+    HEADER,
+    NOTE,
+    PLACE_FIELDS,
+    PLACE_SIZE,
+    PLACES,
+    ROW_FIELDS,
+    ROWS,
+    SIZE,
+    SLOTS,
+    TEXT,
+    UNKNOWN,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _OWN = tuple(f"counter_{number}" for number in range(layout.COUNTERS))
+_PARTS = {
+    "refused": ("refused_access", "refused_user", "refused_rate"),
+    "unanswered": ("unanswered_size", "unanswered_full"),
+}
+"""What is counted in all, and of that by its reason."""
 _LOOKS = 20
 """At a scoreboard whose children come and go: enough, as a rule, for a moment at which none did."""
 
@@ -45,7 +62,8 @@ class Snapshot:
         if self.header["magic"] != layout.MAGIC:
             raise ScoreboardError("it does not begin with the mark of a scoreboard of version 3")
         self.header["phase"] = min(self.header["phase"], layout.STOPPED)
-        text = head[TEXT:PLACES].partition(b"\0")[0].decode("utf-8", "replace").removesuffix("\n").split("\n")
+        self.note = _text(head[NOTE:TEXT])
+        text = _text(head[TEXT:PLACES]).removesuffix("\n").split("\n")
         count = min(self.header["listeners"], max(len(text) - 3, 0))
         self.version = text[0] or "?"
         self.name = text[1] if len(text) > 1 else "?"
@@ -55,6 +73,8 @@ class Snapshot:
         self.children = [self._child(slot, place_of(head, slot), row) for slot, row in rows.items()]
         for name in layout.SUMMED_FIELDS:
             self.header[name] = (self.header[name] + sum(child[name] for child in self.children)) & UNKNOWN
+        for whole, parts in _PARTS.items():  # which may have been counted between two of our reads
+            self.header[whole] = max(self.header[whole], min(sum(self.header[part] for part in parts), UNKNOWN))
         for figures in (self.header, *self.children):
             own = [figures.pop(name) for name in _OWN]
             figures.update(zip(self.counters, own, strict=False))
@@ -75,12 +95,25 @@ class Snapshot:
         return (self.header["forked"] - self.header["ended"]) & UNKNOWN == len(self.children)
 
     @property
+    def drain_seconds(self) -> int:
+        """How long the drain that is under way may still take, at least 1; 0: there is none, or it has no deadline."""
+        if self.header["phase"] != layout.DRAINING or not self.header["drain_end_usec"]:
+            return 0
+        left = self.header["drain_end_usec"] - layout.now_usec()
+        # Never more than it was given: the reader's clock may be another one (time_namespaces(7)).
+        return max(1, -(-min(left, self.header["drain_timeout_usec"]) // 1_000_000))
+
+    @property
     def busy(self) -> int:
         return sum(not child["waiting"] for child in self.children)
 
     @property
     def spare(self) -> int:
         return sum(child["waiting"] for child in self.children)
+
+
+def _text(field: bytes) -> str:
+    return field.partition(b"\0")[0].decode("utf-8", "replace")
 
 
 def _fields(names: Sequence[str], data: bytes) -> dict[str, int]:

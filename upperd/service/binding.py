@@ -13,7 +13,8 @@ import socket
 import stat
 
 from upperd.base import locks, paths
-from upperd.server import peer
+from upperd.server import layout, peer
+from upperd.server.snapshot import ScoreboardError, read
 from upperd.service.listeners import AlreadyRunningError, HeldError, Listener, ListenerError, take_stored
 
 TYPE_CHECKING = False
@@ -106,7 +107,7 @@ def bind_unix(
     except paths.FolderError as error:
         raise ListenerError(str(error), errno.EACCES, may_fall_back=True) from None
     except locks.LockedError as error:
-        raise AlreadyRunningError(path, error.pid) from None
+        raise AlreadyRunningError(path, error.pid, so=_trouble_of(path, error.pid)) from None
     except OSError as error:
         cure = {
             errno.ENOENT: f": make the folder {os.path.dirname(path) or '.'} first",
@@ -118,12 +119,26 @@ def bind_unix(
         raise ListenerError(text, error.errno, may_fall_back=True) from None
 
 
+def _trouble_of(path: str, pid: int) -> str:
+    """Why no client gets in, of the daemon that has the path; empty: that is not so, or not known."""
+    if os.path.lexists(path):
+        return ""
+    lost = f"the path was removed, and a reload binds it anew (kill -HUP {pid})"
+    try:
+        board = read(paths.find_scoreboard(path))
+    except (OSError, ScoreboardError):
+        return f"; it is about to end, or {lost}"
+    if board.drain_seconds:
+        return f"; it is draining, try again in {board.drain_seconds} s"
+    return f"; {lost}" if board.header["phase"] == layout.READY else ""
+
+
 def _bind_under_lock(path: str, kind: socket.SocketKind, permissions: Permissions, stored: Stored | None) -> Listener:
     lock = locks.take(paths.lock_of(path))
     try:
         listener = take_stored(stored, path, kind) or _bind(path, kind)
     except BaseException:
-        os.close(lock)
+        locks.release(paths.lock_of(path), lock)
         raise
     try:
         listener.own(lock)

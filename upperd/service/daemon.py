@@ -18,7 +18,6 @@ from __future__ import annotations
 import os
 import select
 import signal
-import socket
 import sys
 import time
 
@@ -32,20 +31,21 @@ from upperd.server.signals import Notes
 from upperd.service import log, retries, settings, titles
 from upperd.service.host import RefusedError, raise_descriptor_limit
 from upperd.service.idle import IdleExit
-from upperd.service.listeners import Listener, StartError
+from upperd.service.listeners import StartError
 from upperd.service.loading import Handlers
 from upperd.service.log import Log
 from upperd.service.notify import Notifier, tell_supervisor
-from upperd.service.opening import Opening, describe, open_scoreboard
-from upperd.service.orphans import Orphans
+from upperd.service.opening import Opening, describe
+from upperd.service.orphans import Orphans, of_process_one
 from upperd.service.pidfile import PidFile
 from upperd.service.policy import Policy
 from upperd.service.privacy import close_memory
 from upperd.service.reload import Reload
 from upperd.service.reporter import Reporter
-from upperd.service.servers import DaemonServer, TCPServer, UnixServer
+from upperd.service.servers import make_server
 from upperd.service.settings import Settings
 from upperd.service.tcp import turn_away
+from upperd.service.upkeep import Upkeep
 
 EX_OK = 0
 EX_SOFTWARE = 70
@@ -88,8 +88,8 @@ class Daemon:
         self._descriptors_of_a_child = raise_descriptor_limit()
         handlers = Handlers(settings, settings.import_path)
         self._opening.open_all()
-        self._servers = [_make_server(listener, handlers, self._policy) for listener in self._listeners]
-        self._signals = Notes(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, *_of_process_one())
+        self._servers = [make_server(listener, handlers, self._policy) for listener in self._listeners]
+        self._signals = Notes(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, *of_process_one())
         self._pid_file.write()
         parent = self._make_parent()
         self._act_on_signals(parent)  # on those that came before the loop could be woken
@@ -110,7 +110,7 @@ class Daemon:
     def _make_parent(self) -> Parent:
         settings = self._settings
         counters = tuple(dict.fromkeys(name for server in self._servers for name in server.counters))
-        self._board, self._scoreboard_lock = open_scoreboard(settings, self._listeners, self._log, counters)
+        self._board = self._opening.open_scoreboard(counters)
         self._reporter = Reporter(self._board, self._log, self._notifier, settings.watchdog_usec, counters)
         self._reporter.name = settings.name
         self._policy.say(settings, self._board)
@@ -127,13 +127,15 @@ class Daemon:
             server.connections_per_child = settings.connections_per_child
             server.parent = parent
             parent.add(server)
+        upkeep = Upkeep(parent, self._opening, self._servers, self._log, self._pid_file)
         self._reload = Reload(parent, settings, self._log, lambda: self._follow(parent), self._reloaded)
+        self._reload.renew = upkeep.renew
         self._idle = IdleExit(parent)
         self._notifier.wake = parent.loop.call_timers
         parent.loop.timers += [self._notifier.turn, self._reporter.turn, self._idle.turn]
         self._set_idle_exit()
         self._signals.wake(parent.loop.watch, lambda: self._act_on_signals(parent))
-        self._orphans = Orphans(lambda: {*parent.pids(), self._reload.pid}, is_told=bool(_of_process_one()))
+        self._orphans = Orphans(lambda: {*parent.pids(), self._reload.pid}, is_told=bool(of_process_one()))
         parent.loop.timers.append(self._orphans.turn)
         return parent
 
@@ -191,6 +193,7 @@ class Daemon:
         """A reload is over: tell the manager in any case."""
         if not self._stop_requests:
             self._reporter.phase = f"reload failed: {problem}" if problem else ""
+            self._board.note(self._reporter.phase)
             self._notifier.send("READY=1", f"STATUS={self._reporter.status}")
 
     # Signals
@@ -216,6 +219,7 @@ class Daemon:
     def _drain(self, parent: Parent) -> None:
         timeout, end = self._settings.drain_timeout, time.monotonic() + self._settings.drain_timeout
         parent.roster.look_at_all()
+        self._board["drain_end_usec"] = layout.now_usec() + int(timeout * 1e6)
         self._board["phase"] = layout.DRAINING
         self._reporter.phase = "draining"
         longest = int((timeout + CUT_SECONDS + LINGER_SECONDS + 1) * 1e6)
@@ -262,26 +266,9 @@ class Daemon:
         return error.status
 
 
-def _make_server(listener: Listener, handlers: Handlers, policy: Policy) -> DaemonServer:
-    """Raises HandlerError: the handler does not fit."""
-    handler = handlers.fitting(is_datagram=listener.is_datagram, listener=listener.address)
-    is_unix = listener.socket.family == socket.AF_UNIX
-    kind: type[DaemonServer] = UnixServer if is_unix else TCPServer
-    if listener.is_datagram:
-        from upperd.service import datagram
-
-        kind = datagram.UnixDatagramServer if is_unix else datagram.UDPServer
-    return kind(listener.socket, handler, policy, is_private=listener.is_private)
-
-
 def _serves_all(parent: Parent) -> bool:
     """Whether each listener has a child to serve it."""
     return {*parent.population.pools} <= {child.pool for child in parent.population}
-
-
-def _of_process_one() -> tuple[signal.Signals, ...]:
-    """The signals that process 1 of a container takes besides."""
-    return (signal.SIGCHLD,) if os.getpid() == 1 else ()
 
 
 def _working_folder() -> str:

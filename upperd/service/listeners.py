@@ -13,6 +13,8 @@ import errno
 import os
 import socket
 
+from upperd.base import locks, paths
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -54,8 +56,9 @@ class AlreadyRunningError(ListenerError):
 
     status = 75
 
-    def __init__(self, path: str, pid: int, owner: str = "") -> None:
-        super().__init__(f"already running (pid {pid if pid > 0 else 'unknown'}{owner}) on {path}", errno.EADDRINUSE)
+    def __init__(self, path: str, pid: int, owner: str = "", so: str = "") -> None:
+        who = f"pid {pid if pid > 0 else 'unknown'}{owner}"
+        super().__init__(f"already running ({who}) on {path}{so}", errno.EADDRINUSE)
 
 
 class HeldError(ListenerError):
@@ -159,9 +162,30 @@ class Listener:
     def close(self) -> None:
         """Close the socket and let go of the lock."""
         self.socket.close()
+        self.let_go()
+
+    def let_go(self) -> None:
+        """End the lock of the path, and leave no file of it."""
         if self._lock >= 0:
-            os.close(self._lock)
+            locks.release(paths.lock_of(self.path), self._lock)
             self._lock = -1
+
+    def keep_lock(self) -> None:
+        """Lock the path again where the lock's file was removed. Raises OSError, LockedError."""
+        if self._lock >= 0 and not locks.is_at(paths.lock_of(self.path), self._lock):
+            lock = locks.take(paths.lock_of(self.path))
+            os.close(self._lock)
+            self._lock = lock
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether no client finds us any more: our path was removed, or something else lies there."""
+        if self._inode is None:
+            return False
+        try:
+            return _inode(self.path) != self._inode
+        except OSError:
+            return True
 
 
 def _inode(path: str | bytes) -> tuple[int, int]:

@@ -29,6 +29,8 @@ class Opening:
         self._settings, self._log, self._notifier = settings, log, notifier
         self._stored: dict[str, Listener] = {}
         self.opened: list[Listener] = []
+        self.scoreboard_lock = ("", -1)
+        """The path, and the descriptor that holds the lock; -1: there is none."""
 
     def open_all(self) -> None:
         """Open every listener. Raises ListenerError."""
@@ -108,34 +110,62 @@ class Opening:
             self._notifier.send("FDSTORE=1", f"FDNAME={name}", descriptors=[listener.socket.fileno()])
             listener.is_stored = self._notifier.is_connected
 
+    def renew(self, listener: Listener) -> Listener:
+        """Bind a path that was removed once more; returns the listener that takes the place of this one.
+
+        The old socket stays open. Raises ListenerError, and leaves things as they were then.
+        """
+        listener.let_go()  # or it would end with this descriptor, though it had been taken again
+        kind = socket.SOCK_DGRAM if listener.is_datagram else socket.SOCK_STREAM
+        is_default = self._settings.default_socket and listener.path == self._settings.socket
+        self._bind(listener.path, kind, os.geteuid() if is_default else None)
+        renewed = self.opened.pop()
+        self.opened[self.opened.index(listener)] = renewed
+        if self._settings.store_listeners:
+            self._store()
+        return renewed
+
+    def open_scoreboard(self, counters: Sequence[str] = ()) -> scoreboard.Scoreboard:
+        """The scoreboard. `counters`: the handler's own.
+
+        A file, else anonymous memory: no statistics from outside are better than no service.
+        """
+        settings = self._settings
+        path, folder_of = (settings.scoreboard, "") if settings.scoreboard else _beside_socket(settings, self.opened)
+        lock, lock_path = -1, paths.lock_of(path)
+        try:
+            if folder_of:
+                paths.make_default_folder(folder_of, os.geteuid())
+            scoreboard.refuse_other_file(path)  # before a lock is made beside it
+            lock = locks.take(lock_path)
+            board = scoreboard.Scoreboard(path, settings.max_children)
+            self.scoreboard_lock = lock_path, lock
+        except (OSError, paths.FolderError, locks.LockedError) as error:
+            if lock >= 0:
+                locks.release(lock_path, lock)
+            why = error.strerror if isinstance(error, OSError) else error
+            text = f"no scoreboard at {path}: {why}; upperctl will have no statistics"
+            self._log.write(log.WARNING, "starting", text)
+            board = scoreboard.Scoreboard(None, settings.max_children)
+        board.describe(__version__, describe(self.opened, settings), counters, settings.name, settings.handler)
+        return board
+
+    def keep_scoreboard_lock(self) -> None:
+        """Lock the scoreboard again where the lock's file was removed. Raises OSError, LockedError."""
+        path, lock = self.scoreboard_lock
+        if lock >= 0 and not locks.is_at(path, lock):
+            self.scoreboard_lock = path, locks.take(path)
+            os.close(lock)
+
     def close(self) -> None:
         """Remove the paths that are ours, and close everything."""
         for listener in [*self.opened, *self._stored.values()]:
             listener.unlink()
             listener.close()
-
-
-def open_scoreboard(
-    settings: Settings, opened: list[Listener], log_to: Log, counters: Sequence[str] = ()
-) -> tuple[scoreboard.Scoreboard, int]:
-    """The scoreboard, and the descriptor of its lock (-1: there is none). `counters`: the handler's own.
-
-    A file, else anonymous memory: no statistics from outside are better than no service.
-    """
-    lock = -1
-    path, folder_of = (settings.scoreboard, "") if settings.scoreboard else _beside_socket(settings, opened)
-    try:
-        if folder_of:
-            paths.make_default_folder(folder_of, os.geteuid())
-        lock = locks.take(paths.lock_of(path))
-        board = scoreboard.Scoreboard(path, settings.max_children)
-    except (OSError, paths.FolderError, locks.LockedError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        text = f"no scoreboard at {path}: {why}; upperctl will have no statistics"
-        log_to.write(log.WARNING, "starting", text)
-        board = scoreboard.Scoreboard(None, settings.max_children)
-    board.describe(__version__, describe(opened, settings), counters, settings.name, settings.handler)
-    return board, lock
+        path, lock = self.scoreboard_lock
+        if lock >= 0:
+            self.scoreboard_lock = "", -1
+            locks.release(path, lock)
 
 
 def _beside_socket(settings: Settings, opened: list[Listener]) -> tuple[str, str]:

@@ -6,8 +6,9 @@ once (clone(2), CLONE_PARENT). Our own children are left to the code that starte
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
-from os import P_ALL, WEXITED, WNOHANG, WNOWAIT, waitid, waitpid
+from os import P_ALL, WEXITED, WNOHANG, WNOWAIT, getpid, waitid, waitpid
 
 SECONDS = 0.1
 """From one look to the next: under load, every child of ours that ends asks for one."""
@@ -53,3 +54,8 @@ def _next_ended() -> int:
     except OSError:  # there is no child at all, or a sandbox refuses to say
         return 0
     return found.si_pid if found is not None else 0
+
+
+def of_process_one() -> tuple[signal.Signals, ...]:
+    """The signals that process 1 of a container takes besides."""
+    return (signal.SIGCHLD,) if getpid() == 1 else ()

@@ -19,6 +19,7 @@ from upperd.server import registry
 from upperd.server.parent import Parent
 from upperd.server.signals import Blocked
 from upperd.service import log, settings
+from upperd.service.listeners import StartError
 from upperd.service.log import Log
 from upperd.service.settings import Settings
 
@@ -46,6 +47,8 @@ class Reload:
         """`follow` is called when `settings` have changed, `done` at the end in any case, with what was wrong or ""."""
         self._parent, self._settings, self._log = parent, settings, log
         self._follow, self._done = follow, done
+        self.renew: Callable[[], str] = str
+        """Binds anew what was removed; returns what it did. Raises StartError."""
         self._is_wanted_again = False
         self.pid = 0
         """Of the process that checks; 0: there is none."""
@@ -111,13 +114,14 @@ class Reload:
         """Take the new settings over; or say what is wrong with them."""
         try:
             reloadable, fixed = outcome(status, answer)
-        except ReloadError as error:
+            done = [changes(self._settings, reloadable), self.renew()]
+        except (ReloadError, StartError) as error:
             return str(error)
         try:
             self._parent.board.extend(reloadable.max_children)
         except OSError as error:
             return f"max-children is {reloadable.max_children}: no room for its rows: {error.strerror}"
-        self._log.write(log.INFO, "reload", changes(self._settings, reloadable) or "nothing has changed")
+        self._log.write(log.INFO, "reload", "; ".join(filter(None, done)) or "nothing has changed")
         for name in settings.OF_UNIT if self._settings.socket_unit else ():
             if vars(fixed).pop(name, None) != getattr(self._settings, name, None):
                 self._log.write(log.WARNING, "reload", settings.no_effect(name, self._settings.socket_unit))

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from upperd.server.peer import Peer
+    from upperd.service.listeners import Listener
+    from upperd.service.loading import Handlers
     from upperd.service.policy import Policy
 
 _NO_LINGER = bytes(8)
@@ -85,3 +87,15 @@ class TCPServer(DaemonServer, socketserver.TCPServer):
 
     def descriptors(self) -> tuple[int, ...]:
         return *super().descriptors(), *self._lookup.descriptors()
+
+
+def make_server(listener: Listener, handlers: Handlers, policy: Policy) -> DaemonServer:
+    """The server of a listener. Raises HandlerError: the handler does not fit."""
+    handler = handlers.fitting(is_datagram=listener.is_datagram, listener=listener.address)
+    is_unix = listener.socket.family == socket.AF_UNIX
+    kind: type[DaemonServer] = UnixServer if is_unix else TCPServer
+    if listener.is_datagram:
+        from upperd.service import datagram
+
+        kind = datagram.UnixDatagramServer if is_unix else datagram.UDPServer
+    return kind(listener.socket, handler, policy, is_private=listener.is_private)

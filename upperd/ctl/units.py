@@ -1,0 +1,90 @@
+"""What systemd says of the service behind a socket: whether it runs, and why it does not (systemctl(1), show)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+
+from upperd.base import paths
+from upperd.base.text import plural
+
+_SECONDS = 5
+"""For an answer of a manager that is busy."""
+_KNOWN = ("Id", "LoadState", "ActiveState", "SubState", "Result", "MainPID", "StatusText", "NRestarts")
+_EXITED = ("ExecMainCode", "ExecMainStatus")
+_BY_EXIT = "1"
+"""ExecMainCode of a process that has ended by itself (wait(2), CLD_EXITED)."""
+
+
+class Unit:
+    """A service, at one moment."""
+
+    def __init__(self, properties: dict[str, str], options: list[str]) -> None:
+        self.name = properties.get("Id", "?")
+        self.command = " ".join(["systemctl", *options])
+        self.is_active = properties.get("ActiveState") in ("active", "reloading", "deactivating")
+        self.state = f"{properties.get('ActiveState', '?')} ({properties.get('SubState', '?')})"
+        self.main_pid = _number(properties.get("MainPID"))
+        self.restarts = _number(properties.get("NRestarts"))
+        self.status = properties.get("StatusText", "")
+        self.result = properties.get("Result", "success")
+        if properties.get("ExecMainCode") == _BY_EXIT and self.result == "exit-code":
+            self.result = f"exit status {properties.get('ExecMainStatus')}"
+
+    @property
+    def trouble(self) -> str:
+        """Why it does not run; empty: it does, or was stopped."""
+        if self.is_active or self.result == "success":
+            return ""
+        again = f" again and again ({plural(self.restarts, 'restart')})" if self.restarts else ""
+        status = f": {self.status}" if self.status else ""
+        return f"{self.name} fails{again}, {self.result}{status}"
+
+
+def of_socket(socket: str) -> Unit | None:
+    """The service that a manager runs on this socket; None: there is none, or no manager."""
+    if not os.path.isdir("/run/systemd/system") or shutil.which("systemctl") is None:
+        return None
+    managers = [[]] if os.geteuid() == 0 or "XDG_RUNTIME_DIR" not in os.environ else [["--user"], list[str]()]
+    for options in managers:
+        name = _triggered_by(socket, options) or _by_default(socket)
+        found = _show([*options, name], (*_KNOWN, *_EXITED)) if name else []
+        if found and found[0].get("LoadState") == "loaded":
+            return Unit(found[0], options)
+    return None
+
+
+def _triggered_by(socket: str, options: list[str]) -> str:
+    """The service of the socket unit that listens there; empty: there is none."""
+    for unit in _show([*options, "*.socket"], ("Listen", "Triggers")):
+        if any(line.rpartition(" (")[0] == socket for line in unit.get("Listen", "").split("\n")):
+            return unit.get("Triggers", "").split(" ")[0]
+    return ""
+
+
+def _by_default(socket: str) -> str:
+    """The service whose default path it is; empty: it is no such path, and so any daemon's."""
+    name = paths.name_of(socket)
+    return f"{name}.service" if socket in paths.client_sockets(dict(os.environ), os.geteuid(), name) else ""
+
+
+def _show(words: list[str], names: tuple[str, ...]) -> list[dict[str, str]]:
+    """Properties of units; of one that has several values, a line for each."""
+    command = ["systemctl", "show", "--no-pager", f"--property={','.join(names)}", *words]
+    try:
+        done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=_SECONDS)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    units = []
+    for block in done.stdout.decode("utf-8", "replace").split("\n\n"):
+        properties: dict[str, str] = {}
+        for line in block.strip("\n").split("\n"):
+            name, _, value = line.partition("=")
+            properties[name] = f"{properties[name]}\n{value}" if name in properties else value
+        units.append(properties)
+    return units
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isdigit() else 0
