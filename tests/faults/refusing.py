@@ -21,7 +21,7 @@ from pathlib import Path
 from running import DEADLINE, lives, wait_until
 from tools import missing, path_of
 
-from upperd.service import cli
+from upperd.service import cli, flags
 
 _STOP = "import os, signal, sys\n{before}\nos.kill(os.getpid(), signal.SIGSTOP)\nsys.exit({call})\n"
 _IN_LEAN = "sys.path[:0] = sys.argv[1].split(os.pathsep)\nfrom upperd.service import lean\n"
@@ -111,7 +111,7 @@ def refusing(folder: Path, moment: str, *rules: str, calls: str = "") -> Iterato
     words = options
     interpreter = [sys.executable]
     if moment != "launcher":
-        settings = cli.make_settings(cli.read_options(cli.parse(options)), options)
+        settings = cli.make_settings(cli.read_options(flags.parse(options)), options)
         _, *isolated, _, path = (command := cli._lean_command(settings))[:5]
         interpreter, words = [sys.executable, *isolated], [path, *command[5:]]
     with open(folder / "log", "ab") as log:

@@ -19,7 +19,7 @@ from running import COMMAND, DEADLINE, Daemon, lives, read_exactly, read_to_end,
 from tools import need
 
 from upperd.ctl import parser as ctl
-from upperd.service import cli
+from upperd.service import cli, flags
 from upperd.service.options import OPTIONS, flag
 
 UNSHARE = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
@@ -182,7 +182,7 @@ def test_example_is_valid() -> None:
     text = (Path(__file__).parents[2] / "docs/containers.md").read_text()
     lists = {name: json.loads(words) for name, words in re.findall(r"^([A-Z]+) .*?(\[.*\])$", text, re.MULTILINE)}
     assert lists["ENTRYPOINT"][0] == "upperd"
-    options = cli.read_options(cli.parse([*lists["ENTRYPOINT"][1:], *lists["CMD"]]))
+    options = cli.read_options(flags.parse([*lists["ENTRYPOINT"][1:], *lists["CMD"]]))
     assert options.drain_timeout + 3 < 10  # docker stop
     assert lists["HEALTHCHECK"][0] == "upperctl"
     assert ctl.parse(lists["HEALTHCHECK"][1:])

@@ -57,7 +57,7 @@ def _package(module: str) -> str:
     return module.partition(".")[0] if "." in module or module in MAY_IMPORT else ""
 
 
-MOST_LINES, MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_CLASS, MOST_METHODS = 10525, 300, 200, 15
+MOST_LINES, MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_CLASS, MOST_METHODS = 12900, 300, 200, 15
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -194,6 +194,7 @@ LEAN_LAUNCH = {
     *("__future__", "errno"),  # and os:
     *("os", "stat", "_stat", "posixpath", "os.path", "genericpath", "_collections_abc"),
     *("upperd", "upperd.base", "upperd.base.paths", "upperd.base.streams", "upperd.service", "upperd.service.cli"),
+    "upperd.service.flags",
     *("upperd.service.kinds", "upperd.service.manager", "upperd.service.options"),
     *("upperd.service.settings", "upperd.service.subuids"),
 }

@@ -9,7 +9,7 @@ from sources import ROOT, exit_statuses
 
 from upperd.server import dispatcher, limits, patrol
 from upperd.service import daemon, datagram, inetd
-from upperd.service.cli import FLAGS
+from upperd.service.flags import FLAGS
 from upperd.service.options import flag
 
 MANUAL = (ROOT / "man/upperd.8").read_text()

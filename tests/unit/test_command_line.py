@@ -7,7 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from upperd.service.cli import FLAGS, help_text, main, parse
+from upperd.service.cli import main
+from upperd.service.flags import FLAGS, help_text, parse
 from upperd.service.options import OPTIONS, OptionError, Options
 
 NUMBERS = [option for option in OPTIONS if option.kind.read in (int, float)]

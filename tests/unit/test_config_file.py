@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from upperd.service import cli
-from upperd.service.cli import parse
+from upperd.service.flags import parse
 from upperd.service.kinds import SWITCH
 from upperd.service.options import OPTIONS, ConfigError, Option, Options, flag, read_config
 

@@ -68,7 +68,7 @@ def test_no_word(capsys: pytest.CaptureFixture[str]) -> None:
         (["send", "--socket"], "--socket needs a value: PATH\n"),
         (["-n"], "-n needs a value: NAME\n"),
         (["ping", "-c", "none"], "-c is 'none': it must be a whole number from 1 to 999999999\n"),
-        (["ping", "-W", "soon"], "-W is 'soon': it must be a number of seconds from 0.01 to 86400\n"),
+        (["ping", "-W", "soon"], "--timeout is 'soon': it must be a number of seconds from 0.01 to 86400\n"),
         (["stats", "--watch", "nan"], "--watch is 'nan': it must be a number of seconds from 0.1 to 86400\n"),
         (["top", "--sort", "x"], "--sort is 'x': it must be one of pid, state, "),
         (["top", "--once=yes"], "--once takes no value\n"),

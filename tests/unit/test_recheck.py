@@ -12,8 +12,9 @@ import pytest
 
 from upperd import __version__
 from upperd.server.loop import Loop
+from upperd.server.scoreboard import Scoreboard
 from upperd.service import cli, daemonize, recheck
-from upperd.service.cli import parse
+from upperd.service.flags import parse
 from upperd.service.log import Log
 from upperd.service.options import OPTIONS, Options
 from upperd.service.reload import Reload, ReloadError, changes, outcome
@@ -149,7 +150,7 @@ def test_reload(config: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Cap
     monkeypatch.setattr(sys, "argv", ["lean.py", str(Path(recheck.__file__).parents[2])])
     config.write_text("max-children = 9\n")
     found = Settings(**vars(cli.read_options(parse(words))), arguments=tuple(words))
-    parent: Any = SimpleNamespace(loop=Loop())
+    parent: Any = SimpleNamespace(loop=Loop(), board=Scoreboard(slots=8))
     followed: list[int] = []
     problems: list[str] = []
     reload = Reload(parent, found, Log(), lambda: followed.append(found.max_children), problems.append)

@@ -33,5 +33,5 @@ def test_manager_that_takes_nothing() -> None:
     for now in 1.0, 2.0, 3.0:
         stage.reporter.turn(now)
     assert [said for _, event, said, _ in stage.log.entries if event == "notify"] == [
-        "the service manager takes no messages, ignoring"
+        "the service manager takes no messages: trying again until it does"
     ]

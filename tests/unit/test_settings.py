@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from upperd.service import cli, settings
-from upperd.service.cli import parse
+from upperd.service.flags import parse
 from upperd.service.options import OPTIONS, OptionError, Options
 from upperd.service.settings import Settings
 

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from upperd.base import atomic
-from upperd.ctl import view as usage
+from upperd.ctl import usage
 from upperd.server.scoreboard import Scoreboard
 from upperd.server.snapshot import read
 

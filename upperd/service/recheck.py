@@ -43,13 +43,13 @@ def check(arguments: Sequence[str], library_path: str, import_path: str) -> tupl
     """
     signal.alarm(SECONDS)
     from upperd import __version__
-    from upperd.service import cli, unit
+    from upperd.service import cli, flags, unit
     from upperd.service.options import OPTIONS, OptionError
     from upperd.service.settings import word
     from upperd.service.subuids import read_ranges
 
     try:
-        options = cli.read_options(cli.parse(list(arguments)))
+        options = cli.read_options(flags.parse(list(arguments)))
         unit.refuse_forbidden(options)
     except OptionError as error:
         return error.status, str(error)[:LONGEST_REASON]

@@ -1,0 +1,76 @@
+"""The command line of `upperd`: its flags, what they say, and `--help`.
+
+No argparse: every start would wait for that and the dozen modules that it imports. All options are long ones, never
+abbreviated, with a value (`--key value` or `--key=value`) or without.
+"""
+
+from __future__ import annotations
+
+from upperd.base.paths import NAME
+from upperd.service.kinds import FILE, PID, SWITCH
+from upperd.service.options import OPTIONS, Option, OptionError, no_option, options_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class _OfTheLine:
+    """Options that are no keys of the file."""
+
+    config = Option(FILE, "", "read options from this TOML file; flags win")
+    check_config = Option(SWITCH, False, "check flags and file, and exit")
+    reload = Option(PID, 0, "the same, and have the daemon with this process id reload")
+    inetd = Option(SWITCH, False, "serve the one connection on standard input, and exit")
+    daemonize = Option(SWITCH, False, "go into the background (not under systemd)")
+    help = Option(SWITCH, False, "show this, and exit")
+    version = Option(SWITCH, False, "print the version, and exit")
+
+
+_OF_THE_PROGRAM = ("handler", "python_path", "name")
+"""Options that a program of one's own has given itself."""
+FLAGS = {f"--{option.flag}": option for option in (*OPTIONS, *options_of(_OfTheLine))}
+
+
+def parse(words: list[str]) -> dict[str, Any]:
+    """What a command line says, by the names of the options. Raises OptionError."""
+    said: dict[str, Any] = {}
+    rest = iter(words)
+    for word in rest:
+        flag, equals, value = ("--help" if word == "-h" else word).partition("=")
+        if flag not in FLAGS:
+            raise OptionError(no_option(flag, FLAGS))
+        option = FLAGS[flag]
+        if option.kind is SWITCH:
+            if equals:
+                raise OptionError(f"{flag} takes no value")
+            said[option.name] = True
+            continue
+        if not equals and (value := next(rest, "--")).startswith("--"):
+            raise OptionError(f"{flag} needs a value: {option.kind.metavar}")
+        if not value:
+            raise OptionError(f"{flag} is empty: leave it out for its default")
+        if option.kind.is_list:
+            said[option.name] = (*said.get(option.name, ()), value)
+            continue
+        try:
+            said[option.name] = option.kind.read(value)
+        except ValueError:
+            said[option.name] = value  # which is what the complaint will be about
+    return said
+
+
+def help_text(program: str = NAME, purpose: str = "") -> str:
+    """What --help shows."""
+    from upperd.base.installation import manual
+
+    is_ours = program == NAME
+    purpose = purpose or "Serve a Unix socket: text in, upper case out, or what a handler of yours does."
+    lines = [f"usage: {program} [OPTION]...", "", purpose, ""]
+    for flag, option in FLAGS.items():
+        if option.name in _OF_THE_PROGRAM and not is_ours:
+            continue
+        default = f" (default: {option.shown})" if option.shown else ""
+        lines += [f"  {flag} {option.kind.metavar}".rstrip(), f"        {option.text}{default}"]
+    client = "upperctl" if is_ours else f"upperctl -n {program}"
+    return "\n".join((*lines, "", f"The manual: {manual(8, 'upperd')}. The client: {client}."))
