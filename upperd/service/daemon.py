@@ -16,7 +16,6 @@ The life, as `run` has it: listen, first spare children, READY=1, the loop, SIGT
 from __future__ import annotations
 
 import os
-import select
 import signal
 import sys
 import time
@@ -114,9 +113,7 @@ class Daemon:
         self._reporter = Reporter(self._board, self._log, self._notifier, settings.watchdog_usec, counters)
         self._reporter.name = settings.name
         self._policy.say(settings, self._board)
-        self._parent = parent = Parent(
-            self._board, self._policy.limits, self._reporter, titles.load(settings.name)
-        )
+        self._parent = parent = Parent(self._board, self._policy.limits, self._reporter, titles.load(settings.name))
         parent.forker.closes_everything = True
         parent.forker.descriptors_of_a_child = self._descriptors_of_a_child
         # Here: a title and a name of the process are written before, a child is forked after.
@@ -133,7 +130,7 @@ class Daemon:
         self._idle = IdleExit(parent)
         self._notifier.wake = parent.loop.call_timers
         parent.loop.timers += [self._notifier.turn, self._reporter.turn, self._idle.turn]
-        self._set_idle_exit()
+        self._idle.take(settings.idle_exit, self._listeners, self._log)
         self._signals.wake(parent.loop.watch, lambda: self._act_on_signals(parent))
         self._orphans = Orphans(lambda: {*parent.pids(), self._reload.pid}, is_told=bool(of_process_one()))
         parent.loop.timers.append(self._orphans.turn)
@@ -157,33 +154,16 @@ class Daemon:
     def _serve(self, parent: Parent) -> None:
         """Serve until we are told to end, or no client needs us."""
         parent.run()
-        while not self._stop_requests and not self._may_leave(parent):
+        while not self._stop_requests and not self._idle.may_leave(self._listeners):
             parent.run()
         if not self._stop_requests:
             self._log.write(log.INFO, "idle", f"nothing to do for {self._settings.idle_exit:g} s")
-
-    def _may_leave(self, parent: Parent) -> bool:
-        """Whether no client has come at this very moment: one in a queue need not wait for a manager to start us."""
-        if not parent.withdraw():
-            return False
-        queue = select.poll()
-        for listener in self._listeners:
-            queue.register(listener.socket, select.POLLIN)
-        return not queue.poll(0)
-
-    def _set_idle_exit(self) -> None:
-        """Take the setting, where a manager would start us again."""
-        seconds = self._settings.idle_exit
-        if seconds and not all(listener.activated for listener in self._listeners):
-            seconds = 0.0
-            self._log.write(log.WARNING, "idle", "idle-exit is ignored: no manager listens for us while we are away")
-        self._idle.seconds = seconds
 
     def _follow(self, parent: Parent) -> None:
         """Do as the settings say, which a reload has changed."""
         settings = self._settings
         self._log.set_level(settings.log_level)
-        self._set_idle_exit()
+        self._idle.take(settings.idle_exit, self._listeners, self._log)
         self._reporter.flush()  # what was refused by the old rules
         listeners, counters = describe(self._listeners, settings), parent.forker.counters
         self._board.describe(__version__, listeners, counters, settings.name, settings.handler)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import select
+
 from upperd.server.parent import Parent
+from upperd.service import log
+from upperd.service.listeners import Listener
+from upperd.service.log import Log
 
 
 class IdleExit:
@@ -14,6 +19,22 @@ class IdleExit:
         self._since = parent.loop.now
         self.seconds = 0.0
         """After so long without a connection the parent is stopped; 0: never."""
+
+    def take(self, seconds: float, listeners: list[Listener], log_to: Log) -> None:
+        """Take the setting, if a manager would start us again."""
+        if seconds and not all(listener.activated for listener in listeners):
+            seconds = 0.0
+            log_to.write(log.WARNING, "idle", "idle-exit is ignored: no manager listens for us while we are away")
+        self.seconds = seconds
+
+    def may_leave(self, listeners: list[Listener]) -> bool:
+        """Whether no client has come at this very moment: it need not wait for a manager to start us."""
+        if not self._parent.withdraw():
+            return False
+        queue = select.poll()
+        for listener in listeners:
+            queue.register(listener.socket, select.POLLIN)
+        return not queue.poll(0)
 
     def turn(self, now: float) -> float | None:
         """Stop the parent if it is time to; return when to be asked again."""
