@@ -149,7 +149,7 @@ def test_reload(config: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Cap
     monkeypatch.setattr(sys, "argv", ["lean.py", str(Path(recheck.__file__).parents[2])])
     config.write_text("max-children = 9\n")
     found = Settings(**vars(cli.read_options(parse(words))), arguments=tuple(words))
-    parent: Any = SimpleNamespace(loop=Loop())
+    parent: Any = SimpleNamespace(loop=Loop(), board=SimpleNamespace(extend=lambda slots: None))
     followed: list[int] = []
     problems: list[str] = []
     reload = Reload(parent, found, Log(), lambda: followed.append(found.max_children), problems.append)
