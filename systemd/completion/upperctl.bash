@@ -40,6 +40,7 @@ _upperctl() {
     top:--interval | send:--timeout | ping:--timeout | ping:-[ciW] | *:-n) return ;;
     :*) words='send status stats top ping version -V --version' ;;
     send:*) words='--file --timeout' ;;
+    status:*) words='--json' ;;
     stats:*) words='--json --prometheus --output --watch' ;;
     top:*) words='--sort --interval --once' ;;
     ping:*) words='-c -i -W --timeout -q' ;;

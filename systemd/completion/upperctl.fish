@@ -18,6 +18,7 @@ complete -c upperctl -n "not __fish_seen_subcommand_from $commands" -a version -
 complete -c upperctl -n '__fish_seen_subcommand_from send' -l file -r -F -d 'Send this file'
 complete -c upperctl -n '__fish_seen_subcommand_from send' -l timeout -x -d 'Seconds to wait for an answer'
 
+complete -c upperctl -n '__fish_seen_subcommand_from status' -l json -d 'One JSON object'
 complete -c upperctl -n '__fish_seen_subcommand_from stats' -l json -d 'One JSON object'
 complete -c upperctl -n '__fish_seen_subcommand_from stats' -l prometheus -d "Prometheus's text format"
 complete -c upperctl -n '__fish_seen_subcommand_from stats' -l output -r -F -d 'With --prometheus: replace this file'

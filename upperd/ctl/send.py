@@ -57,8 +57,7 @@ class Target:
             return False
         from upperd.ctl import view
 
-        snapshot = view.find(self.socket).snapshot
-        return snapshot is not None and not snapshot.handler
+        return view.find(self.socket).handler == ""
 
     def explain(self, error: ClientError) -> ClientError:
         """The error with its cause, as far as that can be known."""

@@ -59,6 +59,8 @@ class DaemonView:
         if other := self._other_socket():
             self._is_anothers = True
             self.snapshot, self.problem = None, f"{path} is the scoreboard of another daemon, on {other}"
+        self.handler = None if self.snapshot is None else self.snapshot.handler
+        """Of this daemon or of the one before it; empty: upperd's own. None: unknown."""
         self.state = self._find_state()
 
     # Whether it runs
