@@ -22,6 +22,7 @@ import time
 
 from upperd import __version__
 from upperd.base.streams import complain
+from upperd.base.text import plural
 from upperd.server import layout
 from upperd.server.parent import Parent
 from upperd.server.patrol import CUT_SECONDS
@@ -228,9 +229,10 @@ class Daemon:
         self._reporter.flush()
         board = self._board
         board["phase"] = layout.STOPPED
-        self._notifier.tell(f"STATUS=stopped: served {board['connections']} connections")
+        served = f"served {plural(board['connections'], 'connection')}"
+        self._notifier.tell(f"STATUS=stopped: {served}")
         counts = {name: board[name] for name in ("connections", "cut", "killed", "crashed")}
-        self._log.write(log.INFO, "exiting", f"served {board['connections']} connections", **counts)
+        self._log.write(log.INFO, "exiting", served, **counts)
         self._notifier.flush(LAST_WORDS_SECONDS)
         self._opening.close()
 
