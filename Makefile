@@ -3,8 +3,6 @@ PYTHON  ?= python3
 PREFIX  ?= /usr/local
 SYSCONFDIR ?= /etc
 DESTDIR ?=
-# Extras of the package to install, too: EXTRAS=titles
-EXTRAS  ?=
 # Not empty: install no copies of what upperd needs, but use the distribution's packages.
 SYSTEM  ?=
 TEXT    ?= hello, straße
@@ -86,8 +84,8 @@ clean:
 
 # systemd looks for units below the prefixes /usr and /usr/local only.
 install:
-	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' SYSCONFDIR='$(SYSCONFDIR)' PYTHON='$(PYTHON)' EXTRAS='$(EXTRAS)' \
-	  SYSTEM='$(SYSTEM)' sh systemd/install.sh install
+	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' SYSCONFDIR='$(SYSCONFDIR)' PYTHON='$(PYTHON)' SYSTEM='$(SYSTEM)' \
+	  sh systemd/install.sh install
 
 uninstall:
 	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' SYSCONFDIR='$(SYSCONFDIR)' sh systemd/install.sh uninstall

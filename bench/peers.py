@@ -109,7 +109,7 @@ def launcher(name: str, module: str) -> str:
 
 
 def _installed() -> Path:
-    """A folder of what the daemon takes from other packages, and of nothing that is optional (the extra `titles`)."""
+    """A folder of what the daemon takes from other packages, and of nothing else."""
     folder = BUILT / "packages"
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "sdnotify").exists():

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Puts upperd into place and takes it away again. Called by make as: install.sh install|uninstall,
-# with DESTDIR (where to stage, empty for this machine), PREFIX, SYSCONFDIR, PYTHON, EXTRAS (of the package, such as
-# "titles") and SYSTEM (not empty: use the distribution's packages of what upperd needs) in the environment.
+# with DESTDIR (where to stage, empty for this machine), PREFIX, SYSCONFDIR, PYTHON and SYSTEM (not empty: use the
+# distribution's packages of what upperd needs) in the environment.
 set -eu
 
 LIBDIR=$PREFIX/lib/upperd
@@ -57,13 +57,12 @@ resolve_python() {
 
 # What upperd needs of other packages, as pip has it.
 requirements() {
-    "$python" -I - "$here/../pyproject.toml" "$EXTRAS" <<'EOF'
+    "$python" -I - "$here/../pyproject.toml" <<'EOF'
 import sys, tomllib
 
 with open(sys.argv[1], "rb") as file:
     project = tomllib.load(file)["project"]
-extras = [project["optional-dependencies"][extra] for extra in sys.argv[2].replace(",", " ").split()]
-print("\n".join(sum(extras, project["dependencies"])))
+print("\n".join(project["dependencies"]))
 EOF
 }
 
@@ -88,16 +87,14 @@ find_system_packages() {
     # As the distribution names it: its next release has another behind this name.
     python=$(command -v "$PYTHON")
     # -s: what is in the caller's home folder is not the distribution's.
-    packages=$("$python" -Is - "$EXTRAS" 2>/dev/null <<'EOF'
-import os, sys, daemon, lockfile, psutil, rich, sdnotify
+    packages=$("$python" -Is - 2>/dev/null <<'EOF'
+import os, daemon, lockfile, psutil, rich, sdnotify
 
-if "titles" in sys.argv[1]:
-    import setproctitle
 print(os.path.dirname(os.path.dirname(os.path.realpath(psutil.__file__))))
 EOF
     ) || {
         echo "install: SYSTEM=1 takes Debian's packages: apt-get install python3-daemon python3-psutil python3-rich" \
-            "python3-sdnotify${EXTRAS:+ python3-setproctitle}" >&2
+            "python3-sdnotify" >&2
         exit 1
     }
 }

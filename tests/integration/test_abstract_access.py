@@ -27,7 +27,7 @@ def test_nobody_else_may_connect(folder: Path, name: str) -> None:
     with of_alice(folder, name) as (daemon, _):
         answers = [serves(daemon, uid) for uid in (0, ALICE, BOB)]
         assert answers == [True, True, False]
-        wait_until(lambda: f"deny: refused 1 connections: 1 for their user; the last of uid {BOB}" in daemon.log, "log")
+        wait_until(lambda: f"deny: refused 1 connection: 1 for their user; the last of uid {BOB}" in daemon.log, "log")
 
 
 def test_rules_take_its_place(folder: Path, name: str) -> None:

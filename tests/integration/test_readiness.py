@@ -27,7 +27,7 @@ def test_status_follows_what_happens(daemon: Daemon) -> None:
         line = ""
         while "4 B out" not in line:  # the first may come while the answer is under way
             line = daemon.manager.wait_for("STATUS=1 busy")
-    assert re.search(r"of 64 children; 1 connections, 4 B in, 4 B out; busiest \d+ \(uid \d+\) 4 B in", line)
+    assert re.search(r"of 64 children; 1 connection, 4 B in, 4 B out; busiest \d+ \(uid \d+\) 4 B in", line)
     daemon.manager.wait_for("STATUS=0 busy, 9 spare")  # one waits for more of this user
 
 

@@ -164,7 +164,7 @@ TABLE = [
         ),
         0,
         (
-            "upperd[…] starting: LISTEN_PID=1 is not this process (…), so the 2 sockets that were passed are "
+            "upperd[…] starting: LISTEN_PID=1 is not this process (…), so the sockets that were passed are "
             "not taken: a wrapper between the manager and upperd must exec it, not fork"
         ),
     ),

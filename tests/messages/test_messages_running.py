@@ -49,7 +49,7 @@ TABLE = [
         "the drain deadline is over",
         "serve --drain-timeout 0; hold; stop",
         0,
-        "upperd[…] cut: the drain deadline is over: 1 connections are cut connections=1",
+        "upperd[…] cut: the drain deadline is over: 1 connection is cut connections=1",
     ),
     Situation(
         "a child is cut at the drain deadline",

@@ -120,7 +120,7 @@ HEAVY = {
     *("argparse", "asyncio", "contextlib", "ctypes", "dataclasses", "datetime", "getopt", "inspect", "json", "logging"),
     *("multiprocessing", "pathlib", "pickle", "random", "re", "shutil", "subprocess", "tempfile", "textwrap"),
     *("tomllib", "traceback", "typing", "urllib", "uuid"),
-    *("daemon", "psutil", "setproctitle"),
+    *("daemon", "psutil"),
     *(f"upperd.service.{name}" for name in ("options", "kinds", "cli", "manager", "recheck", "inetd")),
     *(f"upperd.service.{name}" for name in ("single", "daemonize", "datagram")),
     *("upperd.client", "upperd.ctl", "upperd.demo"),

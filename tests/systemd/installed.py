@@ -16,8 +16,6 @@ from machine import Machine, UnavailableError, wait_until
 CHECKOUT = Path(__file__).resolve().parents[2]
 # Debian's: the service cannot see an interpreter in a home folder.
 PYTHON = "/usr/bin/python3"
-# Of Debian 12 and 13.
-PYTHONS = ("3.11", "3.13")
 UNITS = ("upperd.socket", "upperd.service")
 TCP_UNIT = "upperd-tcp.socket"
 CONFIG = "/etc/upperd/upperd.toml"
@@ -30,8 +28,7 @@ DEADLINE = 30.0
 def collect_wheels(folder: Path) -> None:
     """Put what pip needs for an installation into `folder`: the machine has no network.
 
-    Collected for the host's Python, good for later ones too: pure Python, or the stable ABI (psutil). What the extra
-    "titles" brings is neither.
+    Collected for the host's Python, good for later ones too: pure Python, or the stable ABI (psutil).
     """
     if subprocess.run([PYTHON, "-c", "import ensurepip, venv"], stderr=subprocess.DEVNULL).returncode != 0:
         raise UnavailableError(f"no {PYTHON} with venv to install for: apt-get install python3-venv")
@@ -39,9 +36,6 @@ def collect_wheels(folder: Path) -> None:
     wanted = project["project"]["dependencies"]
     pip = [sys.executable, "-m", "pip", "--python", PYTHON, "--quiet"]
     subprocess.run([*pip, "wheel", "--wheel-dir", str(folder), *wanted], check=True)
-    binary = ["--only-binary=:all:", "--no-deps", *project["project"]["optional-dependencies"]["titles"]]
-    for version in PYTHONS:
-        subprocess.run([*pip, "download", "--dest", str(folder), "--python-version", version, *binary], check=True)
 
 
 class Upperd:

@@ -102,21 +102,6 @@ def test_changed_configuration_stays(upperd: Upperd) -> None:
     assert upperd.stats()["max_children"] == 7
 
 
-def test_titles(upperd: Upperd) -> None:
-    """With EXTRAS=titles the process tree of `systemctl status` says what each process does."""
-    upperd.make("install", "EXTRAS=titles")
-    upperd.systemctl("start", "upperd")
-    with upperd.connect() as connection:
-        connection.sendall(b"hello\n")
-        assert connection.recv(64) == b"HELLO\n"
-        shown = upperd.systemctl("status", "--no-pager", "--full", "upperd")
-    upperd.make("install")
-
-    assert '"upperd: main process"' in shown
-    assert '"upperd: serves uid 0"' in shown
-    assert '"upperd: waits for a connection"' in shown
-
-
 def test_staged_installation_does_not_know_its_stage(upperd: Upperd) -> None:
     """With DESTDIR the files are those that belong below PREFIX, and none of them names DESTDIR."""
     upperd.make("install", f"DESTDIR={STAGE}", "PREFIX=/usr")

@@ -30,5 +30,5 @@ def test_stop_waits_for_the_drain(upperd: Upperd) -> None:
     assert upperd.property("Result") == "success"
     assert DRAIN_SECONDS <= lasted < DRAIN_SECONDS + DEADLINE
     journal = upperd.journal()
-    assert "1 connections are cut" in journal
+    assert "1 connection is cut" in journal
     assert "was killed at the drain deadline" in journal or "was cut at the drain deadline" in journal

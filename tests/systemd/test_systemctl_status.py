@@ -26,3 +26,17 @@ def test_status_follows_the_connections(upperd: Upperd) -> None:
     before = status_line(upperd)
     with upperd.connect():
         wait_until(lambda: status_line(upperd) != before, DEADLINE, "the status has changed")
+
+
+def test_titles(upperd: Upperd) -> None:
+    """The process tree of `systemctl status` says what each process does, and shows no command line."""
+    upperd.systemctl("start", "upperd")
+    with upperd.connect() as connection:
+        connection.sendall(b"hello\n")
+        assert connection.recv(64) == b"HELLO\n"
+        shown = upperd.systemctl("status", "--no-pager", "--full", "upperd")
+
+    assert '"upperd: main process"' in shown
+    assert '"upperd: serves uid 0"' in shown
+    assert '"upperd: waits for a connection"' in shown
+    assert "lean.py" not in shown

@@ -41,7 +41,7 @@ def test_a_users_share_of_the_queue(upperd: Upperd) -> None:
         def status() -> str:
             return upperd.property("StatusText")
 
-        wait_until(lambda: f"{WAITING} waiting of 1 users" in status(), DEADLINE, "the status says so")
+        wait_until(lambda: f"{WAITING} waiting of 1 user" in status(), DEADLINE, "the status says so")
         done = upperd.machine.run("upperctl", "send", "me, too", user="alice")
         assert done.stdout == "ME, TOO\n"
         for connection in busy:

@@ -208,7 +208,7 @@ def test_last_status_is_told(stage: Stage) -> None:
     stage.board["forked"], stage.board["ended"], stage.board["connections"] = 1, 1, 1
     assert stage.reporter.turn(10.2) == 11.0
     stage.reporter.turn(11.0)
-    assert "1 connections" in stage.manager.sent[-1]
+    assert "; 1 connection, " in stage.manager.sent[-1]
     assert stage.reporter.turn(12.0) is None
 
 
@@ -234,7 +234,7 @@ def test_status_of_a_reused_child(stage: Stage) -> None:
     assert "1 busy" in stage.manager.sent[-1]
     child.release()
     stage.reporter.turn(11.0)
-    assert stage.manager.sent[-1].startswith("STATUS=0 busy, 1 spare of 8 children; 1 connections")
+    assert stage.manager.sent[-1].startswith("STATUS=0 busy, 1 spare of 8 children; 1 connection")
 
 
 def test_deaf_manager_is_named_once() -> None:

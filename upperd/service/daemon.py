@@ -22,6 +22,7 @@ import time
 
 from upperd import __version__
 from upperd.base.streams import complain
+from upperd.base.text import plural
 from upperd.server import layout
 from upperd.server.parent import Parent
 from upperd.server.patrol import CUT_SECONDS
@@ -44,6 +45,7 @@ from upperd.service.reporter import Reporter
 from upperd.service.servers import make_server
 from upperd.service.settings import Settings
 from upperd.service.tcp import turn_away
+from upperd.service.terminal import Terminal
 from upperd.service.upkeep import Upkeep
 
 EX_OK = 0
@@ -67,6 +69,7 @@ class Daemon:
         self._listeners = self._opening.opened
         self._ready_fd = settings.ready_fd or settings.starter
         self._stop_requests = 0
+        self._terminal = Terminal(is_supervised=bool(settings.notify_socket))
 
     def run(self) -> int:
         """Live the daemon's life; returns the exit status."""
@@ -175,24 +178,32 @@ class Daemon:
             self._reporter.phase = f"reload failed: {problem}" if problem else ""
             self._board.note(self._reporter.phase)
             self._notifier.send("READY=1", f"STATUS={self._reporter.status}")
+            if self._terminal.is_lost:  # it was about to be when its SIGHUP came
+                self._stop(self._parent)
 
     # Signals
 
     def _act_on_signals(self, parent: Parent) -> None:
-        """Begin what the signals ask for. The first one that ends us drains, the next one ends at once."""
+        """Begin what the signals ask for. SIGHUP is how we hear that our terminal is gone, too."""
         for number in self._signals.take():
-            if number == signal.SIGHUP and not self._stop_requests:
-                self._notifier.send("RELOADING=1", f"MONOTONIC_USEC={layout.now_usec()}", "STATUS=reloading")
-                self._reload.begin()
+            if number in (signal.SIGTERM, signal.SIGINT):
+                self._stop(parent)
             elif number == signal.SIGCHLD:
                 self._orphans.child_ended()
                 parent.loop.call_timers()
-            elif number in (signal.SIGTERM, signal.SIGINT):
-                self._stop_requests += 1
-                if self._stop_requests == 1:
-                    parent.stop()
-                else:
-                    parent.hasten()
+            elif not self._stop_requests and self._terminal.is_lost:
+                self._stop(parent)
+            elif not self._stop_requests:
+                self._notifier.send("RELOADING=1", f"MONOTONIC_USEC={layout.now_usec()}", "STATUS=reloading")
+                self._reload.begin()
+
+    def _stop(self, parent: Parent) -> None:
+        """Drain; where we do that already, end at once."""
+        self._stop_requests += 1
+        if self._stop_requests == 1:
+            parent.stop()
+        else:
+            parent.hasten()
 
     # Ending
 
@@ -218,9 +229,10 @@ class Daemon:
         self._reporter.flush()
         board = self._board
         board["phase"] = layout.STOPPED
-        self._notifier.tell(f"STATUS=stopped: served {board['connections']} connections")
+        served = f"served {plural(board['connections'], 'connection')}"
+        self._notifier.tell(f"STATUS=stopped: {served}")
         counts = {name: board[name] for name in ("connections", "cut", "killed", "crashed")}
-        self._log.write(log.INFO, "exiting", f"served {board['connections']} connections", **counts)
+        self._log.write(log.INFO, "exiting", served, **counts)
         self._notifier.flush(LAST_WORDS_SECONDS)
         self._opening.close()
 

@@ -42,7 +42,7 @@ def take_environment(environ: MutableMapping[str, str], pid: int) -> dict[str, A
         return said
     if _number("LISTEN_PID", listen_pid) != pid:
         said["warning"] = (
-            f"LISTEN_PID={listen_pid} is not this process ({pid}), so the {listen_fds} sockets that were passed are "
+            f"LISTEN_PID={listen_pid} is not this process ({pid}), so the sockets that were passed are "
             "not taken: a wrapper between the manager and upperd must exec it, not fork"
         )
         return said

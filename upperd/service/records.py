@@ -9,7 +9,7 @@ import os
 import signal
 from collections.abc import Sequence
 
-from upperd.base.text import size
+from upperd.base.text import plural, size
 from upperd.server import layout
 from upperd.server.exits import ExitRecord
 from upperd.server.scoreboard import Scoreboard
@@ -22,11 +22,12 @@ def status_line(board: Scoreboard, phase: str) -> str:
     """The STATUS of sd_notify(3): one line for `systemctl status`."""
     living = list(board.living())
     busy = [(place, row) for place, row in living if place[layout.HANDED] != row[layout.FINISHED]]
-    parts = [f"{len(busy)} busy, {len(living) - len(busy)} spare of {board['max_children']} children"]
+    most = plural(board["max_children"], "child", "children")
+    parts = [f"{len(busy)} busy, {len(living) - len(busy)} spare of {most}"]
     if board["queued"]:
-        parts.append(f"{board['queued']} waiting of {board['queued_users']} users")
+        parts.append(f"{board['queued']} waiting of {plural(board['queued_users'], 'user')}")
     moved = f"{size(board.total('bytes_in'))} in, {size(board.total('bytes_out'))} out"
-    parts.append(f"{board.total('connections')} connections, {moved}")
+    parts.append(f"{plural(board.total('connections'), 'connection')}, {moved}")
     trouble = {"refused": board["refused"], "unanswered": board.total("unanswered")}
     trouble |= {name.replace("_", " "): board[name] for name in _TROUBLE}
     if any(trouble.values()):

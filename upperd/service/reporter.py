@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from upperd.base.paths import NAME
+from upperd.base.text import plural
 from upperd.server.exits import ExitRecord, Observer
 from upperd.server.layout import UNKNOWN
 from upperd.server.scoreboard import Scoreboard
@@ -111,7 +112,7 @@ class Reporter(Observer):
         if total:
             reasons = ", ".join(f"{refused[name]} for {text}" for name, text in _REASONS.items() if name in refused)
             fields = {"refused": total, **{name: refused[name] for name in _REASONS}, **_peer(self._last_refused)}
-            text = f"refused {total} connections: {reasons}; the last of {records.user(self._last_refused)}"
+            text = f"refused {plural(total, 'connection')}: {reasons}; the last of {records.user(self._last_refused)}"
             self._log.write(log.WARNING, "deny", text, **fields)
         return total > 0
 
@@ -137,7 +138,8 @@ class Reporter(Observer):
         self._log.write(log.ERROR, "scoreboard", text)
 
     def deadline_passed(self, left: int) -> None:
-        self._log.write(log.WARNING, "cut", f"the drain deadline is over: {left} connections are cut", connections=left)
+        cut = "1 connection is cut" if left == 1 else f"{left} connections are cut"
+        self._log.write(log.WARNING, "cut", f"the drain deadline is over: {cut}", connections=left)
 
     def child_ended(self, record: ExitRecord) -> None:
         """Account for one child: every abnormal end, and as many normal ones as the rate allows."""
@@ -160,7 +162,8 @@ class Reporter(Observer):
     def _write_sum(self) -> None:
         summed, self._unrecorded = self._unrecorded, Counter()
         if summed:
-            text = f"{summed['children']} more children served {summed['connections']} connections"
+            children = plural(summed["children"], "more child", "more children")
+            text = f"{children} served {plural(summed['connections'], 'connection')}"
             self._log.write(log.INFO, "ends", text, **records.without_datagrams(summed))
 
 
