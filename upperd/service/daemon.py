@@ -114,9 +114,7 @@ class Daemon:
         self._reporter = Reporter(self._board, self._log, self._notifier, settings.watchdog_usec, counters)
         self._reporter.name = settings.name
         self._policy.say(settings, self._board)
-        self._parent = parent = Parent(
-            self._board, self._policy.limits, self._reporter, titles.load(settings.name)
-        )
+        self._parent = parent = Parent(self._board, self._policy.limits, self._reporter, titles.load(settings.name))
         parent.forker.closes_everything = True
         parent.forker.descriptors_of_a_child = self._descriptors_of_a_child
         # Here: a title and a name of the process are written before, a child is forked after.
