@@ -5,6 +5,20 @@ from __future__ import annotations
 INTEGRATION, UNIT, FAULTS = "tests/integration", "tests/unit", "tests/faults"
 PRODUCED_ELSEWHERE = {
     # upperctl
+    "has joined that group since this login: log in again, or run 'newgrp": (
+        f"{UNIT}/test_explaining.py::test_cure_of_a_refusal"
+    ),
+    "/proc is not mounted": f"{FAULTS}/test_fault_machine.py::test_says_why_there_is_no_daemon",
+    "cannot be known": f"{INTEGRATION}/test_impostor.py::test_owner_that_cannot_be_known",
+    "no daemon at its socket: using": f"{INTEGRATION}/test_impostor.py::test_fallback_is_said",
+    "no new connection": f"{INTEGRATION}/test_ctl_waiting.py::test_drain",
+    "draining, try again in": f"{INTEGRATION}/test_ctl_waiting.py::test_drain",
+    "every child is busy": f"{INTEGRATION}/test_ctl_waiting.py::test_wait_on_a_terminal",
+    "waiting for an answer": f"{INTEGRATION}/test_ctl_waiting.py::test_wait_on_a_terminal",
+    "connects more often than one user may: try again later": (
+        f"{INTEGRATION}/test_ctl_waiting.py::test_refused_for_a_while"
+    ),
+    "is not followed": f"{INTEGRATION}/test_impostor.py::test_status_needs_no_daemon_of_an_impostor",
     "who is not upperd": f"{INTEGRATION}/test_impostor.py::test_socket_of_an_impostor_in_our_folder",
     "first have its unit installed": f"{UNIT}/test_ctl_line.py::test_what_the_manager_is_asked_for",
     "its unit is not installed": f"{UNIT}/test_ctl_line.py::test_what_the_manager_is_asked_for",
@@ -15,13 +29,25 @@ PRODUCED_ELSEWHERE = {
     "restart it": f"{INTEGRATION}/test_ctl_ping.py::test_versions_differ",
     "they differ: the daemon was started before": f"{INTEGRATION}/test_ctl_ping.py::test_versions_differ",
     # Starting
+    "belongs to a socket unit, for which systemd (pid": f"{INTEGRATION}/test_held_paths.py::test_socket_of_a_unit",
+    "has no effect: the socket comes from": f"{INTEGRATION}/test_unit_options.py::test_check_names_what_has_no_effect",
+    "has no effect: no client reaches the network of": (
+        f"{INTEGRATION}/test_unit_options.py::test_check_refuses_what_the_unit_forbids"
+    ),
+    "the unit forbids it (RestrictAddressFamilies=): leave it out, and": (
+        f"{INTEGRATION}/test_unit_options.py::test_check_refuses_what_the_unit_forbids"
+    ),
+    "and in its place": f"{INTEGRATION}/test_fallback.py::test_taken_port",
+    "no room for its rows": f"{FAULTS}/test_fault_scoreboard.py::test_no_space_for_more_rows",
+    "starting: no process to serve": f"{FAULTS}/test_fault_no_fork.py::test_not_ready_without_a_child",
+    "it is about to end": f"{UNIT}/test_listeners.py::test_locked_by_another_process",
     "does not exist; name another path with --socket": f"{UNIT}/test_paths.py::test_no_folder_for_the_folder",
     "upperd needs the Python package sdnotify: install it": (
         f"{UNIT}/test_settings.py::test_what_the_parent_needs_is_missing"
     ),
     "cannot go into the background": f"{INTEGRATION}/test_daemonize.py::test_end_without_a_word",
     "ended before it was ready": f"{INTEGRATION}/test_daemonize.py::test_end_without_a_word",
-    "listening on TCP instead": f"{INTEGRATION}/test_bind.py::test_long_path_falls_back_to_tcp",
+    "listening on TCP instead": f"{INTEGRATION}/test_fallback.py::test_it_is_for_root_and_the_daemons_own_user",
     "activated as": f"{INTEGRATION}/test_abstract.py::test_activated",
     "for root alone": f"{INTEGRATION}/test_abstract.py::test_statistics",
     "for root and uid": f"{INTEGRATION}/test_abstract.py::test_every_command_finds_it",
@@ -66,7 +92,6 @@ PRODUCED_ELSEWHERE = {
 CANNOT_BE_PRODUCED = {
     "cannot connect to": "a host that drops every packet is none of this one",
     "and anybody may take such a name": "as another user; tests/integration/test_abstract_access.py does",
-    "an unknown user": "a listener whose owner the kernel does not tell: it closes at this very moment",
     "nothing was sent; if you trust it": "as another user; tests/integration/test_impostor.py does",
     "timed out": "the words of the library's socket, for a handler that sets a time-out",
     "bytes, not": "a scoreboard that is cut between two looks of one reader",

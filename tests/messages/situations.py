@@ -19,7 +19,7 @@ from tools import missing
 ANY = "…"
 """Stands in a message for what is another each time: a path, a pid, a reason of the kernel."""
 PRELUDE = """
-daemon=
+daemon= held=
 serve() {  # a daemon on the socket s, with these options, whose log is the file log
     mkfifo ready
     upperd --socket s --no-fallback "$@" --ready-fd 5 5>ready 2>>log &
@@ -34,6 +34,7 @@ logged() {  # wait until the log has it
 hold() {  # a connection that stays open after its first line; what it says at its end is in the file err
     mkfifo in out
     upperctl --socket s send <in >out 2>err &
+    held=$!
     exec 8>in 7<out
     echo hold >&8
     read -r _ <&7
@@ -47,8 +48,8 @@ listener.listen()
 open("ready", "w").close()
 while True:
     with listener.accept()[0] as connection:
-        connection.recv(100)
-        connection.sendall(sys.argv[1].encode())' "$1" &
+        if connection.recv(100):
+            connection.sendall(sys.argv[1].encode())' "$1" &
     daemon=$!
     read -r _ <ready
 }
@@ -69,7 +70,7 @@ stop() {
     wait "$daemon"
     cat log
 }
-trap 'kill -9 $daemon 2>/dev/null; wait' EXIT
+trap 'kill -9 $daemon $held 2>/dev/null; wait' EXIT
 """
 
 

@@ -10,25 +10,25 @@ TABLE = [
         "no daemon at the path",
         "upperctl --socket s send x",
         69,
-        "upperctl: no socket at s: start upperd (upperd --socket s), or name it with --socket",
+        ("upperctl: no socket at s: start upperd (upperd --socket s), or is the path another one?"),
     ),
     Situation(
         "nobody listens at the path",
         "python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"s\")'; upperctl --socket s send x",
         69,
-        "upperctl: nobody listens on s: a daemon that ended left it, or it is no socket; start upperd",
+        ("upperctl: nobody listens on s: a daemon that ended left it; start upperd (upperd --socket s)"),
     ),
     Situation(
         "another file is at the path",
         "echo >f; upperctl --socket f send x",
         69,
-        "upperctl: nobody listens on f: a daemon that ended left it, or it is no socket; start upperd",
+        ("upperctl: f is a file, not a socket: name that of upperd"),
     ),
     Situation(
         "a socket of another type",
         "serve --datagram d; upperctl --socket d send x",
         69,
-        "upperctl: d is not a stream socket: name upperd's with --socket",
+        ("upperctl: d is not a stream socket, but one for datagrams: name the other one of upperd"),
     ),
     Situation(
         "an abstract name that nobody has",
@@ -64,16 +64,13 @@ TABLE = [
         "a host that there is not",
         "upperctl --tcp no.such.host.invalid:$PORT send x",
         69,
-        "upperctl: cannot connect to no.such.host.invalid:$PORT: Name or service not known: is upperd there?",
+        ("upperctl: cannot find the host of no.such.host.invalid:$PORT: …"),
     ),
     Situation(
         "the daemon refuses the user",
         "serve --deny-user $(id -u); upperctl --socket s send x",
-        76,
-        (
-            "upperctl: the connection was closed without an answer: the daemon refuses us, its handler "
-            "failed, or it was restarted; its log says which"
-        ),
+        77,
+        ("upperctl: the rules of the daemon refuse uid …: ask its administrator (upperd(8), Rules)"),
     ),
     Situation(
         "the file that is sent is missing",
@@ -103,7 +100,7 @@ TABLE = [
         "standard output is full",
         "serve; upperctl --socket s send x >/dev/full",
         74,
-        "upperctl: cannot write the answer: No space left on device",
+        ("upperctl: cannot write to standard output: No space left on device"),
     ),
     Situation(
         "text and a file",
@@ -116,8 +113,8 @@ TABLE = [
         "liar HALF; upperctl --socket s send half a line",
         76,
         (
-            "upperctl: the connection was closed early, 1 lines of the answer are missing: the daemon was "
-            "restarted or ended the connection; send it again"
+            "upperctl: the connection was closed early, 1 line of the answer is missing: the daemon was restarted"
+            " or ended the connection; send it again"
         ),
     ),
     Situation(
@@ -197,6 +194,55 @@ TABLE = [
         "serve; upperctl --socket s send 0>x",
         66,
         "upperctl: cannot read the text: Bad file descriptor",
+    ),
+    Situation(
+        "the daemon refuses the user, and its scoreboard cannot be read",
+        "serve --deny-user $(id -u); rm s.scoreboard; upperctl --socket s send x",
+        77,
+        (
+            "upperctl: the connection was closed at once: the daemon refuses uid …, by a rule or a limit; "
+            "only its administrator and its group can see which"
+        ),
+    ),
+    Situation(
+        "the user has as many connections as it may have",
+        "serve --max-connections-per-user 1; hold; upperctl --socket s send x",
+        75,
+        "upperctl: uid … has as many connections as one user may have: try again later",
+    ),
+    Situation(
+        "every child is busy",
+        "serve --max-children 1; hold; upperctl --socket s send --timeout 0.2 x",
+        75,
+        "upperctl: no answer in 0.2 s: every child is busy, 1 wait; 'upperctl status' knows more",
+    ),
+    Situation(
+        "a handler that does not answer",
+        (
+            "printf 'import socketserver\\nclass X(socketserver.StreamRequestHandler):\\n def handle(self): "
+            "self.rfile.read()' >x.py; serve --handler ./x.py:X; upperctl --socket s send --timeout 0.2 x"
+        ),
+        75,
+        (
+            "upperctl: no answer in 0.2 s: the daemon is at its limit for one user, or its handler is slow; "
+            "'upperctl status' knows more"
+        ),
+    ),
+    Situation(
+        "a daemon without a scoreboard that does not answer",
+        (
+            "printf 'import socketserver\\nclass X(socketserver.StreamRequestHandler):\\n def handle(self): "
+            "self.rfile.read()' >x.py; serve --handler ./x.py:X; rm s.scoreboard; upperctl --socket s send "
+            "--timeout 0.2 x"
+        ),
+        75,
+        "upperctl: no answer in 0.2 s: the daemon is at its limit, or being restarted; 'upperctl status' knows more",
+    ),
+    Situation(
+        "a host whose name is none",
+        "upperctl --tcp a..b:1 send x",
+        69,
+        "upperctl: cannot find the host of a..b:1: no name of a host",
     ),
 ]
 

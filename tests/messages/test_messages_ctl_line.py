@@ -106,7 +106,7 @@ TABLE = [
         "a number of seconds that is none",
         "upperctl ping -W 5s",
         64,
-        "upperctl: -W is '5s': it must be a number of seconds from 0.01 to 86400",
+        ("upperctl: --timeout is '5s': it must be a number of seconds from 0.01 to 86400"),
     ),
     Situation(
         "a count that is none",

@@ -34,7 +34,7 @@ TABLE = [
         "a number as text",
         "printf '%s\\n' 'max-children = \"5\"' >c; upperd --check-config --config c",
         78,
-        "upperd: c: max-children is '5': it must be a whole number from 1 to 4096",
+        ("upperd: c: max-children is '5': it must be a whole number from 1 to 4096, without quotes"),
     ),
     Situation(
         "a number out of its range",
@@ -46,13 +46,13 @@ TABLE = [
         "a time that is none",
         "printf '%s\\n' 'drain-timeout = \"soon\"' >c; upperd --check-config --config c",
         78,
-        "upperd: c: drain-timeout is 'soon': it must be a number from 0 to 86400",
+        ("upperd: c: drain-timeout is 'soon': it must be a time from 0 to 86400 seconds, such as 30, 500ms or 2min"),
     ),
     Situation(
         "a mode as a number",
         "printf '%s\\n' 'socket-mode = 660' >c; upperd --check-config --config c",
         78,
-        "upperd: c: socket-mode is 660: it must be octal, such as 0660",
+        ('upperd: c: socket-mode is 660: it must be octal, such as 0660, in quotes: "0660"'),
     ),
     Situation(
         "a switch as text",
@@ -112,7 +112,7 @@ TABLE = [
         "an owner that is none",
         "printf '%s\\n' 'socket-owner = -1' >c; upperd --check-config --config c",
         78,
-        "upperd: c: socket-owner is -1: it must be a name, or a number from 0 to 4294967294",
+        ("upperd: c: socket-owner is -1: it must be a name, or a number from 0 to 4294967294, in quotes"),
     ),
     Situation(
         "a value too large to show",
@@ -191,7 +191,7 @@ TABLE = [
         "the file is not UTF-8",
         "printf 'name = \"\\377\"' >c; upperd --check-config --config c",
         78,
-        "upperd: c: not TOML: 'utf-8' codec can't decode byte 0xff in position 8: invalid start byte",
+        ("upperd: c: not UTF-8 at byte 9: save it as UTF-8"),
     ),
     Situation(
         "the file is right",

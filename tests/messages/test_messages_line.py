@@ -58,7 +58,7 @@ TABLE = [
         "a time that is negative",
         "upperd --idle-timeout=-1",
         64,
-        "upperd: idle-timeout is -1.0: it must be a number from 0 to 31622400",
+        ("upperd: idle-timeout is -1.0: it must be a time from 0 to 31622400 seconds, such as 30, 500ms or 2min"),
     ),
     Situation(
         "a level of the log that there is not",
@@ -220,7 +220,7 @@ TABLE = [
         "a file for options that there is not",
         "upperd --config none.toml",
         78,
-        "upperd: none.toml: No such file or directory",
+        ("upperd: none.toml: No such file or directory: correct its name, or make it, as it may be empty"),
     ),
     Situation(
         "a check of flags that are right",
@@ -239,6 +239,12 @@ TABLE = [
         "upperd --daemonize --ready-fd 7 7>x",
         64,
         "upperd: --ready-fd is for a supervisor, which keeps us in the foreground: leave out --daemonize",
+    ),
+    Situation(
+        "a file for options that the user may not read",
+        "echo >c; chown 61001 c; chmod 600 c; powerless upperd --check-config --config c",
+        78,
+        "upperd: c: Permission denied: uid 0 has to be able to read it",
     ),
 ]
 

@@ -43,7 +43,10 @@ TABLE = [
         "the file is gone",
         "echo 'max-children = 5' >c; serve --config c; rm c; kill -HUP $daemon; logged 'reload: '",
         0,
-        "upperd[…] reload: c: No such file or directory; the old settings stay",
+        (
+            "upperd[…] reload: c: No such file or directory: correct its name, or make it, as it may be empty; "
+            "the old settings stay"
+        ),
     ),
     Situation(
         "the file is a pipe that has no writer",

@@ -117,6 +117,12 @@ TABLE = [
         0,
         "upperd[…] throttle: child …: it ended before its first connection; forking again in 0.1 s pause_usec=100000",
     ),
+    Situation(
+        "the socket's path was removed, and it is told to reload",
+        "serve; rm s; kill -HUP $daemon; logged 'bound anew'",
+        0,
+        "upperd[…] reload: s was removed and is bound anew",
+    ),
 ]
 
 

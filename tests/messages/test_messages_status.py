@@ -10,7 +10,7 @@ TABLE = [
         "status of a daemon that never was",
         "upperctl --socket s status",
         3,
-        ("no scoreboard at s.scoreboard: start the daemon (upperd --socket PATH), or name its socket with --socket"),
+        ("no scoreboard at …/s.scoreboard: start the daemon (upperd --socket PATH), or name its socket with --socket"),
     ),
     Situation(
         "status of a daemon that runs",
@@ -27,15 +27,18 @@ TABLE = [
     Situation(
         "status of a daemon without a scoreboard",
         "serve --scoreboard none/board; upperctl --socket s status",
-        3,
-        ("no scoreboard at s.scoreboard: start the daemon (upperd --socket PATH), or name its socket with --socket"),
+        0,
+        (
+            "no scoreboard at …/s.scoreboard; it has its scoreboard elsewhere (--scoreboard), or lost it "
+            "(its log says why)"
+        ),
     ),
     Situation(
         "the scoreboard is another file",
         "echo hello >s.scoreboard; upperctl --socket s stats",
         69,
         (
-            "upperctl: s.scoreboard: it has 6 bytes, not 17305600: truncated, or not a scoreboard: start the "
+            "upperctl: …/s.scoreboard: it has 6 bytes, not 17305600: truncated, or not a scoreboard: start the "
             "daemon (upperd --socket PATH), or name its socket with --socket"
         ),
     ),
@@ -44,7 +47,7 @@ TABLE = [
         "head -c 600000 /dev/zero >s.scoreboard; upperctl --socket s stats",
         69,
         (
-            "upperctl: s.scoreboard: it has 600000 bytes, not 17305600: truncated, or not a scoreboard: "
+            "upperctl: …/s.scoreboard: it has 600000 bytes, not 17305600: truncated, or not a scoreboard: "
             "start the daemon (upperd --socket PATH), or name its socket with --socket"
         ),
     ),
@@ -53,7 +56,7 @@ TABLE = [
         "mkfifo s.scoreboard; upperctl --socket s stats",
         69,
         (
-            "upperctl: s.scoreboard: it is not a file: a pipe, a device or a folder: start the daemon "
+            "upperctl: …/s.scoreboard: it is not a file: a pipe, a device or a folder: start the daemon "
             "(upperd --socket PATH), or name its socket with --socket"
         ),
     ),
@@ -62,8 +65,8 @@ TABLE = [
         "serve; truncate -s 5000 s.scoreboard; upperctl --socket s stats",
         69,
         (
-            "upperctl: s.scoreboard: it has 5000 bytes, not 17305600: truncated, or not a scoreboard; it "
-            "keeps its statistics in memory that only it can see (its log says why)"
+            "upperctl: …/s.scoreboard: it has 5000 bytes, not 17305600: truncated, or not a scoreboard; it "
+            "has its scoreboard elsewhere (--scoreboard), or lost it (its log says why)"
         ),
     ),
     Situation(
@@ -71,7 +74,7 @@ TABLE = [
         "upperctl --socket s stats",
         69,
         (
-            "upperctl: no scoreboard at s.scoreboard: start the daemon (upperd --socket PATH), or name its "
+            "upperctl: no scoreboard at …/s.scoreboard: start the daemon (upperd --socket PATH), or name its "
             "socket with --socket"
         ),
     ),
@@ -79,17 +82,14 @@ TABLE = [
         "figures for Prometheus into a folder that is missing",
         "serve; upperctl --socket s stats --prometheus --output none/x",
         73,
-        (
-            "upperctl: cannot write none/x: No such file or directory; it takes a folder that is there "
-            "(mkdir -p) and that this user may write to"
-        ),
+        ("upperctl: cannot write none/x: No such file or directory; make its folder first (mkdir -p)"),
     ),
     Situation(
         "the version of a daemon that never was",
         "upperctl --socket s version",
         0,
         (
-            "upperd: not running: no scoreboard at s.scoreboard: start the daemon (upperd --socket PATH), or "
+            "upperd: not running: no scoreboard at …/s.scoreboard: start the daemon (upperd --socket PATH), or "
             "name its socket with --socket"
         ),
     ),
@@ -109,7 +109,7 @@ TABLE = [
         "ping of a daemon that does not run",
         "upperctl --socket s ping -c 1 -q",
         1,
-        "upperctl: no socket at s: start upperd (upperd --socket s), or name it with --socket",
+        ("upperctl: no socket at s: start upperd (upperd --socket s), or is the path another one?"),
     ),
     Situation(
         "ping of something else",
@@ -126,7 +126,7 @@ TABLE = [
         "upperctl --socket s top",
         69,
         (
-            "upperctl: no scoreboard at s.scoreboard: start the daemon (upperd --socket PATH), or name its "
+            "upperctl: no scoreboard at …/s.scoreboard: start the daemon (upperd --socket PATH), or name its "
             "socket with --socket"
         ),
     ),
@@ -165,7 +165,7 @@ TABLE = [
         ("serve; stop; printf x | dd of=s.scoreboard bs=1 seek=7 conv=notrunc 2>/dev/null; upperctl --socket s stats"),
         69,
         (
-            "upperctl: s.scoreboard: it does not begin with the mark of a scoreboard of version 3: start the "
+            "upperctl: …/s.scoreboard: it does not begin with the mark of a scoreboard of version 3: start the "
             "daemon (upperd --socket PATH), or name its socket with --socket"
         ),
     ),
@@ -173,10 +173,58 @@ TABLE = [
         "a scoreboard that the user may not read",
         "serve; chown 61001 s.scoreboard; chmod 600 s.scoreboard; powerless upperctl --socket s stats",
         77,
+        ("upperctl: …/s.scoreboard: permission denied; the daemon's user and group may read it"),
+    ),
+    Situation(
+        "a command that looks for files, with an address",
+        "upperctl --tcp 127.0.0.1:$PORT status",
+        64,
         (
-            "upperctl: s.scoreboard: permission denied; the daemon's user and group may read it; it keeps "
-            "its statistics in memory that only it can see (its log says why)"
+            "upperctl: --tcp: status looks for files, not at an address; name its socket (--socket PATH, or "
+            "-n NAME), or ask it: upperctl --tcp 127.0.0.1:$PORT ping -c 1"
         ),
+    ),
+    Situation(
+        "figures into a pipe that no process reads",
+        "mkfifo p; serve; upperctl --socket s stats --prometheus --output p",
+        73,
+        "upperctl: cannot write p: No such device or address; no process reads that pipe",
+    ),
+    Situation(
+        "figures into a folder of another user",
+        "mkdir d; serve; chown 61001 d; chmod 700 d; powerless upperctl --socket s stats --prometheus --output d/x",
+        73,
+        "upperctl: cannot write d/x: Permission denied; it takes a folder that this user may write to",
+    ),
+    Situation(
+        "the daemon has another scoreboard than the one before",
+        "serve; kill -9 $daemon; wait $daemon; rm s; serve --scoreboard b; upperctl --socket s stats",
+        69,
+        (
+            "upperctl: …/s.scoreboard has the last figures of an earlier daemon; it has its scoreboard "
+            "elsewhere (--scoreboard), or lost it (its log says why)"
+        ),
+    ),
+    Situation(
+        "another program listens",
+        "liar x; upperctl --socket s stats",
+        69,
+        "upperctl: no scoreboard at …/s.scoreboard; process … listens on …/s, and nothing tells that it is upperd",
+    ),
+    Situation(
+        "a process of another container listens",
+        "liar x; unshare -pf --mount-proc upperctl --socket s stats",
+        69,
+        (
+            "upperctl: no scoreboard at …/s.scoreboard; a process that cannot be seen from here, as in "
+            "another container, listens on …/s"
+        ),
+    ),
+    Situation(
+        "the socket's path was removed",
+        "serve --socket $PWD/s; rm s; upperctl --socket s status",
+        0,
+        "   trouble      no client finds …/s, which was removed: a reload binds it anew (…)",
     ),
 ]
 

@@ -39,7 +39,8 @@ HELP = {
 }
 """Calls, functions and names that have texts of --help; tests/unit holds these."""
 PATTERNS = {"match", "search", "compile", "namedtuple", "removeprefix", "partition", "split", "startswith"}
-"""Calls whose texts are looked for, not shown."""
+PATTERNS |= {"_UNITS", "_UNQUOTED"}
+"""Calls, and tables, whose texts are looked for, not shown."""
 MISTAKES = {"AttributeError", "TypeError"}
 """What is raised for a mistake in a program that imports us: Python's words, with a traceback."""
 

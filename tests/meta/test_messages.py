@@ -10,6 +10,7 @@ import test_messages_ctl_line
 import test_messages_file
 import test_messages_line
 import test_messages_passed
+import test_messages_paths
 import test_messages_reload
 import test_messages_running
 import test_messages_starting
@@ -22,6 +23,7 @@ TABLES = (
         test_messages_line,
         test_messages_file,
         test_messages_passed,
+        test_messages_paths,
         test_messages_starting,
         test_messages_reload,
         test_messages_running,

@@ -14,7 +14,7 @@ def seconds(text: str) -> float:
     """How many seconds the text means; a last number without a unit is seconds. Raises ValueError."""
     words = ["".join(letters) for kind, letters in groupby(text, _kind) if kind]
     if not words or not all(_kind(word[0]) == 1 for word in words[::2]):
-        raise ValueError(f"{text!r} is no time")
+        raise ValueError(text)
     return sum(float(figure) * _factor(unit) for figure, unit in zip_longest(words[::2], words[1::2], fillvalue="s"))
 
 
@@ -27,4 +27,4 @@ def _factor(unit: str) -> float:
     for names, factor in _UNITS.items():
         if unit in names.split():
             return factor
-    raise ValueError(f"{unit!r} is no unit of time")
+    raise ValueError(unit)

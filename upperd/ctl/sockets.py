@@ -21,9 +21,12 @@ _LISTENS, _DATAGRAM = 0x10000, 2
 class Answer(Enum):
     """Of the kernel, about a path."""
 
-    LIVE = "a socket is bound to it, by whichever process in whichever namespace"
-    DEAD = "none is"
-    HIDDEN = "it is not for us to know"
+    LIVE = "live"
+    """A socket is bound to it, by whichever process in whichever namespace."""
+    DEAD = "dead"
+    """None is."""
+    HIDDEN = "hidden"
+    """It is not for us to know."""
 
 
 def ask(name: str) -> Answer:

@@ -199,6 +199,8 @@ def find(path: str | None) -> DaemonView:
 
 def explain(view: DaemonView) -> str:
     """Why there are no figures, and what to do."""
+    if view.is_denied:
+        return printable(view.problem)
     how = installation.command("start", "upperd --socket PATH")
     cure = {
         RUNNING: "; it has its scoreboard elsewhere (--scoreboard), or lost it (its log says why)",
@@ -212,7 +214,7 @@ def _doubt(view: DaemonView) -> str:
     """Why it is unknown whether the daemon runs."""
     if view.pid:
         return f"; process {view.pid} listens on {printable(view.socket)}, and nothing tells that it is upperd"
-    if view.is_denied or sockets.ask(view.socket) is not Answer.LIVE:
+    if sockets.ask(view.socket) is not Answer.LIVE:
         return ""
     return f"; a process that cannot be seen from here, as in another container, listens on {printable(view.socket)}"
 

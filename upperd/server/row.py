@@ -94,4 +94,4 @@ def failure_of(words: memoryview) -> str:
     """What a child has said with `Row.failed`, or whatever stands there in its stead; empty: nothing."""
     if not words[_FAILURE_WORD]:
         return ""
-    return bytes(words[_FAILURE_WORD:]).partition(b"\0")[0].decode("ascii", "backslashreplace")[:_LONGEST_FAILURE // 2]
+    return bytes(words[_FAILURE_WORD:]).partition(b"\0")[0].decode("ascii", "backslashreplace")[: _LONGEST_FAILURE // 2]

@@ -1,0 +1,97 @@
+"""What upperd says, as it starts, of a path that something else has, and of what its manager offers."""
+
+from pathlib import Path
+
+import pytest
+from situations import Situation, check
+
+TABLE = [
+    Situation(
+        "a folder on the way is a file",
+        "echo >f; upperd --socket f/s --no-fallback",
+        73,
+        (
+            "upperd[…] exiting: cannot listen on f/s: Not a directory: a folder on the way is none; choose "
+            "another path with --socket"
+        ),
+    ),
+    Situation(
+        "a daemon has the path, which was removed",
+        "serve; rm s; upperd --socket s --no-fallback",
+        75,
+        (
+            "upperd[…] exiting: already running (pid …) on s; the path was removed, and a reload binds it "
+            "anew (kill -HUP …)"
+        ),
+    ),
+    Situation(
+        "a daemon has the path, and is ending",
+        "serve; hold; kill $daemon; logged drain:; upperd --socket s --no-fallback",
+        75,
+        "upperd[…] exiting: already running (pid …) on s; it is draining, try again in … s",
+    ),
+    Situation(
+        "a manager keeps the socket of a process that has ended",
+        (
+            "python3 -c 'import os, socket, sys\nlistener = "
+            'socket.socket(socket.AF_UNIX)\nlistener.bind("s")\nif os.fork() == 0:\n    listener.listen()\n'
+            '    os._exit(0)\nos.wait()\nos.set_inheritable(listener.fileno(), True)\nos.execvp("upperd", '
+            '["upperd", "--socket", "s", "--no-fallback"])\''
+        ),
+        75,
+        (
+            "upperd[…] exiting: s is kept open, as by a service manager, though the process that made it "
+            "(pid …) has ended: start its service (systemctl list-sockets names it), or choose another path "
+            "with --socket"
+        ),
+    ),
+    Situation(
+        "its listeners are to be stored, and there is no manager",
+        "serve --store-listeners; stop",
+        0,
+        "upperd[…] starting: store-listeners: there is no service manager to store them",
+    ),
+    Situation(
+        "its listeners are to be stored, and the manager does not say that it does",
+        (
+            "mkfifo f; python3 -c 'import socket, time\nmanager = socket.socket(socket.AF_UNIX, "
+            'socket.SOCK_DGRAM)\nmanager.bind("n")\nopen("f", "w").close()\nwhile True: manager.recv(4096)\''
+            " & held=$!\nread -r _ <f; NOTIFY_SOCKET=$PWD/n serve --store-listeners; stop"
+        ),
+        0,
+        (
+            "upperd[…] starting: store-listeners: the manager does not say that it stores any ($FDSTORE): "
+            "systemd since 254 says so, where FileDescriptorStoreMax= is set; an older one never does"
+        ),
+    ),
+    Situation(
+        "sockets are passed, and not for which process",
+        "LISTEN_FDS=1 serve; stop",
+        0,
+        (
+            "upperd[…] starting: LISTEN_FDS=1 without LISTEN_PID, so the sockets that were passed are not "
+            "taken: a manager says with LISTEN_PID for which process they are"
+        ),
+    ),
+    Situation(
+        "an address whose host's name is none",
+        "upperd --no-fallback --socket s --tcp .:1",
+        73,
+        "upperd[…] exiting: .:1: no name of a host: name an address of this host, such as localhost:9999",
+    ),
+    Situation(
+        "a text in the file without quotes",
+        "echo 'socket-mode = 0660x' >c; upperd --check-config --config c",
+        78,
+        (
+            "upperd: c: not TOML: Expected newline or end of document after a statement (at line 1, column "
+            "16): texts stand in quotes, and so do modes and times with a unit"
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.situation)
+def test_message(row: Situation, folder: Path) -> None:
+    """Each names what is in the way, and what to do."""
+    check(row, folder)
