@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,8 @@ from tools import need
 
 from upperd.base.paths import FALLBACK_TCP
 
+MODULES = os.pathsep.join((str(Path(__file__).parents[2]), sysconfig.get_path("purelib")))
+"""Without the standard library of the Python that runs the tests: it may be of another version than the host's."""
 IN_NETWORK = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
 """A network of its own, with a port 9999 that is nobody's."""
 TAKEN = """
@@ -60,7 +63,7 @@ def _without_path(folder: Path, *options: str, uid: int = 0, first: Sequence[str
     os.chmod(folder, 0o777)
     user = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "/usr/bin/python3"]
     command = [*IN_NETWORK, *first, *user, *COMMAND[1:], "--scoreboard", str(folder / "scoreboard"), *options]
-    environ = {"RUNTIME_DIRECTORY": str(folder / "missing/upperd"), "PYTHONPATH": os.pathsep.join(sys.path)}
+    environ = {"RUNTIME_DIRECTORY": str(folder / "missing/upperd"), "PYTHONPATH": MODULES}
     with running(folder, command=command, environ=environ, ready=not first) as daemon:
         yield daemon
 
