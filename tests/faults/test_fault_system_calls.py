@@ -114,6 +114,14 @@ def _check_end(daemon: Refused, status: int, *, can_be_said: bool) -> None:
         assert len(re.findall(r"exiting: |^upperd: ", daemon.log, re.MULTILINE)) == 1
 
 
+def test_cause_is_said(folder: Path) -> None:
+    """What is refused at the start is named, with the cure."""
+    with refusing(folder, "daemon", "epoll_create1:error=EPERM") as daemon:
+        wait_until(lambda: daemon.has_ended, "it ends")
+        assert daemon.end() == 71
+        assert "cannot go on: select.epoll(): Operation not permitted (does a sandbox refuse it: " in daemon.log
+
+
 @pytest.mark.parametrize("error", CALLS["accept4"])
 def test_accepting_is_refused(folder: Path, error: str) -> None:
     """While accept() fails, whatever the error, it says so at pauses that grow, does not spin, and goes on after it."""
@@ -135,7 +143,7 @@ def test_no_fork_after_fork(folder: Path, call: str) -> None:
         wait_until(lambda: daemon.asks(0.01) or daemon.log.count(" throttle: ") >= 4, "the fourth pause")
         if call != "close_range":  # which has a second way
             assert daemon.trace.count("clone(") <= 100
-            assert re.search("recvmsg|handing over|fork", daemon.log)
+            assert re.search("cannot receive a connection: recvmsg|handing over|fork", daemon.log)
         daemon.relent()
         wait_until(lambda: daemon.asks(5), "it serves again")
         assert daemon.end() == 0

@@ -228,7 +228,7 @@ def test_connection_that_nobody_has_accepted(monkeypatch: pytest.MonkeyPatch, fo
     port = free_port()
     _find_both(monkeypatch, folder, port)
     with socket.create_server(("127.0.0.1", port)) as listener:
-        with pytest.raises(finding.ReplyTimeoutError, match="nothing was sent"):
+        with pytest.raises(finding.ReplyTimeoutError, match="accepted the connection in time: nothing was sent"):
             finding.connect(timeout=0.1)
         with listener.accept()[0] as connection:
             assert connection.recv(100) == b""

@@ -52,6 +52,9 @@ def test_check_refuses_what_the_unit_forbids(folder: Path) -> None:
     status, said = _check(folder, 'tcp = "localhost:9999"')
     assert status == 78
     assert "tcp: the unit forbids it (RestrictAddressFamilies=): leave it out, and enable upperd-tcp.socket" in said
+    status, said = _check(folder, 'udp = "localhost:9998"')
+    assert status == 78
+    assert "leave it out, and have a socket unit pass it (ListenDatagram=)" in said
     status, said = _check(folder, 'tcp = "localhost:9999"', families="AF_UNIX AF_INET")
     assert status == 0
     assert "tcp has no effect: no client reaches the network of upperd.service (PrivateNetwork=yes)" in said

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-INTEGRATION, UNIT, FAULTS = "tests/integration", "tests/unit", "tests/faults"
+INTEGRATION, UNIT, FAULTS, SYSTEMD = "tests/integration", "tests/unit", "tests/faults", "tests/systemd"
 PRODUCED_ELSEWHERE = {
     # upperctl
     "has joined that group since this login: log in again, or run 'newgrp": (
@@ -86,6 +86,36 @@ PRODUCED_ELSEWHERE = {
     "children serve again": f"{UNIT}/test_reporter_words.py::test_words",
     "the service manager takes no messages": f"{UNIT}/test_reporter_words.py::test_manager_that_takes_nothing",
     "something has written over the scoreboard": f"{FAULTS}/test_fault_scoreboard.py::test_overwritten",
+    "accepted the connection in time: nothing was sent": (
+        f"{INTEGRATION}/test_impostor.py::test_connection_that_nobody_has_accepted"
+    ),
+    "the rules of the daemon refuse uid": f"{INTEGRATION}/test_ctl_waiting.py::test_refused",
+    "has as many connections as one user may have": "tests/messages/test_messages_client.py::test_message",
+    "its permissions": "tests/messages/test_messages_starting.py::test_message",
+    "again and again": f"{SYSTEMD}/test_upperctl_status.py::test_failing_service",
+    "exit status": f"{SYSTEMD}/test_upperctl_status.py::test_failing_service",
+    "does a sandbox refuse it": f"{FAULTS}/test_fault_system_calls.py::test_cause_is_said",
+    "cannot go on": f"{FAULTS}/test_fault_system_calls.py::test_cause_is_said",
+    "cannot receive a connection: recvmsg": f"{FAULTS}/test_fault_system_calls.py::test_no_fork_after_fork",
+    "and it takes that: mount it, or have a socket unit": (
+        f"{FAULTS}/test_fault_machine.py::test_says_why_there_is_no_daemon"
+    ),
+    "connections are cut": f"{UNIT}/test_reporter_words.py::test_words",
+    "the next start is": f"{SYSTEMD}/test_start_failure.py::test_starts_become_rare",
+    "or when": f"{SYSTEMD}/test_start_failure.py::test_starts_become_rare",
+    "have a socket unit pass it (ListenDatagram=)": (
+        f"{INTEGRATION}/test_unit_options.py::test_check_refuses_what_the_unit_forbids"
+    ),
+    "cannot take its place: the kernel": (
+        f"{INTEGRATION}/test_fallback.py::test_where_users_are_not_known_nobody_is_served"
+    ),
+    "was removed: no client finds it; a reload binds it anew": (
+        f"{UNIT}/test_upkeep.py::test_what_cannot_be_mended_is_said_once"
+    ),
+    "was removed: there are no statistics until a restart": (
+        f"{UNIT}/test_upkeep.py::test_what_cannot_be_mended_is_said_once"
+    ),
+    "a file that was removed cannot be made again": f"{UNIT}/test_upkeep.py::test_what_cannot_be_mended_is_said_once",
 }
 """Words of a message: the test that has them."""
 
@@ -102,5 +132,9 @@ CANNOT_BE_PRODUCED = {
     "the check cannot be started": "it takes a fork(2) that fails once, after the start; tests/faults has the shim",
     "no address": "a name that the resolver knows and that has no address",
     "the check ended with exit status": "Python itself would have to fail in the process that checks",
+    "has closed the connection at once": "the listener has to close between connect(2) and the look at its owner",
+    "is the scoreboard of another daemon": "two daemons have to share a scoreboard, which its lock forbids",
+    "cannot start": "the system has to refuse a call in the launcher: tests/faults/test_fault_system_calls.py does",
+    "upperd-datagram.socket, of your own": "UDP in a unit whose check was passed over; --check-config says it before",
 }
 """Words of a message: why no test brings it about."""

@@ -206,7 +206,10 @@ TABLE = [
     ),
     Situation(
         "the user has as many connections as it may have",
-        "serve --max-connections-per-user 1; hold; upperctl --socket s send x",
+        (
+            "serve --max-children 1 --max-queue 4; hold; upperctl --socket s send y 2>y & "
+            "until upperctl --socket s status | grep -q 'queue  *1 '; do :; done; upperctl --socket s send x"
+        ),
         75,
         "upperctl: uid … has as many connections as one user may have: try again later",
     ),

@@ -7,6 +7,12 @@ from situations import Situation, check
 
 TABLE = [
     Situation(
+        "standard output is closed",
+        "upperd --help >&-",
+        74,
+        "upperd: cannot write to standard output: it is closed",
+    ),
+    Situation(
         "an option is misspelt",
         "upperd --sockett x",
         64,

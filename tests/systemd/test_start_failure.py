@@ -1,6 +1,7 @@
 """A service that cannot start: it says why, tries again at its pace, and comes back by itself."""
 
 import errno
+import re
 import socket
 import time
 from contextlib import closing
@@ -58,7 +59,9 @@ def test_starts_become_rare(upperd: Upperd) -> None:
         assert int(upperd.property("NRestarts")) <= 5
         assert len(upperd.journal().splitlines()) <= 60
         assert upperd.systemctl("is-active", "upperd.socket") == "active"
-        assert "max-children is 0" in upperd.property("StatusText")
+        status = upperd.property("StatusText")
+        assert "max-children is 0" in status
+        assert re.search(r"; the next start is in \d+ s, or when /etc/upperd/upperd.toml is changed", status)
         upperd.configure("")
         assert read_to_end(client) == "PATIENCE"
     upperd.configure("max-children = 0\n")

@@ -5,7 +5,7 @@ import signal
 from installed import DEADLINE, Upperd
 from machine import wait_until
 
-EX_PROTOCOL = 76
+EX_NOPERM = 77
 
 
 def is_served(upperd: Upperd, user: str) -> bool:
@@ -13,7 +13,7 @@ def is_served(upperd: Upperd, user: str) -> bool:
     done = upperd.machine.run("upperctl", "send", "x", user=user, check=False)
     if done.returncode == 0:
         return done.stdout == "X\n"
-    assert done.returncode == EX_PROTOCOL
+    assert done.returncode == EX_NOPERM
     assert "the daemon refuses us" in done.stderr
     return False
 

@@ -11,6 +11,8 @@ from upperd.service.reporter import Reporter
 RARE: dict[str, tuple[str, Callable[[Reporter], object]]] = {
     "a connection of uid 5 is closed: no child that received it began to serve it": ("lost", lambda x: x.given_up(5)),
     "a connection of unknown peer is closed: no child": ("lost", lambda x: x.given_up(UNKNOWN)),
+    "the drain deadline is over: 1 connection is cut": ("cut", lambda x: x.deadline_passed(1)),
+    "the drain deadline is over: 3 connections are cut": ("cut", lambda x: x.deadline_passed(3)),
     "children serve again": ("resume", lambda x: x.resumed()),
 }
 
