@@ -93,7 +93,6 @@ PRODUCED_ELSEWHERE = {
     "has as many connections as one user may have": "tests/messages/test_messages_client.py::test_message",
     "its permissions": "tests/messages/test_messages_starting.py::test_message",
     "again and again": f"{SYSTEMD}/test_upperctl_status.py::test_failing_service",
-    "exit status": f"{SYSTEMD}/test_upperctl_status.py::test_failing_service",
     "does a sandbox refuse it": f"{FAULTS}/test_fault_system_calls.py::test_cause_is_said",
     "cannot go on": f"{FAULTS}/test_fault_system_calls.py::test_cause_is_said",
     "cannot receive a connection: recvmsg": f"{FAULTS}/test_fault_system_calls.py::test_no_fork_after_fork",
@@ -134,6 +133,7 @@ CANNOT_BE_PRODUCED = {
     "the check ended with exit status": "Python itself would have to fail in the process that checks",
     "has closed the connection at once": "the listener has to close between connect(2) and the look at its owner",
     "is the scoreboard of another daemon": "two daemons have to share a scoreboard, which its lock forbids",
+    "exit status": "a unit that fails is tried again by then: the daemon waits before it ends with 78",
     "cannot start": "the system has to refuse a call in the launcher: tests/faults/test_fault_system_calls.py does",
     "upperd-datagram.socket, of your own": "UDP in a unit whose check was passed over; --check-config says it before",
 }

@@ -14,7 +14,7 @@ def is_served(upperd: Upperd, user: str) -> bool:
     if done.returncode == 0:
         return done.stdout == "X\n"
     assert done.returncode == EX_NOPERM
-    assert "the daemon refuses us" in done.stderr
+    assert "the rules of the daemon refuse uid" in done.stderr
     return False
 
 

@@ -25,7 +25,7 @@ def test_failing_service(upperd: Upperd) -> None:
         code, shown = status(upperd)
         assert (code, shown["state"], shown["unit"]) == (3, "not running", "upperd.service")
         assert "upperd.service fails again and again (" in shown["trouble"]
-        assert "exit status 78" in shown["trouble"]
+        assert "max-children is 0" in shown["trouble"]
         screen = upperd.machine.run("upperctl", "status", check=False).stdout
         assert "upperd.service fails again and again (" in screen
     upperd.configure("")
@@ -34,7 +34,7 @@ def test_failing_service(upperd: Upperd) -> None:
 def test_status_starts_nothing(upperd: Upperd) -> None:
     """Status of a service that is stopped under its socket unit is 3, and asking does not start it."""
     upperd.systemctl("start", "upperd.socket")
-    for user in (None, "nobody"):
+    for user in (None, "daemon"):
         code, shown = status(upperd, user=user)
         assert (code, shown["trouble"]) == (3, ""), shown
     assert upperd.property("ActiveState") == "inactive"
@@ -45,7 +45,7 @@ def test_running_service(upperd: Upperd) -> None:
     """Root, a user who may read nothing, and a link to the socket are told alike that the service runs."""
     upperd.systemctl("start", "upperd")
     upperd.machine.run("ln", "-sf", "/run/upperd/upperd.sock", "/run/link")
-    for options, user in (((), None), ((), "nobody"), (("--socket", "/run/link"), None)):
+    for options, user in (((), None), ((), "daemon"), (("--socket", "/run/link"), None)):
         code, shown = status(upperd, *options, user=user)
         assert (code, shown["state"]) == (0, "running"), shown
         assert str(shown["pid"]) == upperd.main_pid()

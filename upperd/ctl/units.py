@@ -24,6 +24,7 @@ class Unit:
         self.name = properties.get("Id", "?")
         self.command = " ".join(["systemctl", *options])
         self.is_active = properties.get("ActiveState") in ("active", "reloading", "deactivating")
+        self.is_starting = properties.get("ActiveState") == "activating"
         self.state = f"{properties.get('ActiveState', '?')} ({properties.get('SubState', '?')})"
         self.main_pid = _number(properties.get("MainPID"))
         self.restarts = _number(properties.get("NRestarts"))
@@ -35,11 +36,13 @@ class Unit:
     @property
     def trouble(self) -> str:
         """Why it does not run; empty: it does, or was stopped."""
-        if self.is_active or self.result == "success":
+        is_tried_again = self.is_starting and self.restarts > 0  # the daemon waits before it fails once more
+        if self.is_active or (self.result == "success" and not is_tried_again):
             return ""
         again = f" again and again ({plural(self.restarts, 'restart')})" if self.restarts else ""
+        result = f", {self.result}" if self.result != "success" else ""
         status = f": {self.status}" if self.status else ""
-        return f"{self.name} fails{again}, {self.result}{status}"
+        return f"{self.name} fails{again}{result}{status}"
 
 
 def of_socket(socket: str) -> Unit | None:
