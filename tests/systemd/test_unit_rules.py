@@ -18,6 +18,10 @@ def is_served(upperd: Upperd, user: str) -> bool:
     return False
 
 
+def _refusals(upperd: Upperd) -> int:
+    return sum(int(record["UPPERD_REFUSED_ACCESS"]) for record in upperd.records("UPPERD_EVENT=deny"))
+
+
 def test_rules_by_name(started: Upperd) -> None:
     """Users and groups are named in the file, a reload takes them over, and the journal has refusals by their user."""
     assert [is_served(started, user) for user in ("alice", "bob")] == [True, True]
@@ -26,10 +30,9 @@ def test_rules_by_name(started: Upperd) -> None:
     wait_until(lambda: len(started.records("UPPERD_EVENT=reload")) == 1, DEADLINE, "the rules are taken over")
     assert [is_served(started, user) for user in ("alice", "bob", "root")] == [False, True, True]
     uid = started.machine.run("id", "-u", "alice").stdout.strip()
-    wait_until(lambda: started.records("UPPERD_EVENT=deny"), DEADLINE, "the refusal is logged")
-    [record] = started.records("UPPERD_EVENT=deny")
-    # upperctl asks again, once: who was refused cannot tell that from a restart.
-    assert (record["UPPERD_PEER_UID"], record["UPPERD_REFUSED_ACCESS"]) == (uid, "2")
+    # upperctl asks again, some times: a client that is refused cannot tell that from a restart.
+    wait_until(lambda: _refusals(started) >= 2, DEADLINE, "the refusals are logged")
+    assert {record["UPPERD_PEER_UID"] for record in started.records("UPPERD_EVENT=deny")} == {uid}
 
     started.configure('allow-group = ["upperd"]\n')
     started.systemctl("reload", "upperd")
