@@ -149,7 +149,7 @@ def test_connection_that_ended_is_not_used(folder: Path) -> None:
     """What has ended between two calls is seen before a byte is sent: so nothing is sent twice, by any handler."""
     with stranger(folder / "s", whole, whole), Client(str(folder / "s")) as made:
         assert made.ask_once(b"one") == b"ONE"
-        wait_until(lambda: not client.is_quiet(made._connection), "its end")
+        wait_until(lambda: not client.is_usable(made._connection, is_fresh=False), "its end")
         assert made.ask_once(b"two") == b"TWO"
 
 
@@ -265,3 +265,18 @@ def test_errors_have_one_root() -> None:
     found = {kind.__name__: kind.status for kind in ClientError.__subclasses__()}
     assert found == {"NoDaemonError": 69, "AccessError": 77, "ShortReplyError": 76, "ReplyTimeoutError": 75}
     assert finding.ClientError is ClientError
+
+
+def test_handler_that_answers_before_it_is_asked(folder: Path) -> None:
+    """A handler may answer and close before it has read: its answer is taken, and no other connection is made."""
+    path = folder / "early.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        with client.Client(str(path)) as made:
+            with listener.accept()[0] as connection:
+                connection.sendall(b"no\n")
+            assert made.ask_once(b"please") == b"no"
+        listener.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listener.accept()

@@ -28,6 +28,7 @@ serve() {  # a daemon on the socket s, with these options, whose log is the file
     rm ready
 }
 logged() {  # wait until the log has it
+    : >>log
     timeout 60 sh -c 'tail -f log | grep -qm 1 -- "$0"' "$1"
     cat log
 }

@@ -59,6 +59,8 @@ class Client:
         self._is_closed = False
         self._connection: Connection | None = connect_patiently(path, tcp, self._patience())
         self._pid = os.getpid()
+        self._is_fresh = True
+        """Whether nothing was sent by it yet: a handler may answer before it is asked, and close."""
 
     def _patience(self) -> Patience:
         return Patience(self._timeout, self._restart, self._tell)
@@ -109,12 +111,12 @@ class Client:
         if self._is_closed:
             raise ValueError("the client is closed")
         connection = self._connection
-        if connection is not None and (self._pid != os.getpid() or not is_quiet(connection)):
+        if connection is not None and (self._pid != os.getpid() or not is_usable(connection, self._is_fresh)):
             # Of the process that we were forked from, whose answers these would be; or the daemon has ended it.
             connection.close()
             connection = None
         # After anything but a whole answer, Ctrl-C too, the next call would get the rest of this one's.
-        self._connection = None
+        self._connection, self._is_fresh = None, False
         if connection is None:
             connection = connect_patiently(self._path, self._tcp, self._patience())
         try:
@@ -141,16 +143,15 @@ def connect_patiently(path: str | None, tcp: str | None, patience: Patience) -> 
             patience.spend(error)
 
 
-def is_quiet(connection: Connection) -> bool:
-    """Whether it stands, and has nothing to read: the rest of another answer, or its end."""
+def is_usable(connection: Connection, is_fresh: bool) -> bool:
+    """Whether it stands, and has nothing to read but what a handler says before it is asked, on a fresh one."""
     connection.setblocking(False)
     try:
-        connection.recv(1, MSG_PEEK)
+        return bool(connection.recv(1, MSG_PEEK)) and is_fresh
     except BlockingIOError:
         return True
     except OSError:
-        pass
-    return False
+        return False
 
 
 def exchange(connection: Connection, data: bytes, patience: Patience) -> bytes:
