@@ -1,20 +1,25 @@
 """What the README shows is what happens."""
 
+import os
 import re
-import signal
 import socket
 import subprocess
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from running import read_to_end, running, wait_until
+from running import wait_until
 
-from upperd.service.options import Options, read_config
+from upperd.service.options import OPTIONS, flag
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+TABLE = (ROOT / "bench/results/table.md").read_text()
+
+
+def environment() -> dict[str, str]:
+    """Where the programs are started in another folder, as if they were installed."""
+    return os.environ | {"PYTHONPATH": str(ROOT)}
 
 
 def _block(language: str, part: str) -> str:
@@ -30,66 +35,49 @@ def test_first_commands() -> None:
     assert re.findall("^(run|test check):", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
-def test_settings_are_valid(tmp_path: Path) -> None:
-    """The settings are a file that upperd takes."""
-    config = tmp_path / "upperd.toml"
-    config.write_text(_block("toml", "deny-user"))
-    assert len(read_config(str(config))) == 4
-    options = Options(**read_config(str(config)))
-    assert (options.allow_user, options.allow_group, 0 in options.deny_user) == ((), (), False)  # root may come in
+def test_length() -> None:
+    """The README takes a few minutes to read: 900 words, 130 lines."""
+    assert len(README.split()) <= 900
+    assert len(README.splitlines()) <= 130
 
 
-def test_commands_answer(tmp_path: Path) -> None:
-    """Whoever types the commands of upperctl gets what stands below them."""
-    shown = re.findall(r"^\$ upperctl (.*)\n(.*)\n", _block("console", "upperctl"), re.MULTILINE)
-    assert len(shown) == 2
-    with running(tmp_path) as daemon:
-        for words, answer in shown:
-            command = f'"$0" -m upperd.ctl.main --socket "$1" {words}'
-            done = subprocess.run(
-                ["sh", "-c", command, sys.executable, str(daemon.path)], cwd=ROOT, capture_output=True, text=True
-            )
-            assert (done.stdout, done.stderr) == (f"{answer}\n", "")
+def test_options_have_their_defaults() -> None:
+    """The options of the table exist, and have the defaults that stand there."""
+    rows = re.findall(r"^\| (`.*) \| (.*?) \| .* \|$", README, re.MULTILINE)
+    assert len(rows) == 5
+    options = {flag(option.name): option for option in OPTIONS}
+    for names, default in rows:
+        for name in re.findall("`(.*?)`", names):
+            assert name in options
+            assert default in ("off", "none") or options[name].shown.startswith(default)
 
 
-def test_service_of_ones_own(tmp_path: Path) -> None:
-    """The service in eleven lines serves many clients at one time, each by a process of its own."""
-    code = _block("python", "PreforkingMixIn")
-    assert len([line for line in code.splitlines() if line]) <= 11
-    path = tmp_path / "echo.sock"
-    command = [sys.executable, "-c", code.replace("/tmp/echo.sock", str(path))]
-    server = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+def test_handler_is_served(folder: Path) -> None:
+    """The handler in ten lines is served by the command that stands below it, and answers as shown there."""
+    code = _block("python", "class Shout")
+    assert len([line for line in code.splitlines() if line and not line.startswith("#")]) <= 10
+    (folder / "shout.py").write_text(code)
+    [served, asked, answer] = _block("console", "--handler").splitlines()
+    words = served.removeprefix("$ upperd ").removesuffix(" &").split()
+    server = subprocess.Popen(
+        [sys.executable, "-m", "upperd.service.cli", *words], cwd=folder, env=environment(), stderr=subprocess.PIPE
+    )
     try:
-        with ExitStack() as stack:
-            wait_until(lambda: _accepts(path), "the service listens")
-            clients = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(10)]
-            for number, client in enumerate(clients):
-                client.settimeout(60)
-                client.connect(str(path))
-                client.sendall(f"line {number}\n".encode())
-            assert [client.recv(100) for client in clients] == [f"line {number}\n".encode() for number in range(10)]
-            children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
-            assert len(children) >= len(clients)
-            for client in clients:
-                client.shutdown(socket.SHUT_WR)
-                assert read_to_end(client) == b""
+        wait_until(lambda: _accepts(folder / "shout.sock"), "the handler is served")
+        command = [sys.executable, "-m", "upperd.ctl.main", *asked.removeprefix("$ upperctl ").split()]
+        done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True)
+        assert (done.stdout, done.stderr) == (f"{answer}\n", "")
     finally:
-        server.send_signal(signal.SIGINT)
-        server.wait(60)
+        server.terminate()
+        server.communicate(timeout=60)
 
 
-def test_service_of_ones_own_again(tmp_path: Path) -> None:
-    """It ends at Ctrl-C without a word, and starts once more at the same path."""
-    path = tmp_path / "echo.sock"
-    code = _block("python", "PreforkingMixIn").replace("/tmp/echo.sock", str(path))
-    for _ in range(2):
-        server = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, text=True)
-        try:
-            wait_until(lambda: _accepts(path), "the service listens")
-        finally:
-            server.send_signal(signal.SIGINT)
-            said = server.communicate(timeout=60)[1]
-        assert (server.returncode, said) == (0, "")
+def test_figures_are_measured() -> None:
+    """Each figure of the README is one that the benchmark found, and stands in its table of targets."""
+    figures = re.findall(r"\*\*([\d.]+) times\*\*", README)
+    found = re.findall(r"\| upperd(?:-single)? \| tutorial \| ([\d.]+) \(", TABLE)
+    assert len(figures) == 3
+    assert [figure for figure in figures if figure not in found] == []
 
 
 def _accepts(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import signal
 import socket
 import socketserver
 import subprocess
@@ -78,6 +79,20 @@ def test_server_of_the_page_serves(tmp_path: Path) -> None:
     finally:
         server.terminate()
         server.wait(60)
+
+
+def test_server_of_the_page_starts_again(tmp_path: Path) -> None:
+    """It ends at Ctrl-C without a word, and starts once more at the same path."""
+    path = str(tmp_path / "echo.sock")
+    code = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)[0].replace("/tmp/echo.sock", path)
+    for _ in range(2):
+        server = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+        try:
+            assert _ask(path, b"line\n") == b"line\n"
+        finally:
+            server.send_signal(signal.SIGINT)
+            said = server.communicate(timeout=60)[1]
+        assert (server.returncode, said) == (0, "")
 
 
 def _ask(path: str, text: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""The program that makes the pictures of the README."""
+"""The programs that make the pictures of the README."""
 
 import subprocess
 import sys
@@ -17,3 +17,10 @@ def test_a_picture_of_a_text(tmp_path: Path) -> None:
     assert [word for word in expected if word not in drawn] == []
     assert "url(http" not in drawn
     assert "@font-face" not in drawn
+
+
+def test_the_picture_of_the_flow_is_the_programs(tmp_path: Path) -> None:
+    """The picture of the README is what its program draws."""
+    drawn = tmp_path / "flow.svg"
+    subprocess.run([sys.executable, str(ROOT / "bench/flow.py"), str(drawn)], check=True)
+    assert drawn.read_text() == (ROOT / "bench/pictures/flow.svg").read_text()
