@@ -96,7 +96,7 @@ sys.exit(main())
 
 
 def launcher(name: str, module: str) -> str:
-    """A command of ours as `make install` writes it (systemd/install.sh), but for the checkout it is taken from."""
+    """A command of ours as `make install` writes it (systemd/install.sh), taken from this checkout."""
     path = [str(HERE.parent), str(_installed())]
     text = LAUNCHER.format(python=os.path.realpath(sys.executable), path=path, module=module)
     # Another run may be that of another Python.
@@ -135,7 +135,7 @@ def limit_options(max_children: int) -> list[str]:
 
 
 def upperd(*options: str, limits: bool = True) -> Callable[[Place, str], list[str]]:
-    """Our daemon, with its defaults but for these options, and with every rule and limit in force, or with none."""
+    """Our daemon, with its defaults and these options, and with every rule and limit in force, or with none."""
 
     def command(place: Place, address: str) -> list[str]:
         # One user has seven eighths of the children at most, and all connections that are held are those of one user.

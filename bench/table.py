@@ -61,7 +61,7 @@ def _target_cells(verdict: Verdict) -> list[str]:
     unit = "x" if target.others else figure.unit
 
     def bound(value: float | None, kind: str) -> str:
-        noise = ", but for noise" if target.noise == kind else ""
+        noise = ", within noise" if target.noise == kind else ""
         return "" if value is None else f"{sign} {value:g} {unit}{noise}".rstrip()
 
     return [

@@ -6,8 +6,8 @@
 
 struct connection {
     int fd;
-    size_t size, sent; /* of what was read and is to be sent */
-    char *block;       /* only while something is to be sent */
+    size_t size, sent; /* of what was read and not sent yet */
+    char *block;       /* only while something waits to be sent */
 };
 
 static char shared[BLOCK];

@@ -23,7 +23,7 @@ LONGEST_STOP = 12.0
 
 
 class Trouble:
-    """Whoever makes it, and how often it was made."""
+    """What makes it, and how often it was made."""
 
     def __init__(self, service: Service, chance: random.Random, *, may_kill: bool) -> None:
         """`may_kill`: else there are reloads and restarts alone, and not one connection may be unknown."""

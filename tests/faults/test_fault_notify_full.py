@@ -23,7 +23,7 @@ def _fill(daemon: Daemon) -> None:
 
 
 def _heard(daemon: Daemon, last: str) -> list[str]:
-    """What the manager hears up to `last`, but for what is said again and again."""
+    """What the manager hears up to `last`, without the messages that repeat."""
     del daemon.manager.messages[:]
     daemon.manager.wait_for(last)
     return [line for line in daemon.manager.messages if "=1" in line and line not in (OF_OTHERS, "WATCHDOG=1")]

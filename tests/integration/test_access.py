@@ -48,7 +48,7 @@ def _reload(daemon: Daemon, config: Path, text: str) -> None:
 
 
 def test_everybody_may_come_by_default(guarded: Callable[[str], Daemon]) -> None:
-    """Without a rule whoever the socket's permissions let in is served."""
+    """Without rules, every user that the socket's permissions let in is served."""
     daemon = guarded("")
     assert serves(daemon, ALICE)
     assert serves(daemon, 0)
@@ -67,7 +67,7 @@ def test_denied_users(guarded: Callable[[str], Daemon]) -> None:
 
 
 def test_allowed_groups(guarded: Callable[[str], Daemon]) -> None:
-    """A group lets in whoever has it as his own or as one of his supplementary groups, and nobody else."""
+    """A group lets in users that have it as primary or supplementary group, and no others."""
     daemon = guarded(f"allow-group = [{STAFF}]")
     assert serves(daemon, ALICE, gid=STAFF)
     assert serves(daemon, ALICE, groups=[GUESTS, STAFF])
@@ -84,7 +84,7 @@ def test_member_of_many_groups(guarded: Callable[[str], Daemon]) -> None:
 
 
 def test_order(guarded: Callable[[str], Daemon]) -> None:
-    """What is said of a user goes before what is said of his groups, and that before the default."""
+    """A rule about a user goes before rules about its groups, and those before the default."""
     daemon = guarded(f"deny-user = [{ALICE}]\nallow-user = [{BOB}]\nallow-group = [{STAFF}]")
     assert not serves(daemon, ALICE, gid=STAFF)
     assert serves(daemon, BOB, gid=GUESTS)
@@ -143,7 +143,7 @@ def test_last_refusals_are_logged(guarded: Callable[[str], Daemon], config: Path
 
 
 def test_refused_users_do_not_use_children_up(guarded: Callable[[str], Daemon]) -> None:
-    """A child that has refused somebody serves whoever comes next: refusing takes no fork."""
+    """Refusing a client takes no fork: the next client is served by the same children."""
     daemon = guarded(f"deny-user = [{ALICE}]")
     forked = daemon.board.header["forked"]
     for connection in connect_as(daemon, ALICE, count=50):
@@ -154,7 +154,7 @@ def test_refused_users_do_not_use_children_up(guarded: Callable[[str], Daemon]) 
 
 
 def test_reload_changes_the_rules(guarded: Callable[[str], Daemon], config: Path) -> None:
-    """After a reload the new rules hold for whoever comes, and the old ones for nobody."""
+    """After a reload the new rules hold for every new client."""
     daemon = guarded(f"deny-user = [{ALICE}]")
     assert [serves(daemon, uid) for uid in (ALICE, BOB)] == [False, True]
     _reload(daemon, config, f"deny-user = [{BOB}]")

@@ -18,7 +18,7 @@ def _unix(path: Path, kind: int = socket.SOCK_STREAM) -> socket.socket:
 
 
 def _listens(path: Path) -> bool:
-    """Whether somebody listens on the path, told without a connection (proc(5), net/unix, __SO_ACCEPTCON)."""
+    """Whether a process listens on the path, found without a connection (proc(5), net/unix, __SO_ACCEPTCON)."""
     rows = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()]
     return any(row[-1] == str(path) and row[3] == "00010000" for row in rows)
 

@@ -134,7 +134,7 @@ def test_streams(folder: Path, attack: str) -> None:
 def test_datagrams(folder: Path, attack: str) -> None:
     """While one user sends datagrams without end, or reads no answer to them, another user's are answered.
 
-    (But for one who has connected: the kernel lets its answers fill the buffer of all; docs/scaling.md.)
+    (Except a connected one: the kernel lets its answers fill the shared buffer; docs/scaling.md.)
     """
     needs_root(folder)
     with running(folder, *OPEN, "--datagram", str(at(folder))) as daemon:

@@ -93,7 +93,7 @@ def test_permissions_are_never_wrong(folder: Path) -> None:
 
 
 def test_only_our_own_socket_is_removed(daemon: Daemon) -> None:
-    """A socket that somebody else put in the place of ours stays when the daemon ends; its own is removed."""
+    """The daemon removes its own socket at its end, and leaves one that another program put in its place."""
     os.unlink(daemon.path)
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(daemon.path))

@@ -30,7 +30,7 @@ def _descriptors(pid: int) -> int:
 
 
 def _files(folder: Path) -> set[tuple[str, int]]:
-    """Every file in the runtime folder with its size, but for the log, which is the test's."""
+    """Every file in the runtime folder with its size, except the log, which is the test's."""
     return {(path.name, path.stat().st_size) for path in folder.iterdir() if path.name != "log"}
 
 

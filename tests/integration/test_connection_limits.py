@@ -279,7 +279,7 @@ def test_child_that_is_stopped(folder: Path, option: str) -> None:
 
 
 def test_stopped_child_of_one_who_is_no_longer_allowed(folder: Path) -> None:
-    """Nobody keeps a connection that a reload forbids by having his child stopped."""
+    """A stopped child does not keep a connection that a reload forbids."""
     config = folder / "upperd.toml"
     config.write_text("")
     with running(folder, "--config", str(config)) as daemon, daemon.held() as client:

@@ -48,7 +48,7 @@ def test_time_limit_of_ping(folder: Path) -> None:
 
 
 def test_quiet_stream_has_no_limit(daemon: Daemon) -> None:
-    """Where nothing is to be answered no time is counted: a stream may be quiet for longer."""
+    """No time counts while no answer is due: a stream may be quiet for longer."""
     command = [*CTL, "--socket", str(daemon.path), "send", "--timeout", "0.2"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as send:
         assert send.stdin is not None

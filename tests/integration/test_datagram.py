@@ -142,7 +142,7 @@ def test_answers_that_nobody_reads(folder: Path) -> None:
 
 @pytest.mark.parametrize("place", ["relative", "a link", "another's"])
 def test_address_that_is_not_the_senders(folder: Path, place: str) -> None:
-    """Nobody has the daemon speak to a socket that is not his: no relative path is answered, nor another's socket."""
+    """The daemon answers no relative path and no socket of another user."""
     (folder / "elsewhere").mkdir()
     with serving(folder, cwd=folder) as daemon, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as victim:
         victim.bind(str(folder / "victim"))

@@ -29,7 +29,7 @@ def _bound(address: str | tuple[str, int]) -> socket.socket:
 
 @pytest.fixture
 def stack() -> Iterator[ExitStack]:
-    """What is to be closed at the end."""
+    """What the test closes at its end."""
     with ExitStack() as stack:
         yield stack
 

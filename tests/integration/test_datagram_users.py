@@ -109,7 +109,7 @@ def test_rate_of_a_user(open_folder: Path) -> None:
     """Who sends more datagrams a second than one user may is refused for a while; others are not."""
     with serving(open_folder, *REUSED, "--max-rate-per-user", "5") as daemon:
         many = start_sender(USER, at(open_folder), [str(number) for number in range(5000)], 0.05)
-        wait_until(lambda: daemon.board.header["refused_rate"] > 0, "he is refused")
+        wait_until(lambda: daemon.board.header["refused_rate"] > 0, "the sender is refused")
         assert answers(start_sender(OTHER, at(open_folder), ["other"])) == ["OTHER"]
         many.kill()
         many.communicate()

@@ -40,7 +40,7 @@ def test_leaves_when_idle(folder: Path, listener: socket.socket) -> None:
     assert (folder / "upperd.sock").exists()
 
 
-def test_stays_while_somebody_is_connected(folder: Path, listener: socket.socket) -> None:
+def test_stays_while_a_client_is_connected(folder: Path, listener: socket.socket) -> None:
     """A connection that is open keeps the daemon, however quiet it is; the time counts from its end."""
     with running(folder, **activated(folder, [listener], "--idle-exit", "0.2")) as daemon:
         with _connect(listener) as client:
@@ -66,7 +66,7 @@ def test_reused_children_count(folder: Path, listener: socket.socket) -> None:
 
 
 def test_nobody_notices(folder: Path, listener: socket.socket) -> None:
-    """Whoever connects at the very moment of leaving is served, by this daemon or by the next one."""
+    """A client that connects at the moment of exit is served, by this daemon or by the next one."""
     moments = [0.1 + 0.004 * (number % 12) for number in range(CYCLES)]
     moments.insert(CYCLES // 2, 1.0)  # once at least it has left, however slow the host is
     starts = 0

@@ -1,4 +1,4 @@
-"""upperctl hands no text to somebody who only stands where upperd would be."""
+"""upperctl hands no text to an impostor in the place of upperd."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ os.setgroups([]); os.setgid(uid); os.setuid(uid)
 sys.argv[1:] = sys.argv[4:]
 sys.exit(ctl.main())
 """
-"""upperctl as another user, with an address and a path of the test's own. (What it imports he need not be able to.)"""
+"""upperctl as another user, with an address and a path of the test's own. (That user need not be able to import it.)"""
 
 
 class Caller:
@@ -79,7 +79,7 @@ class Caller:
         return done.returncode, done.stdout, done.stderr
 
     def make_default(self, owner: int, mode: int) -> Path:
-        """The folder in /tmp where his own daemon would be; returns the socket's path."""
+        """The folder in /tmp where the caller's own daemon would be; returns the socket's path."""
         self.default.mkdir()
         os.chown(self.default, owner, owner)
         os.chmod(self.default, mode)
@@ -97,7 +97,7 @@ def caller(folder: Path) -> Iterator[Caller]:
 
 @contextmanager
 def impostor(uid: int, where: str) -> Iterator[list[str]]:
-    """Another user who listens there; at the end, what he has got."""
+    """Another user's listener; at the end, what it received."""
     got: list[str] = []
     with start_as(uid, IMPOSTOR, where) as process:
         assert said(process) == "listens"
@@ -110,7 +110,7 @@ def impostor(uid: int, where: str) -> Iterator[list[str]]:
 
 @pytest.mark.parametrize("owner", [OTHER, USER])
 def test_tcp_impostor(caller: Caller, owner: int) -> None:
-    """While the daemon is down, somebody else's listener on the fallback address gets no text; status 77 names him."""
+    """While the daemon is down, another user's listener on the fallback address gets no text: status 77."""
     with impostor(owner, str(caller.port)) as got:
         status, printed, complaint = caller.run("send", "secret")
     assert (status, printed, got) == (77, "", [])
@@ -126,7 +126,7 @@ def test_tcp_daemon_is_trusted(caller: Caller, owner: str) -> None:
 
 
 def test_folder_of_an_impostor(caller: Caller) -> None:
-    """A /tmp/upperd-UID that somebody else has made is passed over: no text, and none of its statistics."""
+    """A /tmp/upperd-UID that another user has made is passed over: no text, and none of its statistics."""
     path = caller.make_default(OTHER, 0o777)
     (path.parent / "scoreboard").write_bytes(b"planted")
     with impostor(OTHER, str(path)) as got:
@@ -137,7 +137,7 @@ def test_folder_of_an_impostor(caller: Caller) -> None:
 
 
 def test_socket_of_an_impostor_in_our_folder(caller: Caller) -> None:
-    """A socket that somebody put into the caller's own folder while that stood open gets no text."""
+    """A socket that another user put into the caller's own folder while it was open to all gets no text."""
     path = caller.make_default(caller.uid, 0o777)
     with impostor(OTHER, str(path)) as got:
         os.chmod(path.parent, 0o700)
@@ -148,7 +148,7 @@ def test_socket_of_an_impostor_in_our_folder(caller: Caller) -> None:
 
 
 def test_runtime_folder_of_another(caller: Caller, folder: Path) -> None:
-    """A runtime folder that is somebody else's, as su(1) may leave it in the environment, is passed over."""
+    """A runtime folder of another user, which su(1) may leave in the environment, is passed over."""
     theirs = folder / "run" / "upperd"
     theirs.mkdir(parents=True)
     os.chown(theirs, OTHER, OTHER)
@@ -158,14 +158,14 @@ def test_runtime_folder_of_another(caller: Caller, folder: Path) -> None:
 
 
 def test_own_daemon_is_found(caller: Caller) -> None:
-    """In the caller's own folder his own daemon is asked."""
+    """upperctl asks the caller's own daemon in the caller's own folder."""
     with impostor(caller.uid, str(caller.make_default(caller.uid, 0o700))) as got:
         assert caller.run("send", "text")[:2] == (0, "TEXT\n")
     assert "got text" in got
 
 
 def test_named_address_is_the_users_own_word(caller: Caller, folder: Path) -> None:
-    """What --socket or --tcp names is trusted, whoever listens there."""
+    """A listener that --socket or --tcp names is trusted."""
     path = folder / "open"
     path.mkdir()
     os.chmod(path, 0o777)

@@ -1,4 +1,4 @@
-"""`upperd --inetd`: the one connection that somebody else accepted, served to its end."""
+"""`upperd --inetd`: one connection that another program accepted, served to its end."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_connection_is_served_to_its_end(folder: Path, family: str) -> None:
 
 
 @FAMILIES
-def test_end_comes_while_somebody_else_holds_the_connection(folder: Path, family: str) -> None:
+def test_end_comes_while_another_process_holds_the_connection(folder: Path, family: str) -> None:
     """The client reads the end of its answer even where who accepted the connection keeps it, as systemd does."""
     client, accepted = connection(family)
     with client, accepted, open(folder / "log", "wb") as log:
@@ -204,7 +204,7 @@ def test_log_level(folder: Path) -> None:
     ],
 )
 def test_rules_and_limits(option: tuple[str, str], sent: bytes, answer: bytes, outcome: str) -> None:
-    """The rules and the limits of a connection hold for one that somebody else has accepted, too."""
+    """The rules and the limits of a connection hold for one that another program has accepted, too."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.settimeout(DEADLINE)

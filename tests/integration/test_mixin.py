@@ -109,7 +109,7 @@ with Careful(PATH, Echo) as server:
     thread.join(30)
 assert open(PATH + ".error").read() == "ZeroDivisionError\\n"
 """,
-    "a child of somebody else's is not reaped": """
+    "a child of another part of the program is not reaped": """
 pid = os.fork()
 if pid == 0:
     os._exit(7)

@@ -24,7 +24,7 @@ def test_no_thread_is_needed(folder: Path) -> None:
     program, client = os.getpid(), os.fork()
     if client == 0:
         answered = ask(server, b"question") == b"QUESTION"
-        if os.getppid() == program:  # not whoever adopted us
+        if os.getppid() == program:  # not the process that adopted this one
             os.kill(program, signal.SIGTERM)
         os._exit(0 if answered else 1)
     signal.signal(signal.SIGTERM, lambda *_: server.shutdown())

@@ -139,7 +139,7 @@ def test_path_is_never_opened_for_writing(folder: Path, shared: Path, precious: 
 
 @pytest.mark.parametrize("prepared", ["a folder of another user", "a link", "an open folder"])
 def test_default_folder_in_tmp(folder: Path, precious: Path, prepared: str) -> None:
-    """A /tmp/upperd-UID that somebody else has prepared is not used, and the daemon says so and what to do."""
+    """A /tmp/upperd-UID that another user has prepared is not used, and the daemon says so and what to do."""
     need_root()
     uid = 61000 + os.getpid() % 500
     default, elsewhere = Path(f"/tmp/upperd-{uid}"), folder / "elsewhere"

@@ -80,7 +80,7 @@ def test_records_add_up(daemon: Daemon) -> None:
 
 
 def test_failing_fork_throttles_and_recovers(folder: Path) -> None:
-    """Where no process can be had, the daemon pauses, says so, spends no time on it, and goes on when it can."""
+    """When no process can be forked, the daemon pauses, says so, does not spin, and goes on when it can."""
     if os.geteuid() != 0:
         pytest.skip("limiting the processes of another user takes root")
     uid = 63000 + os.getpid() % 2000  # the limit counts all processes of the uid: no other test has these

@@ -38,7 +38,7 @@ def test_idle_children_end_when_the_parent_is_killed(daemon: Daemon) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGCHLD, signal.SIGIO, signal.SIGTERM])
 def test_signal_that_was_ignored(folder: Path, number: signal.Signals) -> None:
-    """A signal that whoever started the daemon has ignored, or blocked, does its work in it all the same."""
+    """A signal works although the program that started the daemon ignored or blocked it."""
 
     def ignore() -> None:
         signal.signal(number, signal.SIG_IGN)

@@ -157,7 +157,7 @@ def test_who_may_read(daemon: Daemon) -> None:
 
 
 def test_reader_of_the_old_file_is_not_disturbed(folder: Path) -> None:
-    """A new daemon makes a new file: whoever has mapped the old one keeps its last figures."""
+    """A new daemon makes a new file: a reader of the old one keeps its last figures."""
     with running(folder) as first:
         assert first.ask(b"x") == b"X"
         first.stop()

@@ -1,4 +1,4 @@
-"""Standard input, output or error closed by whoever starts a program."""
+"""Standard input, output or error closed by the program that starts upperd or upperctl."""
 
 import os
 import signal

@@ -64,7 +64,7 @@ def test_one_after_the_other(folder: Path, per_child: str) -> None:
 
 
 def test_limit_is_changed_by_a_reload(folder: Path) -> None:
-    """A reload changes the limit for whoever comes after it."""
+    """A reload changes the limit for later connections."""
     needs_root(folder)
     config = folder / "upperd.toml"
     config.write_text("max-children-per-user = 1\n")
@@ -92,7 +92,7 @@ def _ask(daemon: Daemon) -> bool:
 
 @pytest.mark.parametrize("per_child", ["1", "1000"])
 def test_rate_of_a_user(folder: Path, per_child: str) -> None:
-    """Who comes more often than he may is refused, as often as it takes for his rate to be the highest on average."""
+    """A user over the rate is refused until the average is back at the limit."""
     rate, seconds = 20, 4.0
     with running(folder, "--max-rate-per-user", str(rate), "--connections-per-child", per_child) as daemon:
         served = refused = 0
@@ -132,7 +132,7 @@ def test_rate_is_changed_by_a_reload(folder: Path) -> None:
 
 
 def test_rate_is_forgiven(folder: Path) -> None:
-    """A user who was refused for his rate is served again by himself, and meanwhile others are."""
+    """A user that was refused for its rate is served again after a while; others are served meanwhile."""
     needs_root(folder)
     with running(folder, "--max-rate-per-user", "10", "--socket-mode", "0666") as daemon:
         wait_until(lambda: not _ask(daemon), "we come too often")
@@ -141,7 +141,7 @@ def test_rate_is_forgiven(folder: Path) -> None:
 
 
 def test_slow_enough(folder: Path) -> None:
-    """Who comes no more often than he may is never refused."""
+    """A user within the rate is never refused."""
     with running(folder, "--max-rate-per-user", "50") as daemon:
         for _ in range(40):
             assert _ask(daemon)

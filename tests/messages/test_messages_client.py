@@ -70,7 +70,7 @@ TABLE = [
         "the daemon refuses the user",
         "serve --deny-user $(id -u); upperctl --socket s send x",
         77,
-        ("upperctl: the rules of the daemon refuse uid …: ask its administrator (upperd(8), Rules)"),
+        ("upperctl: the rules of the daemon refuse uid …: ask its administrator (upperd.toml(5))"),
     ),
     Situation(
         "the file that is sent is missing",

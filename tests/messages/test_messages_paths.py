@@ -46,13 +46,13 @@ TABLE = [
         ),
     ),
     Situation(
-        "its listeners are to be stored, and there is no manager",
+        "--store-listeners without a manager",
         "serve --store-listeners; stop",
         0,
         "upperd[…] starting: store-listeners: there is no service manager to store them",
     ),
     Situation(
-        "its listeners are to be stored, and the manager does not say that it does",
+        "--store-listeners, and the manager does not say that it stores any",
         (
             "mkfifo f; python3 -c 'import socket, time\nmanager = socket.socket(socket.AF_UNIX, "
             'socket.SOCK_DGRAM)\nmanager.bind("n")\nopen("f", "w").close()\nwhile True: manager.recv(4096)\''

@@ -28,7 +28,7 @@ UNITS = (
 
 @pytest.mark.parametrize("manager", ["system", "user"])
 def test_units_are_valid(tmp_path: Path, manager: str) -> None:
-    """systemd-analyze verify has no complaint about the units but for the one value that is newer than it."""
+    """systemd-analyze verify complains about the units only for the one value that is newer than itself."""
     if shutil.which("systemd-analyze") is None:
         missing("no systemd-analyze: apt-get install systemd")
     for name in UNITS:
@@ -80,7 +80,7 @@ NAMES = {
 
 @pytest.mark.parametrize("kind", ["service", "socket"])
 def test_template_differs_in_names_only(kind: str) -> None:
-    """An instance of the template has the limits and the sandbox of upperd.service, and all else, but for its names."""
+    """An instance of the template has the limits and the sandbox of upperd.service, and all else, except its names."""
 
     def settings(name: str) -> list[str]:
         lines = (ROOT / "systemd" / name).read_text().splitlines()

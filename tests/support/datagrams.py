@@ -63,7 +63,7 @@ def start_sender(
 
 
 def answers(process: subprocess.Popen[bytes]) -> list[str]:
-    """What he was answered."""
+    """The answers to this sender."""
     return process.communicate(timeout=2 * DEADLINE)[0].decode().splitlines()
 
 

@@ -26,7 +26,7 @@ log.SYSLOG_SOCKET, cli.sys.argv = sys.argv[1], ["upperd", *sys.argv[2:]]
 {patch}
 sys.exit(cli.main())
 """
-"""The command, but for where syslog is: a test has a socket of its own there."""
+"""The command, with a syslog socket of the test's own."""
 ENVIRON = {name: value for name, value in os.environ.items() if name not in daemonize._SUPERVISED}
 
 

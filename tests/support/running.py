@@ -61,7 +61,7 @@ class Manager:
         raise AssertionError(f"no {prefix} within {deadline:g} s; came: {self.messages}")
 
     def _receive(self) -> list[str]:
-        """The assignments of one message; what is to be stored is kept."""
+        """The assignments of one message; descriptors for the store are kept."""
         data, descriptors, _, _ = socket.recv_fds(self.socket, 65536, 16)
         lines = data.decode("utf-8").split("\n")
         names = [line.removeprefix("FDNAME=") for line in lines if line.startswith("FDNAME=")]
@@ -153,7 +153,7 @@ class Daemon:
 
 
 def open_files(pid: int) -> list[str]:
-    """What each descriptor of a process stands for (proc(5), fd), but for those that it closes at this moment."""
+    """What each descriptor of a process stands for (proc(5), fd), except those that it closes at this moment."""
     found = []
     for link in Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):

@@ -74,7 +74,7 @@ class Terminal:
 
     @contextlib.contextmanager
     def program(self, *command: str, environ: dict[str, str] | None = None, **popen: Any) -> Iterator[Any]:
-        """Run a program whose terminal this is: its 0, 1 and 2, but for those that `popen` sets."""
+        """Run a program whose terminal this is: its 0, 1 and 2, except those that `popen` sets."""
 
         def take_over() -> None:
             os.setsid()

@@ -1,4 +1,4 @@
-"""Connections of other users: what a socket is told of its peer is who called connect(), whoever uses it afterwards."""
+"""Connections of other users: the peer of a socket is the user that called connect(), whichever process uses it."""
 
 from __future__ import annotations
 

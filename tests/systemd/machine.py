@@ -27,7 +27,7 @@ T = TypeVar("T")
 BOOT = Path(__file__).with_name("boot.sh")
 COMMAND_DEADLINE = 90.0
 BOOT_DEADLINE = 60.0
-# A login shell's, not that of whoever runs the tests.
+# A login shell's, not that of the user that runs the tests.
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/root",

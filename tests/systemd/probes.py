@@ -92,7 +92,7 @@ def look_into_home() -> None:
 
 
 def look_into_tmp() -> None:
-    """Look at a temporary file of somebody else."""
+    """Look at a temporary file of another user."""
     os.stat("/tmp/upperd-probe")
 
 
@@ -192,7 +192,7 @@ def be_realtime() -> None:
 
 
 def make_setuid_program() -> None:
-    """Leave a program behind that runs as this user whoever calls it."""
+    """Leave a program behind that runs as this user for every caller."""
     with tempfile.NamedTemporaryFile() as file:
         os.chmod(file.name, 0o4755)
 

@@ -48,7 +48,7 @@ def test_first_client_starts_the_service(upperd: Upperd) -> None:
 
 
 def test_peer_is_unknown(upperd: Upperd) -> None:
-    """Who comes by TCP has no uid in the record: inside of the sandbox none can be had."""
+    """A TCP client has no uid in the record, because the sandbox hides it."""
     upperd.systemctl("start", TCP_UNIT, *UNITS)
     send(upperd, "who am I")
     wait_until(lambda: upperd.records("UPPERD_EVENT=end"), DEADLINE, "there is a record")

@@ -28,7 +28,7 @@ def holder_seen_elsewhere(path: str) -> int:
 
 
 def test_taken(path: str) -> None:
-    """Whoever takes the lock is seen as its holder, until the descriptor is closed."""
+    """The process that takes the lock is its holder until the descriptor is closed."""
     descriptor = locks.take(path)
     assert holder_seen_elsewhere(path) == os.getpid()
     os.close(descriptor)

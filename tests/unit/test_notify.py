@@ -176,7 +176,7 @@ def test_full_receiver(receiver: socket.socket, path: str) -> None:
 
 
 def test_descriptors_are_kept_open(receiver: socket.socket, path: str) -> None:
-    """A descriptor that is to be stored reaches the manager though ours was closed before it had room."""
+    """A descriptor for the store reaches the manager although ours was closed before it had room."""
     notifier = Notifier(path)
     while notifier.tell("STATUS=fill"):
         pass

@@ -162,7 +162,7 @@ def test_a_parent_that_was_stopped_itself(stage: Stage) -> None:
 
 
 def test_idle_children_leave(stage: Stage) -> None:
-    """Children that have waited for their users for long leave, the longest first, but for as many as are spare."""
+    """Idle children of users exit, the longest idle first, until `spare_children` of them are left."""
     for second, uid in enumerate((ALICE, ALICE, BOB, ALICE)):
         child = stage.busy(uid)
         child.finishes()

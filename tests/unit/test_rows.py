@@ -87,5 +87,5 @@ def test_sparkline() -> None:
 
 @given(st.lists(st.floats(0, 1e18)), st.integers(0, 100))
 def test_sparkline_is_as_wide_as_asked(values: list[float], width: int) -> None:
-    """Whatever the rates were, the line is as wide as it is to be."""
+    """The line has its full width, whatever the rates were."""
     assert len(sparkline(values, width)) == width

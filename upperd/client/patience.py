@@ -39,7 +39,7 @@ class Patience:
         self._next_pause = 0.0
 
     def left(self) -> float | None:
-        """The seconds that the next wait may take, before `spend` is to be asked; None: any time."""
+        """The seconds that the next wait may take, before `spend` must be asked; None: no limit."""
         ends = [] if self._timeout is None else [self._timeout]
         if self._tell is not None and not self._is_told:
             ends.append(NOTICE_SECONDS)

@@ -60,7 +60,7 @@ class Stream:
         self._text = Unanswered()
         self._unsent = memoryview(b"")
         self._has_ended = self._has_answer = self._is_shut = self._is_settled = False
-        """Of the source; of any connection; our half of this one; whether what was sent is to be kept."""
+        """Of the source; of any connection; our half of this one; whether it is known if sent data is kept."""
         self._connection: Connection | None = None
         self._open()
 

@@ -30,7 +30,7 @@ FIRST_LOOK, LONGEST_LOOK = 0.001, 0.05
 
 
 def connect_named(host_port: str, timeout: float | None) -> Connection:
-    """Connect to HOST:PORT, whoever listens there. `timeout`: seconds; None: as long as the kernel tries."""
+    """Connect to HOST:PORT, whichever user listens there. `timeout`: seconds; None: as long as the kernel tries."""
     failure: ClientError | None = None
     for family, address in _addresses(host_port):
         try:

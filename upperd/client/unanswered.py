@@ -97,7 +97,7 @@ class Unanswered:
             self._ours.append(self._count_sent)
 
     def next_block(self) -> bytes:
-        """What is to be sent next; empty: nothing."""
+        """The data to send next; empty: none."""
         if self._taken == len(self._blocks):
             return b""
         self._taken += 1
@@ -107,7 +107,7 @@ class Unanswered:
         return block
 
     def answer(self, block: bytes) -> bytes:
-        """Take the next block of the answer; returns what is to be handed on."""
+        """Take the next block of the answer; returns the part for the caller."""
         block = self._half + block
         whole = len(block) - _half_length(block)
         block, self._half = block[:whole], block[whole:]
@@ -147,7 +147,7 @@ class Unanswered:
         return b"".join(parts)
 
     def rewind(self) -> None:
-        """The connection is another one: all that is kept is to be sent, and its answer begins anew."""
+        """The connection is another one: everything kept is sent again, and its answer begins anew."""
         if self._blocks:
             # What was answered of the first block is not sent again.
             first = self._blocks[0]

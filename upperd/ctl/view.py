@@ -35,7 +35,7 @@ class DaemonView:
     """One look at the daemon of one socket: whether it runs, and its scoreboard, if that can be read."""
 
     def __init__(self, path: str, socket: str = "") -> None:
-        """`path`: of the scoreboard; `socket`: whose daemon it is to be; empty: of any."""
+        """`path`: of the scoreboard; `socket`: of the daemon wanted; empty: any."""
         self.path, self.socket = path, socket
         self.snapshot: Snapshot | None = None
         self.problem, self.is_denied = "", False

@@ -12,7 +12,7 @@ from upperd.server import layout
 
 PROBE_SECONDS = 1.0
 _REFUSALS = {
-    "refused_access": AccessError("the rules of the daemon refuse uid {uid}: ask its administrator (upperd(8), Rules)"),
+    "refused_access": AccessError("the rules of the daemon refuse uid {uid}: ask its administrator (upperd.toml(5))"),
     "refused_user": ReplyTimeoutError("uid {uid} has as many connections as one user may have: try again later"),
     "refused_rate": ReplyTimeoutError("uid {uid} connects more often than one user may: try again later"),
 }
@@ -57,7 +57,7 @@ def refusal(path: str | None, tcp: str | None) -> ClientError | None:
     """
     before = None if tcp is not None else view.find(path).snapshot
     if before is not None and before.handler and before.header["denied_uid"] != os.geteuid():
-        return None  # with a handler of somebody's own, a connection more is tried only where it seems to be refused
+        return None  # with a handler that is not upperd's, try another connection only if the daemon seems to refuse it
     try:
         connection = connect(path, tcp, PROBE_SECONDS)
     except ClientError:

@@ -1,8 +1,8 @@
-"""The reusable server: `PreforkingMixIn`, and what carries it.
+"""The reusable server: `PreforkingMixIn` and its parts.
 
-It knows sockets and processes, and imports nothing of ours.
+It knows sockets and processes, and imports no other package of upperd.
 
-`PreforkingMixIn` is imported when it is asked for: `upperctl` reads the scoreboard without a server.
+`PreforkingMixIn` is imported on first use, so that `upperctl` can read the scoreboard without loading a server.
 """
 
 TYPE_CHECKING = False

@@ -1,7 +1,7 @@
-"""Accepting: the listeners of a parent, and when it takes connections from them.
+"""Accepts connections from the listeners of a parent.
 
-The law: no connection is read from. At most BATCH are accepted for an event, so that a flood starves no timer. While
-descriptors are short, or the queue is full, the listeners are not watched: the kernel queues.
+It never reads from a connection. It accepts at most BATCH connections for each event, so that a flood does not starve
+the timers. While descriptors are scarce or the queue is full, it does not watch the listeners, and the kernel queues.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ITS_OWN = (
     errno.ECONNABORTED, errno.EPERM, errno.EPROTO, errno.ENOPROTOOPT, errno.ENETDOWN, errno.ENETUNREACH,
     errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENONET, errno.EOPNOTSUPP,
 )  # fmt: skip
-"""Errors of the connection, not of accepting (accept(2), "Error handling"): the next one may be well."""
+"""Errors of one connection (accept(2), "Error handling"): the next accept may succeed."""
 
 
 class Accepter:
@@ -39,7 +39,7 @@ class Accepter:
         parent.loop.timers.append(self._turn)
 
     def adjust(self) -> None:
-        """Watch the listeners, or do not, as things stand."""
+        """Start or stop watching the listeners."""
         wanted = self.is_on and not self._parent.queue.is_full and self._throttle.until is None
         if wanted == self._is_watching:
             return
@@ -52,7 +52,7 @@ class Accepter:
 
     @property
     def has_failed(self) -> bool:
-        """Whether nothing could be accepted the last time."""
+        """Whether the last accept failed."""
         return self._throttle.is_wary
 
     def stop(self) -> None:
@@ -60,7 +60,7 @@ class Accepter:
         self.adjust()
 
     def _accept(self, server: PreforkingMixIn) -> None:
-        """Accept as many as came the last time, and one more try where that was right: a try in vain costs, too."""
+        """Accept as many as arrived last time, and more next time if there were: a failed try costs, too."""
         tries = self._tries
         for accepted in range(tries):
             try:
@@ -80,12 +80,12 @@ class Accepter:
         self._tries = min(BATCH, 2 * tries)
 
     def _failed(self, error: OSError) -> None:
-        """There is nothing to accept with. To try again at once would spin (accept(2), EMFILE)."""
+        """Pause: to try again at once would spin (accept(2), EMFILE)."""
         pause = self._throttle.failed(self._parent.loop.now)
         if pause is not None:
             self._parent.loop.call_timers(self._parent.loop.now + pause)
             self._parent.observer.accept_failed(error, pause)
-            self._parent.population.dismiss(1)  # perhaps for want of a descriptor: this frees one
+            self._parent.population.dismiss(1)  # if descriptors are short, this frees one
         self.adjust()
 
     def _turn(self, now: float) -> float | None:

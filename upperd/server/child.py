@@ -1,7 +1,8 @@
-"""What a child does between fork() and _exit(): wait for a connection, serve it by the hooks of socketserver, wait.
+"""What a child does between fork() and _exit(): it waits for a connection, serves it by the hooks of socketserver, and
+waits again.
 
-The law of this file: it runs in the child alone. A child belongs to one user, holds nothing that is another's, and
-never returns. It is the parent that decides that an idle child ends, so no connection is handed to one that leaves.
+This runs in the child only. A child belongs to one user, holds nothing of another user, and never returns. The parent
+decides when an idle child ends, so no connection is handed to a child that exits.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 EX_OK = 0
 EX_SOFTWARE = 70
-"""The handler raised, or the child itself is broken."""
+"""The handler raised an exception, or the child itself failed."""
 
 
 class Life:
@@ -41,10 +42,10 @@ class Life:
         handlers: Sequence[Any] = (),
         takes_datagrams: bool = False,
     ) -> None:
-        """In the parent, before the fork.
+        """Called in the parent, before the fork.
 
-        `servers` by their numbers in the parent, and `handlers` those that are asked to begin and to end with us;
-        `set_title` is called with the uid served; None: none yet.
+        `servers`: by their numbers in the parent. `handlers`: classes with `start_child` or `end_child`. `set_title` is
+        called with the uid that is served, None before the first connection.
         """
         self._servers = servers
         self._handlers = handlers
@@ -56,9 +57,9 @@ class Life:
         self._is_serving = self._is_leaving = False
 
     def end_connection(self, signum: int = 0, frame: FrameType | None = None) -> None:
-        """The handler of SIGTERM: end what is being served, and then leave. It may come again and again.
+        """The handler of SIGTERM: end the connection, then exit. The signal may arrive several times.
 
-        A child that serves nothing leaves at once: what it is handed at this moment the parent hands to another.
+        An idle child exits at once. If the parent has just handed it a connection, another child gets that one.
         """
         self._is_leaving = True
         if self._session is not None:
@@ -67,9 +68,9 @@ class Life:
             os._exit(EX_OK)
 
     def run(self, signals: Blocked, first: Order | None = None) -> int:
-        """Serve `first`, else what is handed over, to the end; returns the exit status. Nothing is raised.
+        """Serve `first`, if there is one, then each connection that the parent hands over; returns the exit status.
 
-        `signals` are as a child takes them by now.
+        Raises nothing. `signals` are set up for the child already.
         """
         self._pid, self._signals = os.getpid(), signals
         try:
@@ -109,8 +110,8 @@ class Life:
     def _serve(self, *values: Any) -> Outcome:
         """Serve one connection (the values of an Order); returns how it ended.
 
-        A child whose connection was ended before its client did leaves after it, so that its record says why at once.
-        It does not say that it has finished, so nothing is handed to it meanwhile.
+        If the daemon ended the connection before the client did, the child exits after it, so that its record gives the
+        reason at once. It does not report that it has finished, so the parent hands it nothing meanwhile.
         """
         listener, address, user, peer, is_last, max_bytes, datagram, connection = values
         server, row = self._servers[listener], self._row
@@ -125,15 +126,15 @@ class Life:
         self._end_copy()
         row.finish(outcome)
         if self._signals.are_changed:
-            self._is_leaving = True  # the next connection might not be ended any more
+            self._is_leaving = True  # a signal might no longer end the next connection
         if session is not None and session.is_over:
             session.linger()
             self._is_leaving = True
         if session is not None and session.is_detached:
-            self._is_leaving = True  # what the handler has not closed ends with us
+            self._is_leaving = True  # our exit closes what the handler left open
         has_finished = not (self._is_leaving or outcome is Outcome.FAILED)
         if has_finished:
-            row.release()  # before the peer sees the end: it may come again at once
+            row.release()  # before the client sees the end: it may connect again at once
         server.shutdown_request(request)
         self._session, self._is_serving = None, False
         self._is_leaving = self._is_leaving or is_last
@@ -142,7 +143,7 @@ class Life:
         return outcome
 
     def _end_copy(self) -> None:
-        """Where the handler has forked, and its copy of this process has come back as well: nothing of this is its."""
+        """Exit if this is a process that the handler forked, and that has returned here as well."""
         if os.getpid() != self._pid:
             os._exit(EX_OK)
 
@@ -151,7 +152,7 @@ class Life:
             server.finish_request(request, address)
         except Exception as error:
             self._end_copy()
-            # An error of the peer's connection is noted by the session; the handler may have another connection.
+            # The session notes errors of its connection; this one may be of another connection of the handler.
             if is_gone(error) and (self._session is None or self._session.has_lost_peer):
                 outcome = Outcome.RESET
             else:
@@ -159,7 +160,7 @@ class Life:
                 self._row.failed(describe(error))
             server.handle_error(request, address)
             return outcome
-        except BaseException as error:  # SystemExit: as under the stock class it ends the child, not what comes before
+        except BaseException as error:  # such as SystemExit, which ends the child under the stock class, too
             self._end_copy()
             self._row.failed(describe(error))
             server.failed()

@@ -1,7 +1,4 @@
-"""A connection in its parent, from its acceptance until a child has finished it.
-
-The law: nothing here reads from it. A datagram is one, too.
-"""
+"""A connection or a datagram, as the parent keeps it until a child has finished it. Nothing here reads from it."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Connection:
-    """A connection, or a datagram, from its acceptance until a child has finished it."""
+    """What the parent knows of one connection or datagram."""
 
     __slots__ = ("address", "is_reusable", "needs_fork", "peer", "request", "server", "tries", "user", "waits_since")
 
@@ -26,17 +23,17 @@ class Connection:
         self.address = address
         self.peer = peer
         self.user = server.user_of(peer[0])
-        """The uid of the user whose it is."""
+        """The uid of its user."""
         self.is_reusable = is_reusable
         """Whether its child may serve the next connection of the same uid."""
         self.needs_fork = False
-        """Whether it cannot go over a channel (a TLS object, too large a datagram): a child is forked for it alone."""
+        """Whether it cannot be sent to a child (a TLS object, a large datagram), so that a child is forked for it."""
         self.tries = 0
         self.waits_since = math.inf
-        """When it began to wait for a child; infinite: not yet."""
+        """When it began to wait for a child; infinite: it has not waited."""
 
     def close(self) -> None:
-        """The parent needs it no more. The stock class closes its copy by this hook, too."""
+        """Close the parent's copy, by the hook that the stock class uses for that."""
         try:
             self.server.close_request(self.request)
         except Exception:

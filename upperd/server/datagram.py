@@ -1,4 +1,4 @@
-"""What a handler has as `self.request` for a datagram: socketserver's pair, with what a session has besides."""
+"""`self.request` of a handler for datagrams: socketserver's pair, with `peer` and `count`."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ class Datagram(tuple[bytes, "Any"]):
     _row: Row
 
     def attach(self, row: Row) -> Datagram:
-        """In the child that serves it: count in `row`. Returns itself."""
+        """In the child that serves it: count in `row`. Returns self."""
         self._row = row
         return self
 
     @property
     def peer(self) -> PeerInfo:
-        """Who has sent it, as far as the kernel says; its supplementary groups are never known."""
+        """The sender, as far as the kernel says; supplementary groups are never known."""
         return PeerInfo(self.sender)
 
     def count(self, name: str, count: int = 1) -> None:  # type: ignore[override]
-        """As Session.count; it hides the one that tuples have."""
+        """As Session.count. It hides tuple.count."""
         self._row.count(name, count)
 
 
 class DatagramHooks:
-    """What a parent asks of a server for datagrams besides (hooks.py)."""
+    """Hooks of a server for datagrams (hooks.py has the others)."""
 
     is_datagram: bool
     socket: socket
 
     def kept_by_children(self) -> tuple[int, ...]:
-        """What of that our children need all the same: to answer a datagram takes the server's socket."""
+        """Descriptors of the server that a child keeps: stock handlers answer a datagram by its socket."""
         return (self.socket.fileno(),) if self.is_datagram else ()
 
     def as_message(self, request: Any) -> tuple[Any, ...] | None:
-        """A datagram as plain values, which are handed over in the place of a connection; None: it is a connection."""
+        """The plain values of a datagram, handed over in place of a descriptor; None for a connection."""
         return (request[0],) if self.is_datagram else None
 
     def send_answer(self, connection: Connection, row: Row, data: bytes, place: int) -> None:
-        """Send the answer to a datagram, which its child has handed up, and count in the child's row."""
+        """Send the answer that a child has handed up, and count it in the child's row."""

@@ -1,14 +1,16 @@
-"""Which child serves which connection.
+"""Chooses the child that serves a connection.
 
-    an idle child of the user; else a spare one, which belongs to the user from now on; else, below the limits, a new
-    one; else the connection waits its turn, and if the only idle children are other users', those that have been idle
-    longest are ended to make room: at once where the user has no child, else when none of its own has come free soon.
+1. an idle child of the user,
+2. a spare child, which belongs to the user from then on,
+3. a new child, if the limits allow one;
+4. else the connection waits its turn. If only other users' children are idle, those idle longest are ended to make
+   room: at once if the user has no child, else if none of its own becomes free soon.
 
-The law: a child never serves two users, and a connection never has two holders.
+A child never serves two users, and a connection never has two children.
 
-While a connection waits, each busy child is asked to tell when it has finished (TELL in its row). A child writes
-"finished", makes system calls, and then reads TELL; we write TELL, make one, and then look at "finished" once more: one
-of the two sees the other's write, because these calls take locks.
+While a connection waits, each busy child reports when it has finished (TELL in its row). A child writes "finished",
+makes system calls, and then reads TELL. The parent writes TELL, makes a system call, and then reads "finished" again.
+One of them sees the other's write, because these calls take locks.
 """
 
 from __future__ import annotations
@@ -32,26 +34,25 @@ if TYPE_CHECKING:
 _CHILD_ENDED = (EPIPE, ECONNRESET)
 """Errors of a hand-over that are the child's; the others are the host's, or a sandbox's."""
 MOST_TRIES = 3
-"""How often a connection is handed over, where child after child ends before it has begun to serve it."""
+"""How many children a connection is handed to, if each one ends before it begins to serve it."""
 SHARE = 4
-"""A user may have one part in so many of the queue."""
+"""A user may fill 1/SHARE of the queue."""
 PATIENCE_SECONDS = 0.02
-"""How long a user's connection waits for one of that user's own children before another user loses an idle one: some
-ten times what it takes to fork a child."""
+"""How long a connection waits for a child of its own user before another user loses an idle child: about ten times what
+a fork takes."""
 
 
 class WaitingQueue:
     """The connections that wait for a child: a queue for each user, served in turn.
 
-    So with every child busy and hundreds of one user's connections waiting, another user's connection is the next one
-    served. No user has more than a quarter of the room.
+    If hundreds of one user's connections wait, another user's connection is still the next one served.
     """
 
     def __init__(self, board: Scoreboard, limits: Limits) -> None:
         self._board = board
         self._limits = limits
         self._turns: dict[User, None] = {}
-        """Users of whom a connection waits; the first one is served next."""
+        """Users with waiting connections, the next one first."""
         self._count = 0
 
     def __len__(self) -> int:
@@ -73,7 +74,7 @@ class WaitingQueue:
         return self._count < room and len(user.waiting) < max(1, room // SHARE)
 
     def add(self, user: User, connection: Connection, *, first: bool = False) -> None:
-        """Let a connection wait. `first`: before the others of its user, because it had its turn already."""
+        """Append a connection. `first`: put it before the others of its user, because it has had its turn."""
         if first:
             user.waiting.appendleft(connection)
         else:
@@ -83,7 +84,7 @@ class WaitingQueue:
         self._changed(1)
 
     def take(self, user: User) -> Connection:
-        """The next connection of this user, whose turn is over."""
+        """Remove and return the next connection of this user, and end the user's turn."""
         connection = user.waiting.popleft()
         del self._turns[user]
         if user.waiting:
@@ -92,7 +93,7 @@ class WaitingQueue:
         return connection
 
     def users(self) -> list[User]:
-        """Whose connections wait, in the order of their turns."""
+        """Users with waiting connections, in the order of their turns."""
         return list(self._turns)
 
     def remove(self, connections: list[Connection]) -> None:
@@ -117,10 +118,10 @@ class Dispatcher:
         self._parent = parent
         self._looks_again = False
         self._making_room: set[Child] = set()
-        """Children that were told to leave so that another user can have their place."""
+        """Children that were told to exit to make room for another user."""
 
     def serve(self, connection: Connection) -> bool:
-        """Have a connection served, now or in its turn. False: no more of its user may wait."""
+        """Have a connection served, now or in its turn. False: its user's queue is full."""
         user = self._parent.roster.user(connection.user)
         if not user.waiting and (child := self._find(user, connection)) is not None:
             self._hand_over(child, user, connection)
@@ -132,7 +133,7 @@ class Dispatcher:
         return True
 
     def _find(self, user: User, connection: Connection) -> Child | None:
-        """A child that may serve this connection at this moment; a new one, where there may be one more."""
+        """A child that can serve this connection now, forked if need be; None: the connection has to wait."""
         roster, pool, most = self._parent.roster, connection.server.pool, self._parent.limits.max_children_per_user
         if user.count >= most:
             roster.look_at(user)
@@ -145,7 +146,7 @@ class Dispatcher:
         if not connection.needs_fork and (spares := roster.spares(pool)):
             return spares.pop()
         if user.busy and connection.is_reusable:
-            roster.look_at(user)  # a fork costs more than a look at each of them
+            roster.look_at(user)  # cheaper than a fork
             if (child := roster.take_idle(user, pool)) is not None:
                 return child
         if self._parent.population.room > 0 and self._parent.population.room >= len(self._making_room):
@@ -154,10 +155,10 @@ class Dispatcher:
         return None
 
     def _fork(self, connection: Connection) -> Child | None:
-        """A new child for this connection, and one for each other user that waits: those are spare at first."""
+        """Fork a child for this connection, and a spare one for each other user that waits."""
         pool, population = connection.server.pool, self._parent.population
         if connection.needs_fork:
-            # What cannot go over a channel is served the stock way: by a child that has it from its fork.
+            # The child inherits what cannot be sent to it, as under the stock class.
             server, user, peer = connection.server, connection.user, connection.peer
             order = Order(server.listener, connection.address, user, peer, is_last=True, connection=connection.request)
             return next(iter(population.fork(pool, 1, order)), None)
@@ -166,9 +167,9 @@ class Dispatcher:
         return spares.pop() if spares else None
 
     def _make_room(self, user: User, connection: Connection) -> None:
-        """Have idle children leave that are of no use for this connection.
+        """End idle children that cannot serve this connection.
 
-        Several at one time, so that others can be forked together (Population.top_up); but not while forking fails.
+        Several at a time, so that their successors can be forked together (Population.top_up), unless forking fails.
         """
         if user.busy and connection.is_reusable:
             patient_until = connection.waits_since + PATIENCE_SECONDS
@@ -188,7 +189,7 @@ class Dispatcher:
     # Handing over
 
     def _hand_over(self, child: Child, user: User, connection: Connection) -> None:
-        """Give the connection to a child of its user, or to a spare one that becomes the user's."""
+        """Give the connection to a child of its user, or to a spare child, which then belongs to the user."""
         server = connection.server
         self._parent.roster.begin(child, user, connection, self._parent.loop.now, tells=bool(self._parent.queue))
         child.is_leaving = not connection.is_reusable or child.handed >= server.connections_per_child
@@ -221,15 +222,15 @@ class Dispatcher:
     # When a child has ended
 
     def ended(self, child: Child) -> None:
-        """The child was reaped. What it had not begun to serve is handed to another."""
+        """The child was reaped. A connection that it had not begun to serve goes to another child."""
         self._making_room.discard(child)
         has_started = child.has_started
         if has_started and child.connection is not None:
-            child.connection.close()  # while it is known for what no other child may keep (registry.py)
+            child.connection.close()  # while registry.py still knows its descriptor
         connection = self._parent.roster.remove(child)
         if connection is not None and not has_started:
             if child.killed_for == "stopped" or child.ready_by:
-                connection.tries -= 1  # which says nothing of the connection: it waits until a child can begin
+                connection.tries -= 1  # not the fault of the connection
             self._try_again(connection)
 
     def _try_again(self, connection: Connection) -> None:
@@ -244,7 +245,7 @@ class Dispatcher:
     # The queue
 
     def _wait(self, user: User, connection: Connection, *, first: bool = False) -> None:
-        """Let a connection wait, and have every busy child tell from now on when it has finished."""
+        """Queue a connection, and have every busy child report from now on when it has finished."""
         was_empty = not self._parent.queue
         connection.waits_since = min(connection.waits_since, self._parent.loop.now)
         self._parent.queue.add(user, connection, first=first)
@@ -255,7 +256,7 @@ class Dispatcher:
             self._parent.loop.wake()  # a system call, and then a turn that looks once more
 
     def serve_queue(self) -> None:
-        """Hand over what waits and can be served, in the order of the users' turns."""
+        """Hand over the waiting connections that can be served, in the order of the users' turns."""
         if self._looks_again:
             self._looks_again = False
             self._parent.roster.look_at_all()

@@ -1,4 +1,4 @@
-"""What the parent tells of its children: the record of each that has ended, and the Observer that is told."""
+"""The record of a child that has ended, and the Observer that receives it and other events of the parent."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
 
 
 class ExitRecord:
-    """One child that has ended: what its parent knows, and what stands in its row, which may be a lie."""
+    """One child that has ended: what the parent knows, and what its row says, which may be false."""
 
     def __init__(self, child: Child, status: int | None, rusage: struct_rusage | None) -> None:
         self.pid = child.pid
         self.status = status
-        """Of wait(2); None: something else in the program has reaped it."""
+        """From wait(2); None: something else in the program has reaped it."""
         self.rusage = rusage
         self.was_handed = child.handed > 0
         """Whether it was handed a connection."""
         self.peer = child.peer
-        """Of its last connection; in the place of the uid that of its user."""
+        """Of its last connection; the uid is that of its user."""
         self.listener = child.listener
         self.began_usec = child.connected_usec or child.started_usec
-        """When it was handed its last connection; where there was none, when it was forked."""
+        """When it received its last connection, or else when it was forked."""
         self.row = tuple(child.row[: len(ROW_FIELDS)])
         """See layout.ROW_FIELDS."""
         self.failure = failure_of(child.row)
-        """The exception that ended it, as failure.py writes it; empty: none, or it could not say."""
+        """The exception that ended it, as failure.py writes it; empty: none, or the child could not write it."""
         self.is_abnormal = status is not None and status != 0
         outcome = child.ending or self.row[OUTCOME]
         self.outcome = OUTCOMES[outcome] if outcome < len(OUTCOMES) else "unknown"
@@ -42,13 +42,13 @@ class ExitRecord:
         """Whether its connection was cut at the deadline of a drain."""
         self._killed_for = child.killed_for if status == SIGKILL else ""
         self.was_killed = self._killed_for == "killed"
-        """Whether it was killed since it had not ended after that."""
+        """Whether it was killed because it had not ended after the deadline of a drain."""
         self.was_overdue = self._killed_for == "overdue"
-        """Whether it was killed since its connection had not ended at a limit."""
+        """Whether it was killed because its connection had not ended at a limit."""
         self.was_stopped = self._killed_for == "stopped"
-        """Whether it was killed since it did not begin to serve."""
+        """Whether it was killed because it did not begin to serve."""
         self.was_unruly = self._killed_for == "unruly"
-        """Whether it was killed since it told us of more connections than it was handed."""
+        """Whether it was killed because it reported more connections than it was handed."""
 
     def count(self, board: Scoreboard) -> None:
         """Count in the scoreboard how the child ended."""
@@ -62,7 +62,7 @@ class ExitRecord:
 
 
 class Observer:
-    """Is told what happens. This one does nothing with it."""
+    """Receives events of the parent. This one ignores them."""
 
     def child_ended(self, record: ExitRecord) -> None:
         """A child was reaped."""
@@ -74,16 +74,16 @@ class Observer:
         """Forking works again."""
 
     def accept_failed(self, error: OSError, pause: float) -> None:
-        """No connection can be accepted for `pause` seconds: the host, or this process, has run out of something."""
+        """No connection is accepted for `pause` seconds: the host or this process has run out of a resource."""
 
     def refused(self, uid: int, reason: str) -> None:
-        """A connection of `uid` was refused: for a `reason` that is a field of the header."""
+        """A connection of `uid` was refused; `reason` is a field of the header."""
 
     def given_up(self, uid: int) -> None:
-        """A connection was closed since no child that received it began to serve it."""
+        """A connection was closed because no child that received it began to serve it."""
 
     def scoreboard_overwritten(self) -> None:
-        """Something had written over the scoreboard; it has been repaired."""
+        """Another process had written over the scoreboard; it is repaired."""
 
     def deadline_passed(self, left: int) -> None:
-        """The deadline of a drain is over; the connections of `left` children are cut."""
+        """A drain has reached its deadline; the connections of `left` children are cut."""

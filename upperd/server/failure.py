@@ -1,4 +1,4 @@
-"""What is said of an exception: one line, safe for a terminal, which says what was raised, and where."""
+"""Describes an exception in one line that is safe for a terminal: what was raised, and where."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _LONGEST = 500
-"""Characters of an exception's own text."""
+"""Characters of an exception's text that are shown."""
 _NOT_WHERE = (os.path.dirname(os.__file__), os.path.dirname(os.path.dirname(__file__)))
-"""The folders of the standard library and of ours: what is raised in them has its cause in what has called them."""
+"""The folders of the standard library and of upperd: the cause of an exception lies in their caller."""
 
 _REFUSED = " (does a sandbox refuse it: SystemCallFilter=, a container's seccomp profile?)"
 _FULL = ": raise LimitNOFILE= (ulimit -Hn)"
@@ -21,12 +21,12 @@ _CURES = {errno.EPERM: _REFUSED, errno.ENOSYS: _REFUSED, errno.EMFILE: _FULL}
 
 
 def describe(error: BaseException) -> str:
-    """As "ValueError: text at /opt/shout/shout.py:12". Raises nothing, whatever the exception is made of."""
+    """Such as "ValueError: text at /opt/shout/shout.py:12". Raises nothing, whatever the exception does."""
     try:
         text = _text_of(error)
     except BaseException:
         text = "(its text cannot be shown)"
-    # They may be a peer's words; a codec would need a descriptor to be loaded.
+    # ascii(): the text may come from a client, and loading a codec would need a descriptor.
     kind, shown = (ascii(words[:_LONGEST])[1:-1] for words in (type(error).__name__, text))
     return f"{kind}: {shown}{_place(error)}" if shown else f"{kind}{_place(error)}"
 
@@ -82,7 +82,7 @@ def _frames(where: TracebackType | None) -> list[TracebackType]:
 
 
 def report() -> None:
-    """Say on standard error which exception is being handled."""
+    """Write the exception that is being handled to standard error."""
     error = sys.exc_info()[1]
     if error is not None:
         os.write(2, f"<3>child {os.getpid()}: {describe(error)}\n".encode("utf-8", "backslashreplace"))

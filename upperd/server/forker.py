@@ -1,7 +1,7 @@
 """Forks children.
 
-The law: mechanism only. How many children there are, and which users they serve, is decided elsewhere. Between two
-forks of one call nothing is done that can wait: the parent copies each page that it writes after a fork.
+population.py decides how many, dispatcher.py for which users. Between two forks of one call nothing happens that can
+wait, because the parent copies each page that it writes after a fork.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from upperd.server.signals import Blocked
 
     Newborn = list[tuple[Child, Life]]
-    """Children that are being forked, as the parent knows them, and as they know themselves."""
+    """Children that are being forked: the parent's object and the child's own."""
 
 
 READY_SECONDS = 60.0
@@ -44,14 +44,14 @@ class Forker:
         self._is_frozen = False
         self.counters: tuple[str, ...] = ()
         self._handlers: dict[int, list[Any]] = {}
-        """By pool: the handlers that are asked to begin and to end with each child."""
+        """By pool: handlers with `start_child` or `end_child`."""
         self.closes_everything = False
-        """Whether a child keeps nothing of the program but its standard streams, else all that is not a server's."""
+        """Whether a child keeps only its standard streams; else all descriptors that belong to no server."""
         self.descriptors_of_a_child = 0
-        """How many descriptors a child may have (RLIMIT_NOFILE); 0: as many as we."""
+        """A child's limit of descriptors (RLIMIT_NOFILE); 0: the parent's."""
 
     def add(self, server: PreforkingMixIn) -> None:
-        """Take note of what the handler of a server has of its own."""
+        """Note the counters and hooks of a server's handler."""
         self.counters = tuple(dict.fromkeys((*self.counters, *server.counters)))
         handler, handlers = server.RequestHandlerClass, self._handlers.setdefault(server.pool, [])
         if handler not in handlers and (hasattr(handler, "start_child") or hasattr(handler, "end_child")):
@@ -60,12 +60,13 @@ class Forker:
     def fork(
         self, pool: int, count: int, signals: Blocked, first: Order | None = None
     ) -> tuple[list[Child], OSError | None]:
-        """Fork `count` children for the servers of `pool`, or fewer, and then say why. The only one serves `first`.
+        """Fork `count` children for the servers of `pool`. Returns them, and the error if there are fewer.
 
-        `registry.lock` is held, and the `signals` are blocked. A child does not return from here.
+        With `first` it forks one child, which serves that. The caller holds `registry.lock` and has blocked `signals`.
+        A child does not return from here.
         """
         if not self._is_frozen:
-            # What there is by now lives on: nothing for the collector to write to, in us or in a child.
+            # Present objects live on: the collector must not write to their pages, in the parent or in a child.
             gc.freeze()
             self._is_frozen = True
         board = self._board
@@ -86,7 +87,7 @@ class Forker:
                     self._servers, theirs, row, self._set_title, handlers=handlers, takes_datagrams=takes_datagrams
                 )
                 newborn.append((child, life))
-        except OSError as error:  # there are fewer descriptors than that
+        except OSError as error:  # not enough descriptors for all of them
             failure = error
         ends = [end.fileno() for child, life in newborn for end in (child.control, life.control)]
         closed = [
@@ -118,7 +119,7 @@ class Forker:
 def _be_child(life: Life, ranges: list[tuple[int, int]], signals: Blocked, most: int, first: Order | None) -> None:
     status = EX_SOFTWARE
     try:
-        gc.freeze()  # a socket of the parent's that the collector found here would close what is ours by then
+        gc.freeze()  # else the collector could close one of the parent's sockets, whose number is in use again
         registry.become_child(ranges)
         if most:
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -1,9 +1,9 @@
-"""How the parent hands a connection to a child: a pair of sockets, and what goes over it.
+"""The channel between the parent and a child: a pair of sockets, and the messages on it.
 
-Down goes one message for each connection: the connection itself (unix(7), SCM_RIGHTS) and an Order. Up comes one byte
-when the child has finished and was asked to tell; and before it the answer to a datagram, which the parent sends, since
-the server's socket would let a child read every user's. End of file down: leave when idle. End of file up: the child
-ended.
+The parent sends one message for each connection: its descriptor (unix(7), SCM_RIGHTS) and an Order. The child sends one
+byte when it has finished, if the parent has asked for it, and before that the answer to a datagram. The parent sends
+that answer on: with the server's socket a child could read every user's datagrams. End of file tells the child to exit
+when idle, and the parent that the child has ended.
 """
 
 from __future__ import annotations
@@ -20,36 +20,36 @@ if TYPE_CHECKING:
     from typing import Any
 
 _ROOM = 1024
-"""Bytes of an Order of a connection: addresses are short."""
+"""The most bytes of an Order without a datagram."""
 LARGEST = 2**20
-"""Bytes of an Order with a datagram at most."""
+"""The most bytes of an Order with a datagram."""
 _CLOEXEC = int(socket.MSG_CMSG_CLOEXEC)
 _DESCRIPTOR = struct.Struct("@i")
 _ONE_DESCRIPTOR = socket.CMSG_LEN(_DESCRIPTOR.size)
 _DONE, _ANSWER = b"\0", b"\1"
 
-# typing.NamedTuple would take the module `typing` along.
+# Not typing.NamedTuple, which would load the module `typing`.
 Order = namedtuple(
     "Order", "listener address user peer is_last max_bytes datagram connection", defaults=(False, 0, None, -1)
 )
-Order.__doc__ = """What a child is to do with a connection.
+Order.__doc__ = """One connection for a child.
 
     listener    the number of the server in its parent
     address     the client's, as the hooks of socketserver have it
-    user        the uid of the user to whom the child belongs with it
+    user        the uid of its user, to whom the child belongs from then on
     peer        uid, gid and pid, as the kernel has them (peer.py)
     is_last     whether the child ends after it
     max_bytes   what the client may send; 0: any number
-    datagram    plain values: the request is no connection but this datagram; None: it is one
+    datagram    plain values of a datagram; None: it is a connection
     connection  in the child: the descriptor, or the request itself where the child was forked for it
 """
 
 
 def channel(buffer_size: int = 0) -> tuple[socket.socket, socket.socket]:
-    """The parent's end and the child's; `buffer_size`: bytes of the largest message, where they are many."""
+    """The parent's end and the child's. `buffer_size`: the largest message in bytes, if the default is too small."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.setblocking(False)
-    theirs.setblocking(True)  # whatever socket.setdefaulttimeout() says: it waits for ever
+    theirs.setblocking(True)  # not the time-out of socket.setdefaulttimeout()
     if buffer_size:
         for end in ours, theirs:
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * buffer_size)
@@ -57,7 +57,7 @@ def channel(buffer_size: int = 0) -> tuple[socket.socket, socket.socket]:
 
 
 def send(control: socket.socket, order: Order, descriptor: int = -1) -> None:
-    """In the parent: hand over. Raises OSError, and ValueError where the address cannot be written down."""
+    """In the parent: send an order. Raises OSError, and ValueError if the address cannot be encoded."""
     message = marshal.dumps(order[:-1])
     if descriptor < 0:
         control.send(message)
@@ -66,12 +66,12 @@ def send(control: socket.socket, order: Order, descriptor: int = -1) -> None:
 
 
 def receive(control: socket.socket, *, takes_datagrams: bool = False) -> tuple[Any, ...] | None:
-    """In the child: wait for the next one, and return its values. None: there is no more. Raises OSError."""
+    """In the child: wait for the next order and return its values; None at the end. Raises OSError."""
     try:
-        # Not socket.recv_fds(), which in Python 3.11 passes no flags on.
+        # Not socket.recv_fds(), which ignores its flags in Python 3.11.
         message, ancillary, _, _ = control.recvmsg(LARGEST if takes_datagrams else _ROOM, _ONE_DESCRIPTOR, _CLOEXEC)
     except ConnectionResetError:
-        return None  # the parent was killed before it read what we had told
+        return None  # the parent was killed before it read our message
     except OSError as error:
         raise OSError(error.errno, f"cannot receive a connection: recvmsg: {error.strerror}") from None
     if not message:
@@ -79,13 +79,13 @@ def receive(control: socket.socket, *, takes_datagrams: bool = False) -> tuple[A
     values: tuple[Any, ...] = marshal.loads(message)
     if ancillary:
         return *values, *_DESCRIPTOR.unpack(ancillary[0][2])
-    if Order(*values).datagram is None:  # our table is full; the parent hands it to another child
+    if Order(*values).datagram is None:  # our table of descriptors is full; the parent hands it to another child
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
     return *values, -1
 
 
 def tell(control: socket.socket) -> None:
-    """In the child: say that it has finished. Raises OSError."""
+    """In the child: report that it has finished. Raises OSError."""
     try:
         control.send(_DONE)
     except BrokenPipeError:
@@ -93,7 +93,7 @@ def tell(control: socket.socket) -> None:
 
 
 def answer(control: socket.socket, data: bytes, place: int = -1) -> None:
-    """In a child: have the parent send the answer to a datagram. `place`: a descriptor that says where to; -1: none.
+    """In a child: have the parent send the answer to a datagram, to `place`: a descriptor, or -1 for the sender.
 
     Raises OSError; EMSGSIZE: it is too long.
     """
@@ -104,9 +104,9 @@ def answer(control: socket.socket, data: bytes, place: int = -1) -> None:
 
 
 def hear(control: socket.socket, *, takes_answers: bool = False) -> tuple[bytes | None, int] | None:
-    """In the parent: what a child says. None: nothing more comes from it; else an answer (None: it has finished one).
+    """In the parent: the next message of a child: an answer, or None if it has finished. Returns None at end of file.
 
-    With the answer comes the descriptor of its place, which is the caller's to close; -1: none. Raises BlockingIOError.
+    The caller closes the descriptor that comes with an answer (-1: none). Raises BlockingIOError.
     """
     try:
         if not takes_answers:
@@ -122,5 +122,5 @@ def hear(control: socket.socket, *, takes_answers: bool = False) -> tuple[bytes 
     if message[:1] == _ANSWER:
         return message[1:], place
     if place >= 0:
-        os.close(place)  # which nobody has asked for
+        os.close(place)  # unasked for
     return None, -1

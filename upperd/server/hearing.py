@@ -1,7 +1,7 @@
-"""What children say to their parent, and the signals that it sends them.
+"""Messages from children to the parent, and signals from the parent to them.
 
-The law: what a child says is not believed further than it concerns its own user, and costs no more than a turn of the
-loop for each connection. A process that was reaped is never signalled: its pid may be another's by now.
+The parent trusts a message only as far as it concerns the child's own user, and a message costs at most one turn of the
+loop for each connection. The parent never signals a reaped process: another process may have its pid.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from upperd.server.roster import Child
 
 MOST_ANSWERS = 16
-"""To one datagram. A child that sends more is killed."""
+"""The most answers to one datagram; a child that sends more is killed."""
 
 
 def hear(parent: Parent, child: Child) -> bool:
-    """Act on the next thing that a child says. Returns whether there may be more; False: it has ended."""
+    """Act on the next message of a child. Returns False if the child has ended."""
     try:
         said = handover.hear(child.control, takes_answers=child.pool > 0)
     except BlockingIOError:
@@ -37,7 +37,7 @@ def hear(parent: Parent, child: Child) -> bool:
     else:
         child.told += 1
         parent.roster.settle(child)
-        if child.told > child.handed:  # each word costs us a turn of the loop
+        if child.told > child.handed:  # each message costs a turn of the loop
             kill(child, "unruly")
     return True
 

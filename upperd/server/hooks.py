@@ -1,6 +1,6 @@
-"""What a parent and its children ask of a server, beside the hooks of socketserver.
+"""Hooks of a server, besides those of socketserver, which the parent and its children call.
 
-A subclass may override each of them. The first ones are called in the parent, the last ones in a child.
+A subclass may override each of them. The parent calls the first ones, a child the last ones.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SOCK_STREAM, _SOCK_DGRAM = int(socket.SOCK_STREAM), int(socket.SOCK_DGRAM)
 
 
 def counters_of(handler: Any) -> tuple[str, ...]:
-    """The names of the counters that a handler's class has of its own. Raises ValueError where they cannot be."""
+    """The names of a handler class's own counters. Raises ValueError if they are invalid."""
     names = getattr(handler, "counters", ())
     what = f"a handler has at most {COUNTERS} counters, a tuple of identifiers in ASCII of {LONGEST_COUNTER} letters"
     if type(names) is not tuple or len(names) > COUNTERS:
@@ -45,14 +45,14 @@ def counters_of(handler: Any) -> tuple[str, ...]:
 
 
 class Hooks(DatagramHooks, _Base):
-    """How requests of one server are accepted, known, and handed over."""
+    """How requests of one server are accepted, identified and handed over."""
 
     listener = 0
     """The number of our listener in the scoreboard."""
     pool = 0
-    """Children of one pool serve the same servers: those of all streams, or those of one socket for datagrams."""
+    """Children of a pool serve the same servers: all stream servers, or one datagram server."""
     parent: Parent | None = None
-    """What keeps our children. Made when it is needed first, unless several servers share one."""
+    """The owner of the children. Made on first use, unless several servers share one."""
     row: Row | None = None
     """In a child: its row of the scoreboard. Elsewhere None."""
     channel: socket.socket | None = None
@@ -63,14 +63,14 @@ class Hooks(DatagramHooks, _Base):
     _seen: tuple[Any, Peer] = None, NOT_KNOWN
     """The request that was accepted last, and its peer."""
     _accepted: Any = None
-    """The request that was accepted last, until a child has finished it or it was refused: then it is closed."""
+    """The request that was accepted last, until it is closed."""
 
     is_datagram = False
     _is_unix = False
     _is_prepared = False
 
     def prepare(self) -> None:
-        """Take note of what our socket is. Called once: by the constructor, or when our parent is needed before."""
+        """Note the kind of our socket. Called once: by the constructor, or earlier if the parent is needed."""
         self._is_prepared = True
         self.is_datagram = int(self.socket_type) == _SOCK_DGRAM
         self._is_unix = int(self.address_family) == _AF_UNIX
@@ -78,11 +78,11 @@ class Hooks(DatagramHooks, _Base):
 
     @property
     def counters(self) -> tuple[str, ...]:
-        """The names of the counters that the handler has of its own. Raises ValueError where they cannot be."""
+        """The names of the handler's own counters. Raises ValueError if they are invalid."""
         return counters_of(self.RequestHandlerClass)
 
     def accept_one(self) -> bool:
-        """Accept a request and have it served, if there is one: the stock class's way. Raises OSError."""
+        """Accept a request, if there is one, and have it served. Returns whether there was one. Raises OSError."""
         try:
             request, address = self.get_request()
         except BlockingIOError:
@@ -108,23 +108,23 @@ class Hooks(DatagramHooks, _Base):
             raise
 
     def peer_of(self, request: Any) -> Peer:
-        """The peer of a request that was accepted: the last one's is known already."""
+        """The peer of an accepted request."""
         seen, peer = self._seen
         return peer if seen is request else self.peer_credentials(request)
 
     def peer_credentials(self, request: Any) -> Peer:
-        """The peer's uid, gid and pid when it connected; UNKNOWN each where the kernel does not say."""
+        """The peer's uid, gid and pid when it connected; UNKNOWN if the kernel does not say."""
         if self.is_datagram or not self._is_unix:
             return NOT_KNOWN
         try:
             return peers.of_unix(request)
         except (OSError, AttributeError):
-            return NOT_KNOWN  # a request of a subclass's own
+            return NOT_KNOWN  # a subclass may make requests of another type
 
     def refused(self, request: Any, peer: Peer, reason: str) -> None:
-        """A request is refused: for a reason that is a field of the scoreboard's header."""
+        """Count and report a refused request. `reason` is a field of the scoreboard's header."""
         parent = self.parent
-        assert parent is not None  # it has accepted the request, or is to serve it
+        assert parent is not None  # it has accepted the request
         user = self.user_of(peer[0])
         parent.board["denied_uid"] = user
         parent.board.add("refused")  # first: a reader never sees more of a part than in all
@@ -134,11 +134,11 @@ class Hooks(DatagramHooks, _Base):
         parent.loop.stir()
 
     def user_of(self, uid: int) -> int:
-        """The uid of the user for whom this one counts."""
+        """The uid of the user for whom this uid counts."""
         return uid
 
     def descriptors(self) -> tuple[int, ...]:
-        """What we have open that no child may keep, our listener above all."""
+        """The descriptors of the server that no child may keep."""
         ours = self.__dict__.get("socket")  # while the constructor runs there is none yet
         return -1 if ours is None else ours.fileno(), self.descriptor_of(self._accepted)
 
@@ -148,7 +148,7 @@ class Hooks(DatagramHooks, _Base):
         return peers.is_known(uid)
 
     def can_hand_over(self, request: Any) -> bool:
-        """Whether a request can go over a channel: a TLS object cannot, it has more to it than its descriptor."""
+        """Whether a request can be sent to a child. A TLS object cannot: it is more than its descriptor."""
         return self.is_datagram or type(request) is socket.socket
 
     def descriptor_of(self, request: Any) -> int:
@@ -158,19 +158,19 @@ class Hooks(DatagramHooks, _Base):
     # In a child
 
     def failed(self) -> None:
-        """An exception ends this child of which no hook of socketserver is told. It stands in the row already."""
+        """Report an exception that ends this child and reaches no hook of socketserver."""
         report()
 
     def receive_handed(
         self, row: Row, connection: Any, peer: Peer, max_bytes: int, datagram: tuple[Any, ...] | None
     ) -> Any:
-        """The request that was handed over (handover.Order), as the other hooks have it."""
+        """The request of an order (handover.Order), as the other hooks receive it."""
         self.row = row
         if datagram is not None:
             row.received(len(datagram[0]))
             return Datagram((datagram[0], self.socket)).attach(row)
         if not isinstance(connection, int):
-            return connection  # we were forked for it
+            return connection  # this child was forked for it
         session = Session(self.address_family, _SOCK_STREAM, 0, connection)
         session.attach(row, peer, is_unix=self._is_unix, max_bytes=max_bytes)
         return session

@@ -1,4 +1,4 @@
-"""The layout of the scoreboard, version 3: what stands where, for its writers (scoreboard.py, row.py) and its readers.
+"""The layout of the scoreboard, version 3, for its writers (scoreboard.py, row.py) and its readers.
 
 Every number is an unsigned 64-bit word in the byte order of the host; times are microseconds of CLOCK_MONOTONIC.
 
@@ -12,8 +12,7 @@ Every number is an unsigned 64-bit word in the byte order of the host; times are
                    ROW_FIELDS, then zeros; at offset 2048 of the page text in ASCII, then a zero: the exception that
                    ended the child
 
-A row has a page of its own because a child maps its own row and nothing else: it can lie about what it has done, and
-about nothing else.
+A row is a page of its own because a child maps its own row only, so it can falsify its own figures only.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ SLOTS = 4096
 """The ceiling of `max_children`."""
 LISTENERS = 128
 COUNTERS = 8
-"""The ceiling of the counters that a handler may have of its own."""
+"""The most counters that a handler may have."""
 
 DEFAULT_NAME = "upperd"
 
@@ -37,26 +36,26 @@ PLACE_SIZE = 128
 ROWS = PLACES + SLOTS * PLACE_SIZE
 ROW_SIZE = 4096
 FAILURE = 2048
-"""Where the text stands in a row."""
+"""The offset of the text in a row."""
 SIZE = ROWS + SLOTS * ROW_SIZE
 
 UNKNOWN = 2**64 - 1
-"""Stands for a peer's uid, gid or pid that is not known; also the mask with which a counter wraps."""
+"""An unknown uid, gid or pid of a peer; also the mask with which a counter wraps."""
 
 PLACE_FIELDS = (
     "pid", "generation", "started_usec", "listener", "peer_uid", "peer_gid", "peer_pid",
     "handed", "connected_usec", "ending",
 )  # fmt: skip
-"""With the pid the generation names one child for ever. `handed`: connections that the child was handed; `ending`: why
-the parent ends the last one, as an Outcome."""
+"""pid and generation together identify one child for ever. `handed`: connections that the child has received;
+`ending`: why the parent ends the last one, as an Outcome."""
 PID, GENERATION, STARTED, LISTENER, PEER_UID, PEER_GID, PEER_PID, HANDED, CONNECTED, ENDING = range(len(PLACE_FIELDS))
 
 ROW_FIELDS = (
     "tell", "finished", "active_usec", "outcome", "connections", "messages", "bytes_in", "bytes_out", "ended_bytes",
     "unanswered", "unanswered_size", "unanswered_full", *(f"counter_{number}" for number in range(COUNTERS)),
 )  # fmt: skip
-"""`tell`, which alone the parent writes: whether the child is to say when it has finished a connection. `connections`:
-those that the child has begun to serve; `finished`: those that it has done with."""
+"""`tell`, the only one that the parent writes: whether the child reports when it has finished a connection.
+`connections`: those that the child has begun; `finished`: those that it has finished."""
 (
     TELL, FINISHED, ACTIVE, OUTCOME, CONNECTIONS, MESSAGES, BYTES_IN, BYTES_OUT, ENDED_BYTES,
     UNANSWERED, UNANSWERED_SIZE, UNANSWERED_FULL, FIRST_COUNTER,
@@ -69,7 +68,7 @@ class Outcome(IntEnum):
     """How a child's last connection ended."""
 
     NONE = 0
-    DONE = 1  # the handler returned: at the client's end of file, as a rule
+    DONE = 1  # the handler returned, usually at the client's end of file
     RESET = 2  # the client went away before it had read everything
     FAILED = 3  # the handler raised
     BYTES = 4  # the client sent more than max_bytes
@@ -78,7 +77,7 @@ class Outcome(IntEnum):
     CUT = 7  # ended at the deadline of a drain
     IDLE = 8  # ended at the idle limit
     LIFETIME = 9  # ended at the limit of lifetime
-    DENIED = 10  # ended since a reload no longer allows the peer
+    DENIED = 10  # ended because a reload no longer allows the peer
 
 
 OUTCOMES = tuple("" if outcome is Outcome.NONE else outcome.name.lower() for outcome in Outcome)
@@ -97,21 +96,21 @@ HEADER_FIELDS = (
     "refused", "refused_access", "refused_user", "refused_rate", "ended_idle", "ended_lifetime", "ended_access",
     *SUMMED_FIELDS, "drain_end_usec",
 )  # fmt: skip
-"""`pid_started` is field 22 of /proc/PID/stat: with the pid it names one process for ever. SUMMED_FIELDS are totals of
-the children that have ended; those of the living are added by the reader (snapshot.py)."""
+"""`pid_started` is field 22 of /proc/PID/stat: with the pid it identifies one process for ever. SUMMED_FIELDS are
+totals of the children that have ended; the reader adds the living ones (snapshot.py)."""
 HEADER = {name: index for index, name in enumerate(HEADER_FIELDS)}
 SUMMED = tuple((ROW_FIELDS.index(name), HEADER[name]) for name in SUMMED_FIELDS)
 """What is added to the totals when a child ends: (field of its row, field of the header)."""
 CHILD_FIELDS = PLACE_FIELDS + ROW_FIELDS
-"""What a reader knows of a child."""
+"""The fields of a child, as a reader sees it."""
 RESERVED = frozenset(CHILD_FIELDS + HEADER_FIELDS) | {
     *("slot", "waiting", "version", "name", "handler", "running", "busy", "spare", "children", "now_usec"),
     *("event", "text", "child_pid", "duration_usec", "exit", "exception", "maxrss_kb", "user_usec", "system_usec"),
     *("rss_bytes", "pss_bytes", "reaped_user_usec", "reaped_system_usec"),
 }
-"""Names that a handler's own counter cannot have: a field, or what a record or `upperctl stats` says besides."""
+"""Names that a handler's counter cannot have: fields of the scoreboard, of records and of `upperctl stats`."""
 LONGEST_COUNTER = 64
-"""Letters of the name of one."""
+"""Letters in the name of a counter."""
 
 
 def now_usec() -> int:

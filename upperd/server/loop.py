@@ -1,7 +1,7 @@
 """The parent's loop: one epoll_wait(2), callbacks, and timers.
 
-The law: nothing here knows what is waited for. A callback never blocks. A descriptor that a callback is done with is
-closed at the end of the turn, so that its number cannot come again while an event of the old one is not handled.
+It knows nothing of sockets and children. A callback never blocks. A descriptor that a callback has finished with is
+closed at the end of the turn, so that its number is not used again while an event of the old one is pending.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 EVENTS = 64
 STIR_SECONDS = 0.5
-"""How soon the timers are called after something has happened, however long they wanted to wait."""
+"""How soon the timers are called after an event (`stir`), however long they wanted to wait."""
 
 
 class Loop:
-    """Waits for descriptors and moments."""
+    """Waits for descriptors and times."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
@@ -33,9 +33,9 @@ class Loop:
         self._watched: dict[int, Callable[[], object]] = {}
         self._closed_late: list[socket.socket] = []
         self._deadline = 0.0
-        """When the timers are called next; infinite: when something happens."""
+        """When the timers are called next; infinite: after the next event."""
         self.timers: list[Callable[[float], float | None]] = []
-        """Each is called with the time, and returns when it wants to be called again at the latest; None: whenever."""
+        """Each is called with the time, and returns by when it wants the next call; None: no matter when."""
         self.now = monotonic()
         self.watch(self._wake, partial(os.eventfd_read, self._wake))
 
@@ -45,27 +45,27 @@ class Loop:
         try:
             self._epoll.register(descriptor, select.EPOLLIN)
         except FileExistsError:
-            pass  # an exception of the program came between this and what its caller notes
+            pass  # registered by a call that an exception of a signal handler ended
 
     def unwatch(self, descriptor: int) -> None:
-        """Watch it no more. Before it is closed."""
+        """Stop watching. To be called before it is closed."""
         if self._watched.pop(descriptor, None) is not None:
             self._epoll.unregister(descriptor)
 
     def close_late(self, sock: socket.socket) -> None:
-        """Watch a socket no more, and close it at the end of the turn."""
+        """Stop watching a socket, and close it at the end of the turn."""
         self._closed_late.append(sock)
         self.unwatch(sock.fileno())
 
     def wake(self) -> None:
-        """Make the loop turn; from another thread or a signal handler, too."""
+        """Make the loop turn. Safe in other threads and in signal handlers."""
         try:
             os.eventfd_write(self._wake, 1)
         except BlockingIOError:
-            pass  # so many are waiting that it will turn
+            pass  # enough wake-ups are pending
 
     def stir(self) -> None:
-        """Something happened that a timer may have to act on: they are called within STIR_SECONDS."""
+        """Call the timers within STIR_SECONDS, because one may have to act."""
         by = self.now + STIR_SECONDS
         if self._deadline > by:
             self._deadline = by
@@ -75,7 +75,7 @@ class Loop:
         self._deadline = min(self._deadline, by)
 
     def turn(self, timeout: float | None = None) -> bool:
-        """Wait for what happens next, at most `timeout` seconds, and act on it. Returns whether anything happened."""
+        """Wait for events, at most `timeout` seconds, and act on them. Returns whether there were any."""
         self.now = now = monotonic()
         wait = self._deadline - now
         if wait <= 0:
@@ -83,7 +83,7 @@ class Loop:
             for timer in self.timers:
                 if (wanted := timer(now)) is not None:
                     self.call_timers(wanted)
-            wait = 0.0  # what they have done may be waited for: a place for a connection
+            wait = 0.0  # a timer may have made room for a waiting connection
         if timeout is not None and timeout < wait:
             wait = timeout
         events = self._epoll.poll(wait if wait != math.inf else -1, EVENTS)

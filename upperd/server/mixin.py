@@ -6,11 +6,11 @@
     with EchoServer("/run/echo.sock", EchoHandler) as server:
         server.serve_forever()
 
-The hooks keep their names, their meaning, and the place where the stock class calls them: `get_request`,
-`verify_request` and `process_request` in the parent; `finish_request`, `handle_error` and `shutdown_request` in a
-child; `close_request` in both, each for its own copy.
+The hooks keep their names and meanings, and run where the stock class runs them: `get_request`, `verify_request` and
+`process_request` in the parent; `finish_request`, `handle_error` and `shutdown_request` in a child; `close_request` in
+both, each for its own copy.
 
-What differs from the stock class:
+Differences from the stock class:
 
 - a child belongs to one user, the uid of a Unix socket's peer, and serves connections of that user alone;
 - nothing blocks the loop: not `max_children`, not a full table of descriptors, not a child that hangs;
@@ -42,21 +42,21 @@ class PreforkingMixIn(Hooks, socketserver.ForkingMixIn):
     """Serve each connection in a process that belongs to its user."""
 
     max_children = 64
-    """Children at most, busy and idle; 1 to 4096."""
+    """The most children, busy and idle; 1 to 4096."""
     max_children_per_user: int | None = None
-    """Of these, those that serve one user; None: seven eighths."""
+    """The most children that serve one user; None: seven eighths."""
     max_queue = MAX_QUEUE
-    """Connections that wait for a child at most; a user may have a quarter of them."""
+    """The most connections that wait for a child; a quarter of them for one user."""
     spare_children = 8
-    """Children that wait for a user's first connection, where `max_children` leaves room."""
+    """Children that wait for a user's first connection, as far as `max_children` leaves room."""
     connections_per_child = 1000
-    """Connections of its user that a child serves before it ends. With 1 each has a process of its own."""
+    """Connections that a child serves before it exits. With 1, each has a process of its own."""
     reuse_unknown = False
-    """Whether peers whose user is not known share children. Else each has a child of its own for its one connection."""
+    """Whether peers without a known user share children. Else a child serves one such connection only."""
     drain_timeout = 30.0
-    """Seconds that `server_close` gives the children, where `block_on_close` is true."""
+    """Seconds that `server_close` gives the children, if `block_on_close` is true."""
     request_queue_size = 2**31 - 1
-    """The backlog: the kernel cuts it down to its maximum (listen(2), net.core.somaxconn)."""
+    """The backlog; the kernel limits it (listen(2), net.core.somaxconn)."""
 
     _serving_thread: int | None = None
     _is_stopping = False
@@ -90,7 +90,7 @@ class PreforkingMixIn(Hooks, socketserver.ForkingMixIn):
             self._stopped.set()
 
     def shutdown(self) -> None:
-        """Stop `serve_forever`, and wait until it has returned, except where that would wait for ourselves."""
+        """Stop `serve_forever`, and wait for its end, unless this is its own thread."""
         self._is_stopping = True
         if self.parent is not None:
             self.parent.loop.wake()
@@ -100,7 +100,7 @@ class PreforkingMixIn(Hooks, socketserver.ForkingMixIn):
     def handle_request(self) -> None:
         """Handle one request, as the stock class; at the limit, wait for a child."""
         parent = self.get_parent()
-        # Not the stock one: it takes a listener that does not block for one with a time-out of 0.
+        # The stock one takes a non-blocking listener for one with a time-out of 0.
         listener = select.poll()
         listener.register(self, select.POLLIN)
         if listener.poll(None if self.timeout is None else self.timeout * 1000):
@@ -119,7 +119,7 @@ class PreforkingMixIn(Hooks, socketserver.ForkingMixIn):
         if self.is_datagram or type(listener) is not socket.socket:
             return super().get_request()
         with registry.lock:
-            # What socket.accept() does, with plain numbers in the place of enums.
+            # As socket.accept(), without its enums.
             descriptor, address = listener._accept()  # type: ignore[attr-defined]
             self._accepted = socket.socket(self.address_family, _SOCK_STREAM, 0, descriptor)
         return self._accepted, address

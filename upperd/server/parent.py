@@ -6,8 +6,8 @@
     loop.py  epoll and timers                  └── population.py  forker.py, exits.py
     patrol.py ── limits.py                         which connections have to end
 
-The law of this file: it wires the parts together, and has them work one after the other. The parent is one thread, it
-never reads from a client, and never blocks but in one epoll_wait().
+This file wires the parts together. The parent is one thread. It never reads from a client, and blocks only in
+epoll_wait().
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from upperd.server.peer import Peer
 
 MAX_QUEUE = 2048
-"""Connections that wait for a child at most, where nothing else is said."""
+"""The default of `max_queue`."""
 REST_SECONDS = 1.0
-"""How long a server that is shut down waits for its idle children to leave."""
+"""How long a server that is shut down waits for its idle children to exit."""
 
 
 class Parent:
@@ -61,7 +61,7 @@ class Parent:
         self.queue = WaitingQueue(self.board, limits)
         self.roster = Roster()
         self.forker = Forker(self.board, self.servers, set_title)
-        # These find the others by us.
+        # These find the other parts through the parent.
         self.population = Population(self)
         self.dispatcher = Dispatcher(self)
         self.accepter = Accepter(self)
@@ -72,7 +72,7 @@ class Parent:
     # For the owner
 
     def add(self, server: PreforkingMixIn) -> None:
-        """Serve this server's listener, too. Its number is `server.listener` from now on."""
+        """Serve this server's listener, too, and number it in `server.listener`."""
         server.listener = len(self.servers)
         server.pool = server.listener + 1 if server.is_datagram else 0
         self.servers.append(server)
@@ -81,7 +81,7 @@ class Parent:
         self.forker.add(server)
 
     def stop(self) -> None:
-        """Make `run` return after this turn; from another thread or a signal handler, too."""
+        """Make `run` return after this turn. Safe in other threads and in signal handlers."""
         self._stop = True
         self.loop.wake()
 
@@ -93,19 +93,19 @@ class Parent:
         self.accepter.stop()
 
     def begin(self) -> None:
-        """From now on connections are accepted, and spare children forked."""
+        """Begin to accept connections and to fork spare children."""
         self.patrol.deadline = None
         self.accepter.is_on = self.population.is_forking = True
         self.accepter.adjust()
         self.population.top_up()
 
     def rest(self) -> None:
-        """Accept no more, and have every child leave that waits; those that serve go on."""
+        """Stop accepting, and end every idle child; busy ones go on."""
         self.accepter.stop()
         self.population.is_forking = False
         known = {*self.roster.waiting(), *self.roster.serving()}
         for child in self.population:
-            if child not in known and not child.is_leaving:  # an exception of the program came between two steps
+            if child not in known and not child.is_leaving:  # an exception of a signal handler came between two steps
                 self.population.let_go(child)
         end = monotonic() + REST_SECONDS
         while not self.queue and monotonic() < end:
@@ -116,11 +116,11 @@ class Parent:
 
     @property
     def has_leisure(self) -> bool:
-        """Whether there is nothing that a spare child would be in the way of: a place, or a descriptor, of another."""
+        """Whether no waiting connection needs the place or the descriptor that a spare child would take."""
         return not self.queue and not self.accepter.has_failed
 
     def turn(self, timeout: float | None = None) -> None:
-        """Wait for what happens next, at most `timeout` seconds, and act on it."""
+        """Wait for events, at most `timeout` seconds, and act on them."""
         self.loop.turn(timeout)
         if self.queue:
             self.dispatcher.serve_queue()
@@ -130,7 +130,7 @@ class Parent:
         self.accepter.adjust()
 
     def serve(self, server: PreforkingMixIn, request: Any, address: Any, peer: Peer) -> bool:
-        """Have a child serve a connection, now or in its turn. False: no more of its user may wait."""
+        """Have a child serve a connection, now or in its turn. False: its user's queue is full."""
         self.loop.stir()
         can_hand_over = server.can_hand_over(request)
         is_reusable = can_hand_over and (server.is_known(peer[0]) or self.limits.reuses_unknown)
@@ -141,9 +141,9 @@ class Parent:
     # The end
 
     def serve_backlog(self, end: float, listening: list[socket.socket]) -> None:
-        """Serve on until no connection is queued on these sockets: closing them would reset what is.
+        """Serve until these sockets have no queued connections, which closing them would reset.
 
-        `end` is the latest, of `time.monotonic`; `hasten` ends it, too. Quiet connections are ended, to make room.
+        It stops at `end` (`time.monotonic`) or at `hasten`. Quiet connections are ended to make room.
         """
         queued = select.poll()
         for sock in listening:
@@ -157,20 +157,20 @@ class Parent:
         self._stop = False
 
     def withdraw(self) -> bool:
-        """Accept no more. Whether there is nothing to be done: no child serves, and no connection waits."""
+        """Stop accepting. Returns whether no child serves and no connection waits."""
         self.accepter.stop()
         self.roster.look_at_all()
         return not self.roster.busy and not self.queue
 
     def begin_drain(self, timeout: float) -> None:
-        """From now on end what can be ended, and at `timeout` seconds everything, by force."""
+        """Begin to end connections, after `timeout` seconds by force."""
         self.accepter.stop()
         self.population.is_forking = False
         self.patrol.begin_drain(monotonic() + timeout)
         self.loop.call_timers()
 
     def drain(self, timeout: float) -> None:
-        """Serve what waits, and end every child: with its connection if it has one, at `timeout` by force."""
+        """Serve the waiting connections and end every child, after `timeout` seconds by force."""
         self.begin_drain(timeout)
         while len(self.population) or self.queue:
             if not self.queue:
@@ -183,7 +183,7 @@ class Parent:
         self.stop()
 
     def close(self) -> None:
-        """Forget the children; those that are left leave when they are idle."""
+        """Forget the children; each exits when it is idle."""
         self.accepter.stop()
         self.population.close()
         for connection in self._held:
@@ -193,11 +193,11 @@ class Parent:
             self.loop.close()
 
     def pids(self) -> set[int]:
-        """The children that live, or have not been reaped."""
+        """The pids of children that are not reaped."""
         return {child.pid for child in self.population}
 
     def descriptors(self) -> list[int]:
-        """Everything that no child may keep (registry.py)."""
+        """The descriptors that no child may keep (registry.py)."""
         own = [*self.loop.descriptors(), *(child.control.fileno() for child in self.population)]
         return own + [connection.server.descriptor_of(connection.request) for connection in self._held]
 

@@ -1,9 +1,9 @@
-"""The parent's regular look at its children: which connections have to end, and which children.
+"""Looks at the children regularly, and ends connections that are over a limit.
 
-The law: nothing here is done for a connection as it comes and goes; the table is looked at twice a second while a child
-serves. To end a connection takes one signal (signals.py); a child that has not ended it GRACE_SECONDS later is killed.
+It costs nothing for a connection that comes and goes: it looks twice a second, while a child serves. One signal
+ends a connection (signals.py); a child that has not ended it GRACE_SECONDS later is killed.
 
-A drain ends the connections that are quiet, at its deadline all, and then kills. Times are seconds of `time.monotonic`.
+A drain ends quiet connections, at its deadline all of them, and then kills. Times are seconds of `time.monotonic`.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 0.5
 DRAIN_LOOK_SECONDS = 0.05
-"""The same during a drain, which ends soon."""
+"""The same during a drain."""
 START_SECONDS = 1.0
-"""A child that has not begun to serve what it was handed by then is stopped (SIGSTOP, a debugger), and is killed."""
+"""A child that has not begun to serve its connection by then is stopped (SIGSTOP, a debugger), and is killed."""
 GRACE_SECONDS = 5.0
-"""What a child has for answering what it has taken, after a limit, before SIGKILL."""
+"""Time for a child to answer what it has received, after a limit and before SIGKILL."""
 IDLE_SECONDS = 10.0
-"""A child that has waited for its user for so long leaves, except for as many as there are spare ones."""
+"""A child that has waited for its user for so long exits, unless fewer than `spare_children` would be left."""
 QUIET_SECONDS = 1.0
-"""A connection on which nothing moved for so long is quiet, and ended by a drain."""
+"""A drain ends a connection that was quiet for so long."""
 CUT_SECONDS = 2.0
-"""What a child has for answering what the kernel had taken, after the deadline of a drain, before SIGKILL."""
+"""Time for a child to answer what the kernel has received, after the deadline of a drain and before SIGKILL."""
 _COUNTED = {Outcome.IDLE: "ended_idle", Outcome.LIFETIME: "ended_lifetime", Outcome.DENIED: "ended_access"}
-"""The endings that are counted in the header."""
+"""Endings that the header counts."""
 
 
 class Patrol:
@@ -40,23 +40,23 @@ class Patrol:
         self._next_look = self._last_look = 0.0
         self._is_cut = False
         self.deadline: float | None = None
-        """That of the drain which is under way; None: there is none."""
+        """The deadline of the drain under way; None: no drain."""
         parent.loop.timers.append(self.turn)
 
     def begin_drain(self, deadline: float) -> None:
-        """From now on end what is quiet, at the deadline what is left, and CUT_SECONDS later kill."""
+        """End quiet connections from now on, all others at the deadline, and kill CUT_SECONDS later."""
         self.deadline = deadline
         self._is_cut = False
         self._next_look = 0.0
 
     def hasten(self, now: float) -> None:
-        """A drain that is under way reaches its deadline."""
+        """A drain under way reaches its deadline now."""
         if self.deadline is not None:
             self.deadline = min(self.deadline, now)
             self._parent.board["drain_end_usec"] = int(self.deadline * 1e6)
 
     def turn(self, now: float) -> float | None:
-        """Look, if it is time to; return when to be asked again."""
+        """Look, if it is time; return when to be called again."""
         if now >= self._next_look:
             self._next_look = now + (LOOK_SECONDS if self.deadline is None else DRAIN_LOOK_SECONDS)
             if self._parent.board.repair():
@@ -76,7 +76,7 @@ class Patrol:
     def _look(self, now: float) -> None:
         self._parent.roster.look_at_all()
         self._parent.roster.forget_users()
-        were_away = now - self._last_look >= START_SECONDS  # stopped ourselves, and a child perhaps, too
+        were_away = now - self._last_look >= START_SECONDS  # the parent was stopped, and perhaps a child, too
         self._last_look = now
         usec = now_usec()
         for child in self._parent.roster.serving():
@@ -86,7 +86,7 @@ class Patrol:
                 elif now - child.handed_at >= START_SECONDS:
                     kill(child, "stopped")
             elif child.end_at:
-                send_signal(child, END)  # once more: it may have come before the child could act on it
+                send_signal(child, END)  # again: the first may have come before the child could act on it
             elif (ending := self._ending_of(child, usec)) is not None:
                 self.end(child, ending, now)
         for child in self._parent.population:
@@ -94,12 +94,12 @@ class Patrol:
                 kill(child, "stopped")
             if child.kill_at and now >= child.kill_at:
                 kill(child, "killed" if self.deadline is not None else "overdue" if child.end_at else "stopped")
-            self._parent.population.reap(child)  # one that left a process behind has no end of file to tell of it
+            self._parent.population.reap(child)  # if it left a process behind, its channel is still open
 
     def _repair_rows(self) -> None:
         for child in self._parent.population:
             child.repair()
-        for child in self._parent.roster.serving():  # whether it has finished by now is not known any more
+        for child in self._parent.roster.serving():  # whether it has finished is no longer known
             self._parent.population.let_go(child)
         self._parent.observer.scoreboard_overwritten()
 
@@ -125,7 +125,7 @@ class Patrol:
         send_signal(child, END)
 
     def _cut(self, now: float, kill_at: float) -> None:
-        """The deadline of the drain is over: end what is left, and say by when."""
+        """At the deadline of a drain: end all connections, and set when to kill."""
         self._is_cut = True
         parent, queue = self._parent, self._parent.queue
         if count := len(parent.roster.serving()) + len(queue):
@@ -143,7 +143,7 @@ class Patrol:
             child.kill_at = kill_at
 
     def _trim_idle(self, now: float) -> float | None:
-        """Let children go that have waited for their users for long. Returns when the next one will have."""
+        """Dismiss children that have waited too long for their users. Returns when the next one is due."""
         waiting = [child for child in self._parent.roster.waiting() if child.user is not None]
         excess = len(waiting) - self._parent.limits.spare_children
         for child in waiting[: max(excess, 0)]:

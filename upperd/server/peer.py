@@ -1,4 +1,4 @@
-"""Who is at the other end of a connection: as far as the kernel says so, and no further."""
+"""The peer of a connection, as far as the kernel vouches for it."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ if TYPE_CHECKING:
     from typing import Any
 
 Peer = tuple[int, int, int]
-"""uid, gid and pid of a peer when it connected; UNKNOWN each where the kernel does not say."""
+"""uid, gid and pid of a peer when it connected; UNKNOWN if the kernel does not say."""
 NOT_KNOWN: Peer = UNKNOWN, UNKNOWN, UNKNOWN
 
 
 class PeerInfo:
-    """Who is at the other end, as a handler is told: numbers that the kernel vouches for, None each where it does not.
+    """The peer, as a handler sees it: numbers that the kernel vouches for; None: unknown.
 
-    The kernel says what held when the peer connected (unix(7), SO_PEERCRED, SO_PEERGROUPS).
+    They are those of the moment when the peer connected (unix(7), SO_PEERCRED, SO_PEERGROUPS).
     """
 
     __slots__ = ("gid", "groups", "pid", "uid")
 
     def __init__(self, peer: Peer, groups: list[int] | None = None) -> None:
-        """`groups`: the supplementary ones; None: they are not known."""
+        """`groups`: the supplementary groups; None: unknown."""
         self.uid = peer[0] if is_known(peer[0]) else None
         self.gid = None if self.uid is None or peer[1] == UNKNOWN else peer[1]
         self.pid = None if peer[2] in (UNKNOWN, 0) else peer[2]
         known = groups is not None and self.gid is not None
         self.groups = frozenset((self.gid, *(groups or ()))) if known else None
-        """All of its groups, the gid's included."""
+        """All groups, `gid` included."""
 
     def __repr__(self) -> str:
         return f"PeerInfo(uid={self.uid}, gid={self.gid}, pid={self.pid}, groups={self.groups})"
@@ -43,15 +43,15 @@ _SOL_SOCKET, _SO_PEERCRED = int(socket.SOL_SOCKET), int(socket.SO_PEERCRED)
 CREDENTIALS = struct.Struct("=iII")
 """struct ucred (unix(7)): pid, uid, gid."""
 _SO_PEERGROUPS = 59
-"""Of asm-generic/socket.h; Python has no name for it (Linux has it since 4.13)."""
+"""From asm-generic/socket.h, since Linux 4.13; Python has no name for it."""
 _MOST_BY_PYTHON = 1024
-"""Bytes: socket.getsockopt() takes no larger buffer."""
+"""Bytes of the largest buffer of socket.getsockopt()."""
 _MOST_GROUPS = 65536
-"""NGROUPS_MAX of linux/limits.h."""
+"""NGROUPS_MAX in linux/limits.h."""
 
 _NETLINK_SOCK_DIAG = 4
 _KERNEL = (0, 0)
-"""Once connected to it, a netlink socket takes nothing from other processes (netlink(7))."""
+"""The kernel's address: a socket connected to it receives from no other process (netlink(7))."""
 _MAPPED = "::ffff:"
 """An IPv4 client of an IPv6 listener; its own socket is one of IPv4 (ipv6(7))."""
 
@@ -77,7 +77,7 @@ def of_unix(connection: Any) -> Peer:
 
 
 def groups(connection: Any) -> list[int]:
-    """The supplementary groups of a Unix peer when it connected; none where the kernel does not say (TCP).
+    """The supplementary groups of a Unix peer when it connected; empty if the kernel does not say (TCP).
 
     SO_PEERGROUPS, a list of gid_t (Linux, net/core/sock.c, sk_getsockopt).
     """
@@ -91,7 +91,7 @@ def groups(connection: Any) -> list[int]:
 
 
 def _many_groups(descriptor: int) -> bytes:
-    """The same, for a peer of more than 256 groups: more than socket.getsockopt() can ask for."""
+    """The same for a peer with more than 256 groups, more than socket.getsockopt() can return."""
     import ctypes  # rare, and large
 
     size = ctypes.c_uint(_MOST_GROUPS * 4)

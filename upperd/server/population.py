@@ -1,16 +1,16 @@
 """The children of one parent: how many there are, when they are forked, and how they are reaped.
 
-Signals are blocked while a child is forked or reaped: the exception of a program's own handler, which may come between
-any two steps, would lose the child's slot.
+Signals are blocked while a child is forked or reaped, because an exception from a signal handler of the program could
+lose the child's slot.
 
-The law: only children of ours are waited for, each by its pid, and never with a wait that blocks. A child has ended
-when its channel has; it can be reaped a moment later.
+The parent waits only for its own children, each by its pid, and never blocks in a wait. A child has ended when its
+channel has; it can be reaped a moment later.
 """
 
 from __future__ import annotations
 
 import os
-import resource  # os.wait4() imports it when first called: by then the table of descriptors may be full
+import resource  # os.wait4() imports it when first called, when descriptors may be short
 import socket
 from functools import partial
 from time import monotonic
@@ -32,22 +32,22 @@ if TYPE_CHECKING:
     from upperd.server.roster import Child
 
 REAP_SECONDS = 0.002
-"""How soon a child is waited for again whose channel is closed, and that has not ended yet."""
+"""How soon to wait again for a child whose channel is closed."""
 GONE_SECONDS = 1.0
-"""After how long such a child is killed."""
+"""When such a child is killed."""
 
 
 class Population:
-    """Every child, from its fork until it was reaped."""
+    """Every child, from its fork until it is reaped."""
 
     def __init__(self, parent: Parent) -> None:
         self._parent = parent
         self._children: dict[Child, None] = {}
-        """Every one that was not reaped, the eldest first."""
+        """Every child that is not reaped, the oldest first."""
         self._ending: dict[Child, float] = {}
-        """Those whose channel is closed, and since when: to be reaped."""
+        """Children whose channel is closed, and since when."""
         self.pools: list[int] = []
-        """For each of which there are spare children."""
+        """Each has spare children."""
         self._throttle = Throttle()
         self._fork_failed = False
         self.is_forking = True
@@ -61,7 +61,7 @@ class Population:
 
     @property
     def is_paused(self) -> bool:
-        """Whether no child is forked for a moment, since that has failed."""
+        """Whether forking pauses after a failure."""
         return self._throttle.until is not None
 
     @property
@@ -71,7 +71,7 @@ class Population:
     # Forking
 
     def fork(self, pool: int, count: int, first: Order | None = None) -> list[Child]:
-        """Fork so many children, or fewer, and then pause. Without a `first` they are spare ones."""
+        """Fork `count` children, or fewer and then pause. Without `first` they are spare ones."""
         with registry.lock, Blocked() as signals:
             children, failure = self._parent.forker.fork(pool, count, signals, first)
             self._children.update(dict.fromkeys(children))
@@ -90,10 +90,10 @@ class Population:
         return children
 
     def top_up(self, *, low: int | None = None) -> None:
-        """Fork the spare children that are missing, in each pool that has at most `low` of them; None: fewer than all.
+        """Fork the missing spare children in each pool that has at most `low` of them (None: in each pool).
 
-        After a fork the parent copies each page that it writes, whether it forked one child or four: so several at one
-        time, four when nothing else waits; and what is missing after that when there is a moment (`_turn`).
+        After a fork the parent copies each page that it writes, after one fork as after several: so it forks several at
+        a time.
         """
         share = self.share
         for pool in self.pools if self.is_forking else ():
@@ -103,25 +103,25 @@ class Population:
                 self.fork(pool, missing)
 
     def is_short(self, low: int) -> bool:
-        """Whether a pool has at most `low` spare children, and there may be more."""
+        """Whether a pool has at most `low` spare children, and the limits allow more."""
         spares = self._parent.roster.spares
         return self.is_forking and self.room > 0 and any(len(spares(pool)) <= low for pool in self.pools)
 
     @property
     def share(self) -> int:
-        """How many spare children each pool is to have."""
+        """How many spare children each pool should have."""
         limits = self._parent.limits
         return min(limits.spare_children, max(1, limits.max_children // max(1, len(self.pools))))
 
     def pause(self, reason: str) -> None:
-        now = monotonic()  # later than the turn's: a child that was forked in this one is none that succeeded after it
+        now = monotonic()  # not the time of the turn: a child forked earlier in this turn proves nothing
         pause = self._throttle.failed(now)
         if pause is not None:
             self._parent.loop.call_timers(now + pause)
             self._parent.observer.throttled(reason, pause)
 
     def _turn(self, now: float) -> float | None:
-        """Do what is due: fork again after a pause, make the spare children complete, reap whose channel is closed."""
+        """Do what is due: fork again after a pause, fork missing spare children, reap children that have ended."""
         if self.is_paused and self._throttle.is_over(now):
             self._parent.loop.wake()
         if self._throttle.is_wary:
@@ -139,18 +139,18 @@ class Population:
     # Ends
 
     def _heard(self, child: Child) -> None:
-        """A child says that it has finished, or has ended."""
+        """A child has sent a message, or has ended."""
         if not hear(self._parent, child):
             self._parent.loop.close_late(child.control)
             self._ending[child] = self._parent.loop.now
             child.is_silent = True
             if child.connection is None:
-                self._parent.roster.remove(child)  # or it would be handed one before it can be reaped
+                self._parent.roster.remove(child)  # else it could be handed a connection before it is reaped
             if not self.reap(child):
                 self._parent.loop.call_timers(self._parent.loop.now + REAP_SECONDS)
 
     def let_go(self, child: Child) -> None:
-        """Tell a child to leave: at once if it waits, else after its connection."""
+        """Tell a child to exit: at once if it is idle, else after its connection."""
         child.is_leaving = True
         if child.connection is None:
             self._parent.roster.remove(child)
@@ -163,14 +163,14 @@ class Population:
                 send_signal(child, END)
 
     def dismiss(self, most: int | None = None) -> None:
-        """Let the children go that wait, or `most` of them."""
+        """Tell idle children to exit; `most` of them at most."""
         self._parent.roster.look_at_all()
         for child in self._parent.roster.waiting()[:most]:
             self.let_go(child)
 
     def follow_limits(self) -> None:
-        """The limits have changed: have children leave that are too many, or have served as many as they may."""
-        self.dismiss()  # others are forked as they are needed
+        """After a change of the limits: end children that are too many or have served enough connections."""
+        self.dismiss()  # new ones are forked when they are needed
         most = min((server.connections_per_child for server in self._parent.servers), default=1)
         serving = self._parent.roster.serving()
         for number, child in enumerate(serving):
@@ -180,7 +180,7 @@ class Population:
         self._parent.loop.wake()
 
     def reap(self, child: Child) -> bool:
-        """Account for a child, if it has ended."""
+        """Reap a child, if it has ended, and account for it."""
         with Blocked():
             return self._reap(child)
 
@@ -193,12 +193,12 @@ class Population:
             pid = child.pid  # something else in the program has reaped it
         if pid == 0:
             return False
-        if status is not None and os.WIFSTOPPED(status):  # it has asked to be traced (ptrace(2)), and lives
+        if status is not None and os.WIFSTOPPED(status):  # it asked to be traced (ptrace(2)) and still lives
             kill(child, "unruly")
             return False
         del self._children[child]
         child.is_reaped = True
-        if self._ending.pop(child, None) is None:  # we have not heard of it: what it has started keeps its channel open
+        if self._ending.pop(child, None) is None:  # a process that it left behind keeps its channel open
             for _ in range(MOST_ANSWERS if child.pool else 0):  # the last answers
                 if not hear(self._parent, child):
                     break
@@ -214,9 +214,9 @@ class Population:
         return True
 
     def _learn_from(self, child: Child, record: ExitRecord) -> None:
-        """Whether forking is of use: a child that ended unasked before it served says no, one that served says yes.
+        """Pause forking after a child that ended, unasked, before it served; resume after one that served.
 
-        Not by what stands in its row: a child that has turned hostile must not have us pause.
+        Its row does not count: a hostile child must not make the parent pause.
         """
         if record.was_killed or record.was_overdue or record.was_stopped:
             return
@@ -230,7 +230,7 @@ class Population:
             self._parent.observer.resumed()
 
     def close(self) -> None:
-        """Forget the children: each leaves when it is idle."""
+        """Forget the children; each exits when it is idle."""
         for child in self._children:
             self._parent.loop.close_late(child.control)
         self._children.clear()

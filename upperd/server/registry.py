@@ -1,11 +1,11 @@
-"""What no child may keep: the descriptors of every server in this program.
+"""The descriptors that no child may keep: those of every server in this program.
 
-A child that kept the parent's end of another child's channel would keep the end of file from it, for ever; one that
-kept a listener could accept anybody's connection. So each parent says here what it has open, and each child closes all
-of that, whichever server it was forked for.
+If a child kept the parent's end of another child's channel, that child would never see the end of file; if it kept a
+listener, it could accept any user's connection. So each parent registers here, and each child closes the descriptors of
+all of them.
 
-Servers may be served in several threads. A descriptor that one of them opens or closes while another forks would be
-inherited and not stand here, so each is done with `lock` held. No code of a subclass runs meanwhile.
+Servers may run in several threads. One thread must not open or close a descriptor while another forks, so both hold
+`lock`. No code of a subclass runs meanwhile.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ if TYPE_CHECKING:
     from typing import Any
 
 owners: set[Any] = set()
-"""Every parent and every server in this process that is not closed; each has `descriptors()`, -1 standing for none."""
+"""Every open parent and server in this process. Each has `descriptors()`, in which -1 means none."""
 lock = RLock()
-"""One thread may take it again: in a signal handler."""
+"""Reentrant, for signal handlers."""
 
 
 def ranges_to_close(keep: Iterable[int], *, everything: bool, besides: Iterable[int] = ()) -> list[tuple[int, int]]:
-    """What a child is to close, as ranges of os.closerange(): `everything` but `keep`, or an owner's, and `besides`.
+    """The ranges that a child closes (os.closerange): `everything` but `keep`, or those of owners and `besides`.
 
-    In the parent, before the fork: a child has a page to copy for each object that it looks at. What else the program
-    has open stays, as under the stock ForkingMixIn.
+    Called in the parent, before the fork, because each object that a child touches is a page to copy. Other descriptors
+    of the program stay open, as under the stock ForkingMixIn.
     """
     if everything:
         kept = sorted(set(keep))
         gaps = zip([-1, *kept], [*kept, max(sysconf("SC_OPEN_MAX"), kept[-1] + 1)], strict=True)
-        return [(low + 1, high) for low, high in gaps if low + 1 < high]  # an empty one at 0 would stand for all
+        return [(low + 1, high) for low, high in gaps if low + 1 < high]  # closerange(0, 0) would close all
     open_ones = {number for owner in owners for number in owner.descriptors()}
     return [(number, number + 1) for number in open_ones.union(besides).difference(keep) if number >= 0]
 
 
 def become_child(ranges: Iterable[tuple[int, int]]) -> None:
-    """In a child: close these, and have no owners; servers of the child's own are its owners."""
+    """In a child: close these, and forget the parent's owners."""
     for low, high in ranges:
-        closerange(low, high)  # it passes over what is closed already
+        closerange(low, high)  # ignores those that are closed already
     owners.clear()
     lock.release()

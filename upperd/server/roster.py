@@ -1,8 +1,8 @@
-"""The children of one parent, as it knows them: what each was handed, whose it is, and which ones wait.
+"""The children of one parent: the connection and the user of each, and which ones are idle.
 
-The law: mechanism only, and no system call but the close of a connection that is over. A child says in its row that it
-has finished, and is found there when one is needed, so an ordinary connection costs no message back. Who is served by
-which child is decided in dispatcher.py.
+It makes no system call except to close a finished connection. A child marks in its row that it has finished, and the
+parent reads that when it needs a child, so that an ordinary connection costs no message back. dispatcher.py decides
+which child serves which user.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
     from upperd.server.connection import Connection
 
 LEAVE_SECONDS = 5.0
-"""After how long a child that leaves is killed: it is stopped (SIGSTOP), or its handler's `end_child` hangs."""
+"""When a child that was told to exit is killed: it is stopped (SIGSTOP), or its handler's `end_child` hangs."""
 LOOKS = 32
-"""At busy children of a user when a connection comes, the last ones first: those that finish soon began lately."""
+"""How many busy children of a user to look at for a new connection, the latest first: they finish first."""
 
 
 class Child:
-    """A child that lives, or has not been reaped."""
+    """A child that has not been reaped."""
 
     __slots__ = (
         "answers", "connected_usec", "connection", "control", "end_at", "ending", "handed", "handed_at", "idle_since",
@@ -54,58 +54,58 @@ class Child:
     def __init__(
         self, pid: int, slot: int, place: memoryview, row: memoryview, control: socket.socket, pool: int
     ) -> None:
-        """`place` and `row`: its words of the scoreboard (layout.py). The row is the child's to write."""
+        """`place` and `row`: its words of the scoreboard (layout.py). The child writes the row."""
         self.pid = pid
-        """0: it is not forked yet."""
+        """0: not forked yet."""
         self.slot = slot
         self.place = place
         self.row = row
         self.control = control
         self.pool = pool
-        """Which servers it serves (see PreforkingMixIn.pool)."""
+        """Which servers it serves (hooks.py)."""
         self.user: User | None = None
-        """To whom it belongs; None: it is spare."""
+        """The user to whom it belongs; None: it is spare."""
         self.connection: Connection | None = None
-        """What it was handed, and has not finished as far as we know."""
+        """The connection that it serves, as far as the parent knows."""
         self.peer = NOT_KNOWN
-        """Of the last connection that it was handed; in the place of the uid that of its user."""
+        """Of its last connection; the uid is that of its user."""
         self.listener = 0
         self.handed = self.told = self.answers = 0
-        """How many connections it was handed, how often it has told that it has finished one, and how many answers to
-        its last datagram it has had us send."""
+        """How many connections it was handed, how many ends it has reported, and how many answers to its last datagram
+        it has sent."""
         self.started_usec = now_usec()
         self.connected_usec = 0
-        """When it was handed the last one; 0: none yet."""
+        """When it was handed the last connection; 0: none yet."""
         self.ending = Outcome.NONE
-        """Why we end that one."""
+        """Why the parent ends that one."""
         self.handed_at = self.idle_since = 0.0
         self.ready_by = 0.0
-        """When it is killed unless its handler's `start_child` has returned; 0: it has, or there is none."""
+        """When it is killed unless `start_child` of its handler has returned; 0: never."""
         self.is_leaving = False
-        """Whether it ends by itself when it is idle, and is handed nothing more."""
+        """Whether it exits when it is idle, and gets no further connection."""
         self.is_silent = False
-        """Whether its channel has ended: nothing more can be handed to it."""
+        """Whether its channel has ended."""
         self.is_reaped = False
-        """Whether its pid may be another process's by now."""
+        """Whether its pid may belong to another process."""
         self.end_at = 0.0
-        """When it was first told to end its connection; 0: it was not."""
+        """When it was first told to end its connection; 0: never."""
         self.kill_at = 0.0
         """When it is killed unless it has ended; 0: never."""
         self.killed_for = ""
-        """Why it was killed: "stopped", "overdue" or "killed"; empty: it was not, or not by us."""
+        """Why the parent killed it: "stopped", "overdue", "killed" or "unruly"; else empty."""
 
     @property
     def has_started(self) -> bool:
-        """Whether it has begun to serve what it was handed last."""
+        """Whether it has begun to serve its last connection."""
         return bool(self.row[CONNECTIONS] == self.handed)
 
     @property
     def has_finished(self) -> bool:
-        """Whether it has finished what it was handed last. Of a datagram, whose answer comes before, it has to tell."""
+        """Whether it has finished its last connection. For a datagram it must report that, after the answer."""
         return self.told == self.handed if self.pool else bool(self.row[FINISHED] == self.handed)
 
     def hand(self, connection: Connection, uid: int, *, tells: bool) -> None:
-        """It is to serve this connection, of the user `uid`. `tells`: whether it is to say when it has finished."""
+        """Note its next connection, of the user `uid`. `tells`: whether it reports when it has finished."""
         self.connection = connection
         self.handed += 1
         self.peer = uid, *connection.peer[1:]
@@ -118,19 +118,19 @@ class Child:
         self.show()
 
     def end_as(self, ending: Outcome) -> None:
-        """Its connection is ended for this reason."""
+        """Note why its connection is ended."""
         self.ending = ending
         self.place[ENDING] = ending
 
     def show(self) -> None:
-        """Write what we know of it into its place of the scoreboard."""
+        """Write its place in the scoreboard."""
         place = self.place
         place[PEER_UID], place[PEER_GID], place[PEER_PID] = self.peer
         place[LISTENER], place[CONNECTED], place[ENDING] = self.listener, self.connected_usec, self.ending
-        place[HANDED] = self.handed  # last: from now on it does not wait
+        place[HANDED] = self.handed  # last: from now on readers see it as busy
 
     def repair(self) -> None:
-        """The scoreboard was written over: write what we go by. What the child counts, it writes with the next one."""
+        """Restore its words in the scoreboard. The child writes its counts with its next connection."""
         row, handed = self.row, self.handed
         row[: len(ROW_FIELDS)] = memoryview(bytes(8 * len(ROW_FIELDS))).cast("Q")
         row[CONNECTIONS] = handed
@@ -141,23 +141,23 @@ class Child:
 
 
 class User:
-    """One uid: the children that belong to it, and its connections that wait."""
+    """One uid: its children, and its waiting connections."""
 
     __slots__ = ("busy", "idle", "leaving", "uid", "waiting")
 
     def __init__(self, uid: int) -> None:
         self.uid = uid
         self.idle: list[Child] = []
-        """Its children that wait, the one that finished last at the end."""
+        """Its idle children, the one that finished last at the end."""
         self.busy: dict[Child, None] = {}
-        """Its children that serve, in the order in which they were handed a connection."""
+        """Its busy children, in the order of their connections."""
         self.leaving: dict[Child, None] = {}
-        """Its children that say that they have finished their last one, and have not been reaped."""
+        """Its children that have finished their last connection and are not reaped."""
         self.waiting: deque[Connection] = deque()
 
     @property
     def count(self) -> int:
-        """How many of its children may serve."""
+        """How many of its children are busy or exiting."""
         return len(self.busy) + len(self.leaving)
 
 
@@ -166,20 +166,20 @@ class Roster:
         self._users: dict[int, User] = {}
         self._spares: dict[int, list[Child]] = {}
         self._idle: dict[Child, None] = {}
-        """The children that belong to a user and wait, the one that has been idle longest first."""
+        """The idle children that belong to a user, the one idle longest first."""
         self._finished: Connection | None = None
         self.busy = 0
-        """How many children serve, as far as we know."""
+        """How many children serve, as far as the parent knows."""
 
     def user(self, uid: int) -> User:
-        """The record of a user, made where there is none."""
+        """The record of a user, made if there is none."""
         user = self._users.get(uid)
         if user is None:
             user = self._users[uid] = User(uid)
         return user
 
     def forget_users(self) -> None:
-        """Drop the records of users of whom there is nothing left."""
+        """Drop the records of users without children and connections."""
         for user in list(self._users.values()):
             if not (user.idle or user.busy or user.leaving or user.waiting):
                 del self._users[user.uid]
@@ -191,7 +191,7 @@ class Roster:
         return self._spares.setdefault(pool, [])
 
     def take_idle(self, user: User, pool: int) -> Child | None:
-        """A child of this user that waits, the one that finished last, and waits no more."""
+        """Remove and return the idle child of this user that finished last."""
         for child in reversed(user.idle):
             if child.pool == pool:
                 user.idle.remove(child)
@@ -200,7 +200,7 @@ class Roster:
         return None
 
     def take_finished(self, user: User, pool: int) -> Child | None:
-        """The same, of those that have finished and not told. What it has finished is left to `close_finished`."""
+        """The same for children that have finished without a report. Then call `close_finished`."""
         for child in islice(reversed(user.busy), LOOKS):
             if child.has_finished and child.pool == pool and not (child.is_leaving or child.is_silent):
                 self._finished = child.connection
@@ -209,13 +209,13 @@ class Roster:
         return None
 
     def close_finished(self) -> None:
-        """Close what the child of `take_finished` had finished: once it has its next connection, which is urgent."""
+        """Close the finished connection of that child, after the more urgent hand-over of the next."""
         finished, self._finished = self._finished, None
         if finished is not None:
             finished.close()
 
     def take_longest_idle(self, user: User, pool: int) -> Child | None:
-        """A child whose place a connection of this user may have: it waits for another user, or pool, or is spare."""
+        """Remove and return a child that may exit to make room: idle for another user or pool, or spare."""
         for child in self._idle:
             if child.user is not user or child.pool != pool:
                 self.remove(child)
@@ -223,7 +223,7 @@ class Roster:
         return next((spares.pop() for spares in self._spares.values() if spares), None)
 
     def waiting(self) -> list[Child]:
-        """Every child that waits: the spare ones, then the others, the one that has been idle longest first."""
+        """Every idle child: the spare ones, then the others, the one idle longest first."""
         return [*(child for spares in self._spares.values() for child in spares), *self._idle]
 
     @property
@@ -233,11 +233,11 @@ class Roster:
     # Children that serve
 
     def serving(self) -> list[Child]:
-        """Every child that serves, as far as we know."""
+        """Every child that serves, as far as the parent knows."""
         return [child for user in self._users.values() for child in user.busy]
 
     def begin(self, child: Child, user: User, connection: Connection, now: float, *, tells: bool) -> None:
-        """The child, which waits no more, is handed a connection of this user."""
+        """Note that a child, which is not idle any more, gets a connection of this user."""
         child.user = user
         child.hand(connection, user.uid, tells=tells)
         child.handed_at = now
@@ -245,11 +245,11 @@ class Roster:
         self.busy += 1
 
     def settle(self, child: Child) -> None:
-        """If the child has finished its connection, it waits for the next one of its user, unless it leaves."""
+        """If the child has finished its connection, note that it is idle, or exits."""
         user = child.user
         if user is None or child.connection is None or not child.has_finished:
             return
-        child.connection.close()  # first: until then it is known for what no other child may keep
+        child.connection.close()  # first: registry.py must know its descriptor until it is closed
         self._stop(child, user)
         if child.is_leaving:
             user.leaving[child] = None
@@ -261,7 +261,7 @@ class Roster:
             self._idle[child] = None
 
     def look_at(self, user: User) -> None:
-        """Take note of this user's children that have finished without telling."""
+        """Settle this user's children that have finished without a report."""
         for child in [child for child in user.busy if child.has_finished]:
             self.settle(child)
 
@@ -270,7 +270,7 @@ class Roster:
             self.look_at(user)
 
     def remove(self, child: Child) -> Connection | None:
-        """The child has ended, or is told to: it is nowhere any more. Returns what it was handed and did not finish."""
+        """Forget a child that has ended or was told to exit. Returns its unfinished connection."""
         user = child.user
         if user is None:
             if child in self.spares(child.pool):

@@ -1,12 +1,11 @@
 """The scoreboard, as the parent writes it: a table in shared memory with a row for each child, and the totals.
 
-The daemon maps a file for writing, and `upperctl` reads that file. So figures cost no request to the daemon, are there
-while it is overloaded, and survive it. What stands where is layout.py's.
+The daemon maps a file, and `upperctl` reads it. So figures cost no request to the daemon, can be read under overload,
+and survive the daemon. layout.py has the layout.
 
-There is no lock, since each field has one writer: of the header and of "who is where" the parent, of what a child has
-done the child. A child has its own page of the map and nothing else of it (`MADV_DONTFORK`, madvise(2)). What a child
-writes is gossip: it may be broken, or a lie. The parent keeps in its own memory whatever it decides by, and never
-indexes by what stands here; a reader clamps it.
+There is no lock, because each field has one writer: the parent for the header and the places, a child for its row. A
+child has its own page of the map and no other (`MADV_DONTFORK`, madvise(2)). What it writes may be broken or false. The
+parent decides by its own memory and never uses these words as an index; a reader clamps them.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
 
 _FAILURE_WORD = layout.FAILURE // 8
 _ROW = memoryview(bytes(len(ROW_FIELDS) * 8)).cast("Q")
-"""A row before anything has happened."""
+"""An unused row."""
 _PLACE = memoryview(bytearray(len(PLACE_FIELDS) * 8)).cast("Q")
 for _field in (layout.PEER_UID, layout.PEER_GID, layout.PEER_PID):
     _PLACE[_field] = UNKNOWN
@@ -59,7 +58,7 @@ class Scoreboard:
         """
         self.path = path
         self._file = -1 if path is None else _create(path, slots)
-        """Kept open: what lies at the path may be another file by now."""
+        """Kept open, because the path may name another file later."""
         self._map = mmap(self._file, SIZE)
         self._map.madvise(MADV_DONTFORK)
         self.header = memoryview(self._map)[:TEXT].cast("Q")
@@ -75,11 +74,11 @@ class Scoreboard:
         self["denied_uid"] = UNKNOWN
         self["pid"] = os.getpid()
         self["pid_started"] = pid_started(os.getpid()) or 0
-        # Last: from now on a reader believes the rest.
+        # Last: it tells readers that the rest is valid.
         self["magic"] = layout.MAGIC
 
     def extend(self, slots: int) -> None:
-        """Use so many slots, at most SLOTS; never fewer than before. Raises OSError: there is no memory for them."""
+        """Use more slots, at most SLOTS. Raises OSError if there is no memory for them."""
         before = self._slots
         if slots <= before:
             return
@@ -105,7 +104,7 @@ class Scoreboard:
         self.header[HEADER[field]] = self._said[field] = value
 
     def add(self, field: str, count: int = 1) -> None:
-        """Count `count` more in a field of the header. It wraps, as the counters of a network interface do."""
+        """Add `count` to a field of the header. It wraps."""
         self.header[HEADER[field]] = self.header[HEADER[field]] + count & UNKNOWN
 
     def describe(
@@ -134,7 +133,7 @@ class Scoreboard:
     def claim(self) -> tuple[int, memoryview, memoryview]:
         """Take a free slot for a child about to be forked; return its number, its place, and its row.
 
-        Raises IndexError where there is none: the caller keeps to `max_children`.
+        Raises IndexError if there is none: the caller enforces `max_children`.
         """
         slot = self._free.pop()
         place, row = self._words(PLACES + slot * PLACE_SIZE, PLACE_SIZE), self._words(ROWS + slot * ROW_SIZE, ROW_SIZE)
@@ -156,7 +155,7 @@ class Scoreboard:
         self.add("forked")
 
     def release(self, slot: int) -> None:
-        """The child is gone: add its figures to the totals, free the slot."""
+        """After the end of a child: add its figures to the totals and free the slot."""
         (place, row), header = self._in_use.pop(slot), self.header
         for field, total in layout.SUMMED:
             if count := row[field]:
@@ -165,7 +164,7 @@ class Scoreboard:
         self._free.append(slot)
 
     def show(self, slot: int) -> None:
-        """Let the next process that is forked have this row."""
+        """Let the next forked process inherit this row."""
         self._map.madvise(MADV_DOFORK, ROWS + slot * ROW_SIZE, ROW_SIZE)
 
     def hide(self, slot: int) -> None:
@@ -176,14 +175,14 @@ class Scoreboard:
         return self._in_use.values()
 
     def total(self, name: str) -> int:
-        """A total of the header, the living included."""
+        """A total of the header, with the living children."""
         field = ROW_FIELDS.index(name)
         return self[name] + sum(row[field] for _, row in self._in_use.values())
 
     def repair(self) -> bool:
-        """Write header and text anew if the file was written over. Returns whether it was; totals begin anew.
+        """Write header and text again if the file was overwritten. Returns whether it was; then totals begin at 0.
 
-        The places of the children that live are then empty: each is its Child's to write (roster.py).
+        It empties the places; each Child writes its own again (roster.py).
         """
         if self["magic"] == layout.MAGIC:
             return False
@@ -217,7 +216,7 @@ def _create(path: str, slots: int) -> int:
 
 
 def _clear(path: str) -> None:
-    """Remove an old scoreboard, or a link, which is not followed. Raises OSError: something else is there."""
+    """Remove an old scoreboard, or a link without following it. Raises OSError if something else is there."""
     refuse_other_file(path)
     try:
         os.unlink(path)
@@ -235,7 +234,7 @@ def refuse_other_file(path: str) -> None:
 
 
 def _is_scoreboard(path: str) -> bool:
-    """Whether the file is one, whole or not, of any version, or was to become one."""
+    """Whether the file is a scoreboard of any version, whole or unfinished."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -1,12 +1,12 @@
-"""What a handler has as `self.request`: a socket that counts, keeps `max_bytes`, and can be ended from outside.
+"""`self.request` of a handler: a socket that counts, enforces `max_bytes`, and can be ended by the parent.
 
-The law: for the handler it is a `socket.socket` like any other. Whatever moves by it, `makefile` included, is noted in
-the child's row of the scoreboard, so any handler has figures and limits without knowing of them.
+For the handler it is an ordinary `socket.socket`. It counts all traffic, through `makefile` as well, in the child's row
+of the scoreboard, so every handler has figures and limits without extra code.
 
-How a connection is ended without losing a byte. Unix: after SHUT_RD the client's next write fails, and everything that
-the kernel had taken before it is read to an end of file, answered, and only then is the connection closed. TCP, where
-SHUT_RD stops nothing: what had arrived by then is read, then an end of file; the answer is followed by SHUT_WR, and
-what the client sends meanwhile is discarded for a moment, because a reset would take our last answer from it.
+It ends a connection without losing a byte. Unix: after SHUT_RD the client's next write fails; the handler reads what
+the kernel has received and an end of file, answers, and then the connection is closed. TCP, where SHUT_RD stops
+nothing: the handler reads what has arrived and an end of file; SHUT_WR follows the answer, and what the client still
+sends is discarded for a moment, because a reset would destroy the last answer.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ if TYPE_CHECKING:
 
 _DONTWAIT, _PEEK = int(socket.MSG_DONTWAIT), int(socket.MSG_PEEK)
 _FIONREAD = 0x541B
-"""Of asm-generic/ioctls.h: how many bytes can be read (tcp(7), SIOCINQ)."""
+"""From asm-generic/ioctls.h: the number of bytes that can be read (tcp(7), SIOCINQ)."""
 _AT_ONCE = struct.pack("@ll", 0, 1)
-"""struct timeval: no time to speak of, where 0 stands for no limit (socket(7), SO_RCVTIMEO)."""
+"""struct timeval: one microsecond, because 0 means no limit (socket(7), SO_RCVTIMEO)."""
 _UNLIMITED = sys.maxsize
 _GONE = (ETIMEDOUT, EHOSTUNREACH, ENETUNREACH)
-"""What TCP says of a peer that answers no more (tcp(7), "Error handling"; ip(7)), beside ConnectionError."""
+"""Errors of TCP for a peer that no longer answers (tcp(7), "Error handling"; ip(7)), besides ConnectionError."""
 PIECE = 16384
-"""Bytes of an answer sent at once to a client that reads slowly: one that takes so many is not idle."""
+"""Bytes of an answer sent at once to a slow client: when it takes so many, it is not idle."""
 LINGER_SECONDS = 0.5
-"""How long what a client still sends is read and discarded after we ended its connection."""
+"""How long to discard what a client still sends after its connection was ended."""
 
 _recv, _send = socket.socket.recv, socket.socket.send
 
@@ -56,19 +56,19 @@ def is_gone(error: BaseException | None) -> bool:
 
 
 class _Reading(socket.socket):
-    """What comes in by a session, as far as it is wanted."""
+    """The reading half of a session."""
 
     __slots__ = ("_is_unix", "_left", "_peer", "_row", "has_lost_peer", "is_detached", "is_over")
 
     def attach(self, row: Row, peer: Peer = NOT_KNOWN, *, is_unix: bool, max_bytes: int = 0) -> None:
-        """Count in `row`, and read at most `max_bytes`; 0: as many as come. `peer`: who is at the other end."""
+        """Count in `row`, and read at most `max_bytes`; 0: no limit."""
         self._row = row
         self._peer = peer
         self._is_unix = is_unix
         self._left = max_bytes or _UNLIMITED
         """Bytes that may still be read."""
         self.is_over = self.is_detached = self.has_lost_peer = False
-        """Whether we end the connection: what may still be read had arrived by then."""
+        """Whether the connection is being ended: only what has arrived by now is read."""
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
         was_over = self.is_over
@@ -92,7 +92,7 @@ class _Reading(socket.socket):
         return size
 
     def _limited(self, read: Callable[[int, int], Any], size: int, flags: int, nothing: Any) -> Any:
-        """What `read` returns for a size and flags that are allowed; `nothing` at the end of file. As `recv` has it."""
+        """Call `read` with a size and flags that the limits allow; `nothing` at the end of file. As in `recv`."""
         try:
             if size > self._left:
                 size, flags = self._allowed(flags)
@@ -128,10 +128,10 @@ class _Reading(socket.socket):
         return len(data), *rest
 
     def _took(self, size: int, flags: int, was_over: bool) -> None:
-        """Count what one read returned, unless it only looked.
+        """Count the result of a read, unless it only peeked.
 
-        `was_over`: whether we ended the connection before that read. Where we did during it, what is left does not
-        include it.
+        `was_over`: whether the connection was being ended before the read. If that began during the read, `_left` does
+        not include these bytes.
         """
         if size and not flags & _PEEK:
             if was_over is self.is_over:
@@ -139,26 +139,26 @@ class _Reading(socket.socket):
             self._row.received(size)
 
     def _allowed(self, flags: int) -> tuple[int, int]:
-        """How much may be read where more was asked for, and with which flags; 0 stands for the end of file."""
+        """The size and flags of a read that asks for more than is allowed; size 0: end of file."""
         if self.is_over:
             return self._left, flags | _DONTWAIT
         if self._left > 0:
             return self._left, flags
-        if _recv(self, 1, flags):  # the client has sent what it may: one byte more is too many
+        if _recv(self, 1, flags):  # the client has sent all it may, and now one byte more
             self._row.ended_by_size()
             self.end()
             self.is_over, self._left = True, 0
         return 0, flags
 
     def _is_end(self, error: OSError) -> bool:
-        """Whether a read that failed stands for the end of file; a peer that went away is noted."""
+        """Whether an error of a read means end of file. Notes a peer that has gone."""
         if is_gone(error):
             self.has_lost_peer = True
             self._row.finish(Outcome.RESET)
         return self.is_over and isinstance(error, BlockingIOError)
 
     def end(self) -> None:
-        """Let the handler read an end of file after what the kernel has taken. In a signal handler, too, and again."""
+        """Let the handler read an end of file after what the kernel has received. Safe in signal handlers."""
         try:
             if not self._is_unix and not self.is_over:
                 unread = int.from_bytes(ioctl(self.fileno(), _FIONREAD, bytes(4)), sys.byteorder)
@@ -169,7 +169,7 @@ class _Reading(socket.socket):
                 # A read that waits ends. After SHUT_RD the kernel would answer what comes during `linger` by a reset.
                 self.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _AT_ONCE)
         except OSError:
-            pass  # it is gone: there is nothing left to read
+            pass  # the peer has gone: nothing is left to read
 
 
 class Session(_Reading):
@@ -177,27 +177,27 @@ class Session(_Reading):
 
     __slots__ = ()
 
-    # For a handler that knows of them
+    # For handlers that use them
 
     @property
     def peer(self) -> PeerInfo:
-        """Who is at the other end: `uid`, `gid`, `pid`, `groups` (a set); each None where the kernel does not say."""
+        """The peer: `uid`, `gid`, `pid`, `groups` (a set); None where the kernel does not say."""
         return PeerInfo(self._peer, groups(self) if self._is_unix else None)
 
     def count(self, name: str, count: int = 1) -> None:
-        """Count `count` more of a counter that the handler's class names in `counters`.
+        """Add `count` to a counter that the handler's class lists in `counters`.
 
-        Raises ValueError: it does not, or `count` is negative.
+        Raises ValueError if it is not listed, or `count` is negative.
         """
         self._row.count(name, count)
 
     def detach(self) -> int:
-        """As socket.detach. Nothing more is counted, and nothing ends the connection but the end of the child."""
+        """As socket.detach. Nothing more is counted, and only the end of the child ends the connection."""
         self.is_detached = True
         return super().detach()
 
     def dup(self) -> socket.socket:  # type: ignore[override]
-        """As socket.dup: a plain socket, by which nothing is counted."""
+        """As socket.dup: a plain socket, which counts nothing."""
         copy = socket.socket(self.family, self.type, self.proto, os.dup(self.fileno()))
         copy.settimeout(self.gettimeout())
         return copy
@@ -214,7 +214,7 @@ class Session(_Reading):
         return size
 
     def sendall(self, data: Any, flags: int = 0) -> None:
-        """As socket.sendall. What a slow reader takes is noted piece by piece."""
+        """As socket.sendall. Counts piece by piece, so that a slow reader is not idle."""
         rest = data if type(data) is bytes else memoryview(data).cast("B")
         if not rest:
             return
@@ -247,7 +247,7 @@ class Session(_Reading):
     # Ending
 
     def linger(self) -> None:
-        """Where the connection is over before its client ended it: discard what it still sends, for a moment."""
+        """After ending a connection: discard for a moment what the client still sends."""
         try:
             super().shutdown(socket.SHUT_WR)
             end = monotonic() + LINGER_SECONDS
@@ -256,16 +256,16 @@ class Session(_Reading):
                 if not _recv(self, 65536):
                     break
         except OSError:
-            pass  # it is gone, or the time is over
+            pass  # the peer has gone, or the time is over
 
     def say_end(self) -> None:
-        """Have the peer see the end: the parent still holds the connection, and perhaps a file of the handler's."""
+        """Let the peer see the end although the parent, or a file of the handler, still holds the connection."""
         try:
             super().shutdown(socket.SHUT_RDWR)
         except OSError:
-            pass  # the peer was faster
+            pass  # the peer has gone already
 
     def _real_close(self, *arguments: Any) -> None:
-        """Close for good, as the handler may do by itself."""
+        """Close for good; the handler may do so itself."""
         self.say_end()
         super()._real_close(*arguments)  # type: ignore[misc]

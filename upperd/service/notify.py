@@ -23,7 +23,7 @@ from sdnotify import SystemdNotifier
 RETRY_SECONDS = 0.02
 """How soon the loop tries again what the manager had no room for."""
 _TRIES = 50
-"""How often at each time: the manager makes room for one message, and whoever fills its queue takes it at once."""
+"""How often at each time: the manager makes room for one message, and a flood takes it at once."""
 _MOST_KEPT = 64
 """Messages that are kept: a manager that is gone for good must not cost us memory."""
 LONGEST = 4000
@@ -42,7 +42,7 @@ class Notifier:
         self._transport: SystemdNotifier | None = None
         self._kept: deque[tuple[bytes, list[int]]] = deque()
         self.wake: Callable[[], object] = bool
-        """Called when a message is kept: `turn` is to be called soon."""
+        """Called when a message is kept, to have `turn` called soon."""
         if address:
             try:
                 self._transport = self._connect()

@@ -1,4 +1,4 @@
 """The payload: bytes in, upper-cased bytes out, and plain `socketserver` handlers around it.
 
-It imports nothing of ours.
+It imports no other package of upperd.
 """

@@ -1,6 +1,6 @@
 """The handlers: read, transform, write. Plain `BaseRequestHandler`s, for any server of socketserver.
 
-Where the request can count (a session of upperd's), they count in it the bytes that were not UTF-8.
+If the request can count (as upperd's can), they count bytes that are not UTF-8.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from typing import Any
 
 READ_SIZE = 65536
-"""Bytes read at once: measured best for bulk."""
+"""Bytes in one read; measured as the fastest for bulk."""
 
 
 class UpperHandler(BaseRequestHandler):
-    """Sends every byte of a connection back in upper case, as soon as it can be known."""
+    """Sends every byte of a connection back in upper case, as soon as the result is certain."""
 
     counters = ("undecodable",)
 
@@ -50,7 +50,7 @@ class UpperDatagramHandler(BaseRequestHandler):
         caser = UpperCaser()
         answer = caser.feed(data) + caser.finish()
         _count(self.request, caser.undecodable)
-        if self.client_address:  # a sender without an address of its own wants none
+        if self.client_address:  # a sender without an address gets no answer
             try:
                 sock.sendto(answer, self.client_address)
             except OSError:
@@ -58,5 +58,5 @@ class UpperDatagramHandler(BaseRequestHandler):
 
 
 def _count(request: Any, undecodable: int) -> None:
-    if undecodable and hasattr(request, "peer"):  # a plain tuple has a `count` of its own
+    if undecodable and hasattr(request, "peer"):  # a plain tuple has a `count`, too
         request.count("undecodable", undecodable)

@@ -1,11 +1,11 @@
 """The streaming upper-caser: bytes in, upper-cased bytes out.
 
-The law of this file: no socket, no clock, no log. What comes out depends on the bytes that went in and never
-on how they were cut, because Unicode's full default case mapping (The Unicode Standard, 3.13 "Default Case
-Algorithms", `toUppercase`; Python's `str.upper`) looks at one code point at a time. So the only state is the
-beginning of a UTF-8 sequence (RFC 3629) whose next byte has not come yet: at most three bytes.
+It knows no socket, clock or log. The output depends on the bytes of the input and not on how they are cut, because
+Unicode's full default case mapping (The Unicode Standard, 3.13 "Default Case Algorithms", `toUppercase`; Python's
+`str.upper`) maps one code point at a time. So the only state is an unfinished UTF-8 sequence (RFC 3629) of at most
+three bytes.
 
-A byte that is not UTF-8 comes back as it is, and is counted. It passes through `str` as a lone surrogate (PEP 383,
+A byte that is not UTF-8 is returned unchanged and counted. It passes through `str` as a lone surrogate (PEP 383,
 `surrogateescape`), which has no upper case and turns back into its byte.
 """
 
@@ -15,12 +15,12 @@ from codecs import utf_8_decode
 
 _LATIN_1 = bytes(range(256)).decode("latin-1").replace("\xb5", " ").replace("\xdf", " ").replace("\xff", " ").upper()
 _LATIN_1_TABLE = _LATIN_1.encode("latin-1")
-"""The upper case of every code point below U+0100 whose upper case is there, too: all but these three."""
+"""Upper case of every code point below U+0100, except the three whose upper case lies above."""
 _ELSEWHERE = (b"\xb5", b"\xdf", b"\xff")
 
 
 def upper(text: str) -> str:
-    """As str.upper(). Text that is all below U+0100 goes by way of Latin-1, where it takes half of the time."""
+    """As str.upper(). Text below U+0100 takes the way through Latin-1, in half of the time."""
     try:
         narrow = text.encode("latin-1")
     except UnicodeEncodeError:
@@ -31,18 +31,18 @@ def upper(text: str) -> str:
 
 
 class UpperCaser:
-    """Upper-cases one stream. `feed` it what arrives, `finish` it at the end of file."""
+    """Upper-cases one stream: `feed` it data, and `finish` at the end of file."""
 
     __slots__ = ("undecodable", "unfinished")
 
     def __init__(self) -> None:
         self.unfinished = b""
-        """What is held back because the sequence that it begins is not complete: 0 to 3 bytes."""
+        """The beginning of an unfinished sequence: 0 to 3 bytes."""
         self.undecodable = 0
-        """How many bytes were not UTF-8 so far."""
+        """How many bytes so far were not UTF-8."""
 
     def feed(self, data: bytes) -> bytes:
-        """Take the next `data` of the stream; return all of the output that is certain by now."""
+        """Take the next data of the stream; return the output that is certain by now."""
         if self.unfinished:
             data = self.unfinished + data
             self.unfinished = b""
@@ -51,7 +51,7 @@ class UpperCaser:
         return self._feed_utf8(data, False)
 
     def finish(self) -> bytes:
-        """Return what was held back, unchanged: the stream ended inside a sequence."""
+        """At the end of the stream: return an unfinished sequence unchanged."""
         data, self.unfinished = self.unfinished, b""
         return self._feed_utf8(data, True) if data else b""
 
@@ -64,13 +64,13 @@ class UpperCaser:
 
     def _feed_broken(self, data: bytes, final: bool) -> bytes:
         text, consumed = utf_8_decode(data, "surrogateescape", final)
-        # Text that was UTF-8 has no surrogates, so what `ignore` leaves out are the broken bytes.
+        # Valid UTF-8 has no surrogates, so `ignore` drops exactly the broken bytes.
         self.undecodable += len(text) - len(text.encode("utf-8", "ignore").decode())
         return text.upper().encode("utf-8", "surrogateescape") + self._hold_back(data[consumed:])
 
     def _hold_back(self, rest: bytes) -> bytes:
         if len(rest) == 2 and b"\xed\xa0" <= rest <= b"\xed\xbf":
-            # Half a surrogate can never become UTF-8, but the codec waits for its third byte (bpo-24214).
+            # Two bytes of a surrogate never become UTF-8, but the codec waits for the third (bpo-24214).
             self.undecodable += 2
             return rest
         self.unfinished = rest
