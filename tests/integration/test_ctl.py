@@ -56,7 +56,8 @@ def test_permission_is_explained(daemon: Daemon, folder: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("acting as another user takes root")
     os.chmod(folder, 0o755)
-    drop = "import os, grp, pwd, upperd.client.finding as finding; os.setgroups([]); os.setgid(61001); os.setuid(61001)"
+    modules = "os, grp, pwd, upperd.client.explaining, upperd.client.finding as finding"  # which that user cannot read
+    drop = f"import {modules}; os.setgroups([]); os.setgid(61001); os.setuid(61001)"
     script = f"{drop}; finding.connect({str(daemon.path)!r})"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert "permission denied" in done.stderr

@@ -74,12 +74,6 @@ TABLE = [
         "upperd[…] exiting: cannot listen on s: its lock s.lock is not a file of uid … alone: remove it",
     ),
     Situation(
-        "the owner of the path cannot be given",
-        "unshare -U upperd --socket s --no-fallback --socket-owner 5",
-        73,
-        "upperd[…] exiting: cannot give s its permissions (owner 5 and group as it is): Invalid argument",
-    ),
-    Situation(
         "the port is taken",
         "serve --tcp localhost:$PORT; upperd --socket t --no-fallback --tcp localhost:$PORT",
         73,
