@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import stat
+import subprocess
+import threading
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -96,3 +100,27 @@ def test_parents_are_registered_until_they_are_closed() -> None:
     for parent in parents:
         parent.close()
     assert registry.owners == before
+
+
+def test_pipe_of_a_subprocess_that_another_thread_makes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While another thread makes a subprocess, the pipe that no child may keep is named; none before and after."""
+    at_the_fork, goes_on = threading.Event(), threading.Event()
+    fork_exec = subprocess._fork_exec  # type: ignore[attr-defined]
+
+    def waiting(*arguments: Any) -> int:
+        at_the_fork.set()
+        goes_on.wait(30)
+        return int(fork_exec(*arguments))
+
+    monkeypatch.setattr(subprocess, "_fork_exec", waiting)
+    assert list(registry.popen_pipes()) == []
+    thread = threading.Thread(target=subprocess.run, args=(["true"],))
+    thread.start()
+    try:
+        assert at_the_fork.wait(30)
+        [pipe] = registry.popen_pipes()
+        assert stat.S_ISFIFO(os.fstat(pipe).st_mode)
+    finally:
+        goes_on.set()
+        thread.join(30)
+    assert list(registry.popen_pipes()) == []

@@ -10,12 +10,14 @@ Servers may run in several threads. One thread must not open or close a descript
 
 from __future__ import annotations
 
+import sys
 from _thread import RLock
 from os import closerange, sysconf
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
+    from types import FrameType
     from typing import Any
 
 owners: set[Any] = set()
@@ -36,6 +38,22 @@ def ranges_to_close(keep: Iterable[int], *, everything: bool, besides: Iterable[
         return [(low + 1, high) for low, high in gaps if low + 1 < high]  # closerange(0, 0) would close all
     open_ones = {number for owner in owners for number in owner.descriptors()}
     return [(number, number + 1) for number in open_ones.union(besides).difference(keep) if number >= 0]
+
+
+def popen_pipes() -> Iterator[int]:
+    """The pipe by which each subprocess.Popen that another thread is making learns that its program was executed.
+
+    A child that kept one would have that thread wait until the child ends. Called just before the fork.
+    """
+    if (subprocess := sys.modules.get("subprocess")) is None:
+        return
+    code = subprocess.Popen._execute_child.__code__
+    for newest in sys._current_frames().values():
+        frame: FrameType | None = newest
+        while frame is not None:
+            if frame.f_code is code:
+                yield frame.f_locals.get("errpipe_write", -1)
+            frame = frame.f_back
 
 
 def become_child(ranges: Iterable[tuple[int, int]]) -> None:
