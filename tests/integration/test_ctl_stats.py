@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from running import Daemon, running, wait_until
 from screens import CTL, terminal
 
-from upperd.ctl.view import Usage
+from upperd.ctl.usage import Usage
 from upperd.server import layout
 
 

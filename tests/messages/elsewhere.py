@@ -102,6 +102,7 @@ PRODUCED_ELSEWHERE = {
     "connections are cut": f"{UNIT}/test_reporter_words.py::test_words",
     "the next start is": f"{SYSTEMD}/test_start_failure.py::test_starts_become_rare",
     "or when": f"{SYSTEMD}/test_start_failure.py::test_starts_become_rare",
+    "enable upperd-tcp.socket": f"{INTEGRATION}/test_unit_options.py::test_check_refuses_what_the_unit_forbids",
     "have a socket unit pass it (ListenDatagram=)": (
         f"{INTEGRATION}/test_unit_options.py::test_check_refuses_what_the_unit_forbids"
     ),

@@ -9,7 +9,7 @@ from sources import ROOT, exit_statuses
 from upperd.ctl import prometheus, stats, view
 from upperd.ctl.parser import COMMANDS, make_parser
 from upperd.ctl.rows import TOP
-from upperd.ctl.view import Usage
+from upperd.ctl.usage import Usage
 from upperd.server import layout
 from upperd.server.scoreboard import Scoreboard
 

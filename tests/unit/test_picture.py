@@ -12,7 +12,7 @@ from rich.console import Console
 from upperd.ctl import view
 from upperd.ctl.picture import picture
 from upperd.ctl.rows import TOP, History, Order, fitting
-from upperd.ctl.view import Usage
+from upperd.ctl.usage import Usage
 from upperd.server import layout
 from upperd.server.scoreboard import Scoreboard
 from upperd.server.snapshot import read

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from upperd.ctl import view
 from upperd.ctl.prometheus import METRICS, exposition
-from upperd.ctl.view import Usage
+from upperd.ctl.usage import Usage
 from upperd.server import layout
 from upperd.server.scoreboard import Scoreboard
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from upperd.ctl import view
 from upperd.ctl.rows import BARS, History, sparkline
-from upperd.ctl.view import Usage
+from upperd.ctl.usage import Usage
 from upperd.server.layout import BYTES_IN, BYTES_OUT, CONNECTIONS
 from upperd.server.scoreboard import Scoreboard
 

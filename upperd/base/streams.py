@@ -51,6 +51,14 @@ def print_out(text: str) -> None:
         raise
 
 
+def warn(text: str) -> None:
+    """Print it on standard error; if that fails, the exit status has to tell."""
+    try:
+        print(text, end="", file=sys.stderr, flush=True)
+    except OSError:
+        sys.stderr = None  # as above
+
+
 def show(program: str, text: str, *, is_closed: bool) -> int:
     """Print a text; returns the exit status."""
     try:
@@ -73,7 +81,4 @@ def complain(program: str, text: str, *more: str) -> None:
         text = printable(text)
     except (OSError, ImportError):
         pass  # what is complained of may be that nothing can be read
-    try:
-        print("\n".join((f"{program}: {text}", *more)), file=sys.stderr, flush=True)
-    except OSError:
-        sys.stderr = None  # as above; the exit status says it, too
+    warn("\n".join((f"{program}: {text}", *more, "")))

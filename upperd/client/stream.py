@@ -61,13 +61,9 @@ class Stream:
         self._unsent = memoryview(b"")
         self._has_ended = self._has_answer = self._is_shut = self._is_settled = False
         """Of the source; of any connection; our half of this one; whether it is known if sent data is kept."""
-        self._connection: Connection | None = None
-        self._open()
-
-    @property
-    def connection(self) -> Connection | None:
+        self.connection: Connection | None = None
         """The connection at this moment."""
-        return self._connection
+        self._open()
 
     def transfer(
         self, source: int, write: Callable[[bytes], object], watch: Callable[[int], object] | None = None
@@ -79,10 +75,10 @@ class Stream:
         read = 0
         try:
             while not self._is_over():
-                if self._connection is None and self._text.is_due:
+                if self.connection is None and self._text.is_due:
                     self._open()
                 ready = self._wait(source, None if watch is None else WATCH_SECONDS)
-                if self._connection is not None and self._connection.fileno() in ready:
+                if self.connection is not None and self.connection.fileno() in ready:
                     self._exchange(write)
                 if source in ready:
                     read += self._read(source)
@@ -90,23 +86,23 @@ class Stream:
                     watch(read)
             write(self._text.rest())
         finally:
-            if self._connection is not None:
-                self._connection.close()
+            if self.connection is not None:
+                self.connection.close()
 
     def _is_over(self) -> bool:
-        return self._has_ended and self._connection is None and not self._text.is_due
+        return self._has_ended and self.connection is None and not self._text.is_due
 
     def _open(self) -> None:
         """Connect, and have all that is not answered sent; where that is a second time, try for a while."""
         text, patience = self._text, self._patience
-        while self._connection is None:
+        while self.connection is None:
             try:
-                self._connection = connect_patiently(self._path, self._tcp, patience)
+                self.connection = connect_patiently(self._path, self._tcp, patience)
             except (NoDaemonError, AccessError) as error:  # a socket that is being bound is for nobody yet
                 if not self._has_begun():
                     raise
                 patience.pause(error)
-        self._connection.setblocking(False)
+        self.connection.setblocking(False)
         self._opened_at = monotonic()
         self._is_shut = False
         text.rewind()
@@ -118,7 +114,7 @@ class Stream:
     def _wait(self, source: int, longest: float | None) -> set[int]:
         """Wait until there is something to do; returns the descriptors that are ready. Raises ReplyTimeoutError."""
         poll = select.poll()
-        connection = self._connection
+        connection = self.connection
         if connection is not None:
             poll.register(connection, select.POLLIN | (select.POLLOUT if self._unsent else 0))
         if not self._has_ended and not self._unsent and self._text.size < KEPT:
@@ -155,7 +151,7 @@ class Stream:
 
     def _send(self) -> None:
         """Send what the kernel takes, and our end of file after the last."""
-        connection = self._connection
+        connection = self.connection
         if connection is None:
             return
         while self._unsent or (block := self._text.next_block()):
@@ -170,13 +166,13 @@ class Stream:
                 pass  # it is gone, which is seen at once
 
     def _exchange(self, write: Callable[[bytes], object]) -> None:
-        connection = self._connection
+        connection = self.connection
         assert connection is not None
         self._send()
         block = receive_some(connection)
         if block == b"":
             connection.close()
-            self._connection = None
+            self.connection = None
             self._ended()
         elif block is not None:
             self._has_answer = True

@@ -62,8 +62,7 @@ def _addresses(host_port: str) -> list[tuple[socket.AddressFamily, Any]]:
         found = socket.getaddrinfo(host.removeprefix("[").removesuffix("]"), int(port), 0, socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         if loopback.is_localhost(host):  # there is neither a resolver nor /etc/hosts
-            both = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
-            return [(family, (address, int(port))) for family, address in both]
+            return [*loopback.addresses(int(port))]
         reason = getattr(error, "strerror", None) or "no name of a host"
         raise NoDaemonError(f"cannot find the host of {host_port}: {reason}") from None
     return [(family, address) for family, _, _, _, address in found]

@@ -6,9 +6,8 @@
 from __future__ import annotations
 
 import os
-import sys
 
-from upperd.base.streams import EX_NOREADER, print_out
+from upperd.base.streams import EX_NOREADER, print_out, warn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -102,14 +101,6 @@ def fail(status: int, text: str) -> int:
 def say(text: str, *styles: str) -> None:
     """Say something of ours on standard error."""
     warn(f"{Paint(has_colour(2))('upperctl:', *styles)} {text}\n")
-
-
-def warn(text: str) -> None:
-    """Print it on standard error; if that fails, the exit status has to tell."""
-    try:
-        print(text, end="", file=sys.stderr, flush=True)
-    except OSError:
-        sys.stderr = None  # else the interpreter tries again at its end, and exits with 120
 
 
 def end_interrupted() -> NoReturn:

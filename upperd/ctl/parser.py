@@ -15,8 +15,9 @@ from upperd import __version__
 from upperd.base import paths
 from upperd.base.installation import command as command_of
 from upperd.base.installation import manual
+from upperd.base.streams import warn
 from upperd.base.text import near
-from upperd.ctl.output import fail, show_help, warn
+from upperd.ctl.output import fail, show_help
 from upperd.ctl.rows import TOP
 
 COMMANDS = {

@@ -13,6 +13,7 @@ from upperd.base.text import duration, printable, size
 from upperd.ctl import view
 from upperd.ctl.output import Paint
 from upperd.ctl.rows import History, Order, Row, fitting, sparkline
+from upperd.ctl.usage import is_exact
 
 KEYS = "q quit  \u2190\u2192 sort  r reverse  \u2191\u2193 scroll  space pause"
 
@@ -69,18 +70,18 @@ def _load(history: History) -> str:
     if not usages:
         return ""
     cpu = sum(row.cpu_percent or 0.0 for row in history.rows)
-    memory = f"{size(sum(usage.memory_bytes for usage in usages))}, " if view.is_exact(usages) else ""
+    memory = f"{size(sum(usage.memory_bytes for usage in usages))}, " if is_exact(usages) else ""
     return f"; {memory}{cpu:.0f}% CPU"
 
 
 def _table(rows: list[Row], order: Order, width: int) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="reverse", show_edge=False)
     columns = fitting(width)
-    is_exact = view.is_exact(row.usage for row in rows if row.usage is not None)
+    is_summed = is_exact(row.usage for row in rows if row.usage is not None)
     for name, column in columns.items():
         # Underlined: seen without colours, too.
         table.add_column(
-            "RSS" if name == "mem" and not is_exact else column.title,
+            "RSS" if name == "mem" and not is_summed else column.title,
             header_style="reverse underline" if name == order.field else "reverse",
             justify="left" if name in ("state", "user") else "right",
             width=column.width,

@@ -12,7 +12,8 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from upperd.base.text import duration, printable, size
-from upperd.ctl.view import DaemonView, Usage
+from upperd.ctl.usage import Usage
+from upperd.ctl.view import DaemonView
 from upperd.server import layout
 
 LENGTH = 240

@@ -13,7 +13,7 @@ from upperd.base.text import printable, size
 from upperd.ctl import status, view
 from upperd.ctl.output import PLAIN, Paint, fail, has_colour, is_capable, pause, show, write_out
 from upperd.ctl.rows import STATS, History, Row
-from upperd.ctl.view import Usage
+from upperd.ctl.usage import Usage, is_exact
 from upperd.server import layout
 
 _ALWAYS = ("forked", "ended", "connections", "messages", "bytes_in", "bytes_out")
@@ -128,7 +128,7 @@ def table(daemon: view.DaemonView, paint: Paint = PLAIN) -> str:
     # One listener needs no column, and where no process was asked there are no such figures.
     left_out = {*([] if len(snapshot.listeners) > 1 else ["LISTENER"]), *([] if usages else ["PSS", "CPU"])}
     columns = [column for column in STATS if column.title not in left_out]
-    memory = "PSS" if view.is_exact(usages.values()) else "RSS"
+    memory = "PSS" if is_exact(usages.values()) else "RSS"
     rows = [[column.title.replace("PSS", memory) for column in columns]]
     for child in snapshot.children:
         rows.append([column.text(Row(child, usages.get(child["pid"]))) for column in columns])

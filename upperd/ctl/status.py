@@ -7,9 +7,10 @@ import json
 import time
 
 from upperd.base.text import duration, plural, printable, size
-from upperd.ctl import units, view
+from upperd.ctl import view
 from upperd.ctl.output import PLAIN, Paint, has_colour, show
 from upperd.ctl.units import Unit
+from upperd.ctl.usage import is_exact
 from upperd.server import layout
 
 _FIGURES = (
@@ -22,11 +23,10 @@ _FIGURES = (
 def run(arguments: argparse.Namespace) -> int:
     """Show the daemon; returns the exit status, the LSB's for an init script."""
     daemon = view.find(arguments.socket).load_usages()
-    unit = units.of_socket(daemon.socket) if daemon.socket else None
     if arguments.json:
-        show(json.dumps(data(daemon, unit), indent=2))
+        show(json.dumps(data(daemon, daemon.unit), indent=2))
     else:
-        show(text(daemon, Paint(has_colour(1)), unit))
+        show(text(daemon, Paint(has_colour(1)), daemon.unit))
     return daemon.state
 
 
@@ -72,7 +72,7 @@ def data(daemon: view.DaemonView, unit: Unit | None = None) -> dict[str, object]
     snapshot, header = daemon.snapshot, daemon.header
     has_phase = snapshot is not None and daemon.state == view.RUNNING
     usages = daemon.usages.values()
-    memory = sum(usage.memory_bytes for usage in usages) if usages and view.is_exact(usages) else None
+    memory = sum(usage.memory_bytes for usage in usages) if usages and is_exact(usages) else None
     return {
         "state": view.WORDS[daemon.state],
         "name": daemon.name,
@@ -109,6 +109,6 @@ def _when(unix_usec: int) -> str:
 
 def _memory_text(daemon: view.DaemonView) -> str:
     usages = daemon.usages.values()
-    if not view.is_exact(usages):
+    if not is_exact(usages):
         return "unknown: only root may ask for it"
     return f"{size(sum(usage.memory_bytes for usage in usages))} in {plural(len(usages), 'process', 'processes')}"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 
-from upperd.base import paths
+from upperd.base import paths, systemctl
 from upperd.base.text import plural
 
 _SECONDS = 5
@@ -20,11 +19,9 @@ _BY_EXIT = "1"
 class Unit:
     """A service, at one moment."""
 
-    def __init__(self, properties: dict[str, str], options: list[str]) -> None:
+    def __init__(self, properties: dict[str, str]) -> None:
         self.name = properties.get("Id", "?")
-        self.command = " ".join(["systemctl", *options])
         self.is_active = properties.get("ActiveState") in ("active", "reloading", "deactivating")
-        self.is_starting = properties.get("ActiveState") == "activating"
         self.state = f"{properties.get('ActiveState', '?')} ({properties.get('SubState', '?')})"
         self.main_pid = _number(properties.get("MainPID"))
         self.restarts = _number(properties.get("NRestarts"))
@@ -36,7 +33,7 @@ class Unit:
     @property
     def trouble(self) -> str:
         """Why it does not run; empty: it does, or was stopped."""
-        is_tried_again = self.is_starting and self.restarts > 0  # the daemon waits before it fails once more
+        is_tried_again = self.restarts > 0 and self.state.startswith("activating ")  # it waits before it fails
         if self.is_active or (self.result == "success" and not is_tried_again):
             return ""
         again = f" again and again ({plural(self.restarts, 'restart')})" if self.restarts else ""
@@ -52,15 +49,15 @@ def of_socket(socket: str) -> Unit | None:
     managers = [[]] if os.geteuid() == 0 or "XDG_RUNTIME_DIR" not in os.environ else [["--user"], list[str]()]
     for options in managers:
         name = _triggered_by(socket, options) or _by_default(socket)
-        found = _show([*options, name], (*_KNOWN, *_EXITED)) if name else []
+        found = systemctl.show([*options, name], (*_KNOWN, *_EXITED), _SECONDS) if name else []
         if found and found[0].get("LoadState") == "loaded":
-            return Unit(found[0], options)
+            return Unit(found[0])
     return None
 
 
 def _triggered_by(socket: str, options: list[str]) -> str:
     """The service of the socket unit that listens there; empty: there is none."""
-    for unit in _show([*options, "*.socket"], ("Listen", "Triggers")):
+    for unit in systemctl.show([*options, "*.socket"], ("Listen", "Triggers"), _SECONDS):
         if any(line.rpartition(" (")[0] == socket for line in unit.get("Listen", "").split("\n")):
             return unit.get("Triggers", "").split(" ")[0]
     return ""
@@ -70,23 +67,6 @@ def _by_default(socket: str) -> str:
     """The service whose default path it is; empty: it is no such path, and so any daemon's."""
     name = paths.name_of(socket)
     return f"{name}.service" if socket in paths.client_sockets(dict(os.environ), os.geteuid(), name) else ""
-
-
-def _show(words: list[str], names: tuple[str, ...]) -> list[dict[str, str]]:
-    """Properties of units; of one that has several values, a line for each."""
-    command = ["systemctl", "show", "--no-pager", f"--property={','.join(names)}", *words]
-    try:
-        done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=_SECONDS)
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    units = []
-    for block in done.stdout.decode("utf-8", "replace").split("\n\n"):
-        properties: dict[str, str] = {}
-        for line in block.strip("\n").split("\n"):
-            name, _, value = line.partition("=")
-            properties[name] = f"{properties[name]}\n{value}" if name in properties else value
-        units.append(properties)
-    return units
 
 
 def _number(text: str | None) -> int:

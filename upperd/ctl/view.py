@@ -9,17 +9,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import cached_property
 
 from upperd.base import installation, locks, paths
 from upperd.base.text import plural, printable, size
 from upperd.ctl import sockets, units
 from upperd.ctl.output import PLAIN, Paint
 from upperd.ctl.sockets import Answer
-from upperd.ctl.usage import Usage, is_exact, of_daemon
+from upperd.ctl.usage import Usage, of_daemon
 from upperd.server import layout
 from upperd.server.snapshot import ScoreboardError, Snapshot, read
-
-__all__ = ["DaemonView", "Usage", "find", "is_exact"]
 
 RUNNING, NOT_RUNNING, UNKNOWN = 0, 3, 4
 """Exit statuses of `upperctl status`, as the LSB has them for an init script's."""
@@ -94,13 +93,18 @@ class DaemonView:
 
     def _find_listener(self, answer: Answer) -> int:
         """The state of the daemon of a socket that lives, which a manager may hold for one that does not run."""
-        if unit := units.of_socket(self.socket):
-            self.pid = unit.main_pid
-            return RUNNING if unit.is_active else NOT_RUNNING
+        if self.unit:
+            self.pid = self.unit.main_pid
+            return RUNNING if self.unit.is_active else NOT_RUNNING
         if answer is not Answer.LIVE:
             return UNKNOWN
         self.pid = sockets.listener_pid(self.socket)
         return RUNNING if self.pid and sockets.is_upperd(self.pid, paths.program_of(self.name)) else UNKNOWN
+
+    @cached_property
+    def unit(self) -> units.Unit | None:
+        """The service that a manager runs on the socket; None: there is none, or no manager."""
+        return units.of_socket(self.socket) if self.socket else None
 
     # Whose scoreboard it is
 
@@ -267,8 +271,7 @@ def trouble_text(view: DaemonView) -> str:
     for path in view.lost:
         said.append(f"no client finds {path}, which was removed: {_cure_of_lost(view, path)}")
     if view.snapshot is not None and view.state == RUNNING:
-        waiting = [child["waiting"] for child in view.children]
-        if waiting.count(0) >= header["max_children"]:
+        if view.snapshot.busy >= header["max_children"]:
             said.append("every child is busy" + (f", {header['queued']} wait" if header["queued"] else ""))
         said += [view.snapshot.note] if view.snapshot.note else []
     if counted := [name for name in _TROUBLE if header.get(name)]:

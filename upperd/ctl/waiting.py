@@ -8,7 +8,6 @@ import select
 from upperd.client.finding import AccessError, ClientError, ReplyTimeoutError, connect
 from upperd.ctl import view
 from upperd.ctl.output import say
-from upperd.server import layout
 
 PROBE_SECONDS = 1.0
 _REFUSALS = {
@@ -29,24 +28,16 @@ def reason(path: str | None, tcp: str | None) -> str:
     daemon = None if tcp is not None else view.find(path)
     if daemon is None or daemon.snapshot is None or daemon.state != view.RUNNING:
         return f"the daemon is at its limit, or being restarted{'' if tcp is not None else f'; {more}'}"
-    header = daemon.header
-    if header["phase"] == layout.DRAINING:
-        return f"draining, try again in {_drain_seconds(header)} s"
-    if daemon.snapshot.busy >= header["max_children"]:
-        return f"every child is busy, {header['queued']} wait; {more}"
+    if draining := view.drain_text(daemon):
+        return draining
+    if daemon.snapshot.busy >= daemon.header["max_children"]:
+        return f"every child is busy, {daemon.header['queued']} wait; {more}"
     return f"the daemon is at its limit for one user, or its handler is slow; {more}"
 
 
 def is_draining(path: str | None) -> bool:
     """Whether a daemon that takes no new connection is known to be ending."""
-    daemon = view.find(path)
-    return daemon.state == view.RUNNING and daemon.header.get("phase") == layout.DRAINING
-
-
-def _drain_seconds(header: dict[str, int]) -> int:
-    """How long the drain that is under way may still take: at most what it was given."""
-    end = header.get("drain_end_usec", 0) or layout.UNKNOWN
-    return max(1, -(-min(end - layout.now_usec(), header["drain_timeout_usec"]) // 1_000_000))
+    return bool(view.drain_text(view.find(path)))
 
 
 def refusal(path: str | None, tcp: str | None) -> ClientError | None:

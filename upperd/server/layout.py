@@ -23,7 +23,6 @@ from time import monotonic_ns
 MAGIC = int.from_bytes(b"UPPERD\x00\x03", "little")
 SLOTS = 4096
 """The ceiling of `max_children`."""
-LISTENERS = 128
 COUNTERS = 8
 """The most counters that a handler may have."""
 

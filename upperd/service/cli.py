@@ -35,7 +35,7 @@ def main(words: list[str] | None = None, program: str = NAME, purpose: str = "")
     74: standard output, 78: the file, or the handler.
     """
     words, check_only, reloaded = sys.argv[1:] if words is None else words, False, 0
-    manager_address = os.environ.get("NOTIFY_SOCKET", "")
+    manager_address, config = os.environ.get("NOTIFY_SOCKET", ""), ""
     try:
         closed = open_closed()
         if "--inetd" in words:  # before anything is said
@@ -76,7 +76,7 @@ def main(words: list[str] | None = None, program: str = NAME, purpose: str = "")
         if reloaded and error.status == ConfigError.status:
             _reload(reloaded)  # it finds the same, keeps its old settings, and has the reason in its status
         if manager_address and _folder_of("sdnotify") and not check_only:
-            _tell_manager(manager_address, error, words)
+            _tell_manager(manager_address, error, config, is_inetd="--inetd" in words)
         if error.has_threads:
             os._exit(error.status)
         return error.status
@@ -91,19 +91,14 @@ def _reason(error: OSError | MemoryError | ImportError) -> str:
         return f"{getattr(error, 'filename', None) or 'a module'}: {getattr(error, 'strerror', None) or error}"
 
 
-def _tell_manager(address: str, error: OptionError, words: list[str]) -> None:
+def _tell_manager(address: str, error: OptionError, config: str, *, is_inetd: bool) -> None:
     from upperd.service import retries
-    from upperd.service.notify import Notifier
+    from upperd.service.notify import LAST_WORDS_SECONDS, Notifier
 
     notifier = Notifier(address)
-    # The status last, since what is too long is cut there.
-    notifier.send(f"ERRNO={error.errno}", f"EXIT_STATUS={error.status}", f"STATUS={error}")
-    notifier.flush(2.0)
-    try:
-        config = parse(words).get("config", "")
-    except OptionError:
-        config = ""
-    if "--inetd" not in words:
+    notifier.send_failure(error.errno, error.status, str(error))
+    notifier.flush(LAST_WORDS_SECONDS)
+    if not is_inetd:
         retries.slow_down(error.status, str(error), notifier, config)
 
 

@@ -34,7 +34,7 @@ from upperd.service.idle import IdleExit
 from upperd.service.listeners import StartError
 from upperd.service.loading import Handlers
 from upperd.service.log import Log
-from upperd.service.notify import Notifier, tell_supervisor
+from upperd.service.notify import LAST_WORDS_SECONDS, Notifier, tell_supervisor
 from upperd.service.opening import Opening, describe
 from upperd.service.orphans import Orphans, of_process_one
 from upperd.service.pidfile import PidFile
@@ -52,8 +52,6 @@ EX_OK = 0
 EX_SOFTWARE = 70
 NEWCOMERS_SECONDS = 1.0
 """How long a drain serves the queue of a listener that newcomers still find, so that it may never be empty."""
-LAST_WORDS_SECONDS = 2.0
-"""How long our end waits for a manager that has no room for what it must hear."""
 
 
 class Daemon:
@@ -245,7 +243,7 @@ class Daemon:
 
     def _fail(self, error: StartError) -> int:
         """Say why there is no daemon: to the manager, in the log, and to the starter."""
-        self._notifier.send(f"ERRNO={error.errno}", f"EXIT_STATUS={error.status}", f"STATUS={error}")
+        self._notifier.send_failure(error.errno, error.status, str(error))
         self._log.write(log.ERROR, "exiting", str(error))
         self._pid_file.remove()
         self._notifier.flush(LAST_WORDS_SECONDS)

@@ -35,16 +35,15 @@ def take_environment(environ: MutableMapping[str, str], pid: int) -> dict[str, A
     if not listen_fds and not listen_pid:
         return said
     if not listen_pid:
-        said["warning"] = (
-            f"LISTEN_FDS={listen_fds} without LISTEN_PID, so the sockets that were passed are not taken: "
-            "a manager says with LISTEN_PID for which process they are"
-        )
-        return said
-    if _number("LISTEN_PID", listen_pid) != pid:
-        said["warning"] = (
-            f"LISTEN_PID={listen_pid} is not this process ({pid}), so the sockets that were passed are "
-            "not taken: a wrapper between the manager and upperd must exec it, not fork"
-        )
+        why = f"LISTEN_FDS={listen_fds} without LISTEN_PID"
+        cure = "a manager says with LISTEN_PID for which process they are"
+    elif _number("LISTEN_PID", listen_pid) != pid:
+        why = f"LISTEN_PID={listen_pid} is not this process ({pid})"
+        cure = "a wrapper between the manager and upperd must exec it, not fork"
+    else:
+        why = cure = ""
+    if why:
+        said["warning"] = f"{why}, so the sockets that were passed are not taken: {cure}"
         return said
     count = _number("LISTEN_FDS", listen_fds)
     if count > _MOST_DESCRIPTORS:

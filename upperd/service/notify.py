@@ -28,6 +28,8 @@ _MOST_KEPT = 64
 """Messages that are kept: a manager that is gone for good must not cost us memory."""
 LONGEST = 4000
 """Bytes of a message: the manager throws a longer one away than 4096 (NOTIFY_BUFFER_MAX, which is PIPE_BUF)."""
+LAST_WORDS_SECONDS = 2.0
+"""How long our end waits for a manager that has no room for what it must hear."""
 
 
 class Notifier:
@@ -54,11 +56,6 @@ class Notifier:
         """Whether there is a manager to notify."""
         return bool(self._address)
 
-    @property
-    def has_kept(self) -> bool:
-        """Whether the manager has not taken everything yet."""
-        return bool(self._kept)
-
     def send(self, *assignments: str, descriptors: Sequence[int] = ()) -> bool:
         """Send what the manager must hear, in one message, and copies of `descriptors`.
 
@@ -73,6 +70,10 @@ class Notifier:
             self._kept.append((message, _copies(descriptors)))
             self.wake()
         return not self._kept
+
+    def send_failure(self, number: int, status: int, reason: str) -> bool:
+        """Send why there is no daemon: the reason last, since what is too long is cut there. As `send`."""
+        return self.send(f"ERRNO={number}", f"EXIT_STATUS={status}", f"STATUS={reason}")
 
     def tell(self, *assignments: str) -> bool:
         """Send what may be skipped, but not before what is kept. False: it was skipped."""

@@ -13,6 +13,7 @@ import select
 import signal
 import time
 
+from upperd.base import paths
 from upperd.service.notify import Notifier
 
 _FILE = "failed-starts"
@@ -39,14 +40,15 @@ def slow_down(status: int, reason: str, notifier: Notifier, config: str = "") ->
 
 def forget() -> None:
     """A start has not failed."""
-    try:
-        os.unlink(_path() or "/nowhere")
-    except OSError:
-        pass  # none had failed before
+    if path := _path():
+        try:
+            os.unlink(path)
+        except OSError:
+            pass  # none had failed before
 
 
 def _path() -> str:
-    folder = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+    folder = paths.runtime_folder(dict(os.environ))
     return os.path.join(folder, _FILE) if folder else ""
 
 

@@ -106,7 +106,7 @@ def _resolve(host_port: str, kind: socket.SocketKind) -> list[tuple[int, Any]]:
     """The family and the address of each, as socket.bind() takes it. Raises ListenerError."""
     host, _, port = host_port.rpartition(":")
     if loopback.is_localhost(host):
-        return [(socket.AF_INET6 if ":" in name else socket.AF_INET, (name, int(port))) for name in loopback.ADDRESSES]
+        return [*loopback.addresses(int(port))]
     host = host.removeprefix("[").removesuffix("]")
     try:
         found = socket.getaddrinfo(host, port, type=kind, flags=socket.AI_PASSIVE)

@@ -14,28 +14,30 @@ from upperd.base.paths import NAME
 from upperd.service.options import ConfigError, Options, flag
 from upperd.service.settings import about_path, no_effect
 
-_PROPERTIES = "ExecStart,RestrictAddressFamilies,PrivateNetwork,TriggeredBy"
+_PROPERTIES = ("ExecStart", "RestrictAddressFamilies", "PrivateNetwork", "TriggeredBy")
 
 
-def refuse_forbidden(options: Options, cure: str = "upperd-tcp.socket") -> None:
+def refuse_forbidden(options: Options) -> None:
     """Raises ConfigError: TCP or UDP is asked for, and a sandbox like this one has neither."""
     for name in ("tcp", "udp"):
         if getattr(options, name) and not _has_internet():
-            raise ConfigError(_forbidden(name, cure), errno.EAFNOSUPPORT)
+            raise ConfigError(_forbidden(name), errno.EAFNOSUPPORT)
 
 
 def notes(options: Options, config: str) -> list[str]:
     """Which options have no effect in the unit that reads this file. Raises ConfigError: one ends each start there."""
     stem = os.path.splitext(os.path.basename(config))[0]
     unit = NAME if stem == NAME else f"{NAME}@{stem}"
-    said = _properties(f"{unit}.service")
+    from upperd.base import systemctl  # on a shell alone
+
+    said = next(iter(systemctl.show([f"{unit}.service"], _PROPERTIES, 10)), {})
     if os.path.abspath(config) not in said.get("ExecStart", ""):
         return []
     found = []
     for name in filter(lambda name: getattr(options, name), ("tcp", "udp")):
         families = said.get("RestrictAddressFamilies", "")
         if families and not families.startswith("~") and "AF_INET" not in families.split():
-            raise ConfigError(f"{config}: {_forbidden(name, 'upperd-tcp.socket')}", errno.EAFNOSUPPORT)
+            raise ConfigError(f"{config}: {_forbidden(name)}", errno.EAFNOSUPPORT)
         if said.get("PrivateNetwork") == "yes":
             found.append(f"{name} has no effect: no client reaches the network of {unit}.service (PrivateNetwork=yes)")
     if f"{unit}.socket" in said.get("TriggeredBy", "").split():
@@ -43,8 +45,8 @@ def notes(options: Options, config: str) -> list[str]:
     return found
 
 
-def _forbidden(name: str, cure: str) -> str:
-    instead = f"enable {cure}" if name == "tcp" else "have a socket unit pass it (ListenDatagram=)"
+def _forbidden(name: str) -> str:
+    instead = "enable upperd-tcp.socket" if name == "tcp" else "have a socket unit pass it (ListenDatagram=)"
     return f"{flag(name)}: the unit forbids it (RestrictAddressFamilies=): leave it out, and {instead}"
 
 
@@ -57,15 +59,3 @@ def _has_internet() -> bool:
                 continue
         return True
     return False
-
-
-def _properties(unit: str) -> dict[str, str]:
-    """What the manager says of a unit; nothing where there is none, or it cannot be asked."""
-    import subprocess
-
-    command = ["systemctl", "show", f"--property={_PROPERTIES}", unit]
-    try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.SubprocessError):
-        return {}
-    return dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)

@@ -30,21 +30,18 @@ _AGEING = ("/tmp/", "/var/tmp/")
 """Where files that nothing touches are removed after some days (tmpfiles.d(5))."""
 
 
-def hold_folders(paths: list[str]) -> list[int]:
+def hold_folders(paths: list[str]) -> None:
     """Have systemd-tmpfiles(8) pass over the folders of these files, by a lock that ends with us (flock(2)).
 
-    Returns the descriptors that hold the locks.
+    The descriptors that hold the locks stay open.
     """
-    held = []
     for folder in {os.path.dirname(path) for path in paths}:
         if f"{folder}/".startswith(_AGEING) and f"{folder}/" not in _AGEING:
             try:
                 descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                held.append(descriptor)
             except OSError:
                 pass  # it is looked at just now: what is removed is made again
-    return held
 
 
 class Upkeep:
@@ -58,7 +55,7 @@ class Upkeep:
         self._next = parent.loop.now + LOOK_SECONDS
         self._said: set[str] = set()
         listeners, board = opening.opened, parent.board.path
-        self._held = hold_folders([*(x.path for x in listeners if not x.activated), *([board] if board else [])])
+        hold_folders([*(x.path for x in listeners if not x.activated), *([board] if board else [])])
         parent.loop.timers.append(self.turn)
 
     def turn(self, now: float) -> float:
