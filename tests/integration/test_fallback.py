@@ -22,7 +22,7 @@ from upperd.base.paths import FALLBACK_TCP
 MODULES = os.pathsep.join((str(Path(__file__).parents[2]), sysconfig.get_path("purelib")))
 """Without the standard library of the Python that runs the tests: it may be of another version than the host's."""
 IN_NETWORK = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
-"""A network of its own, with a port 9999 that is nobody's."""
+"""A network of its own, in which port 9999 is free."""
 TAKEN = """
 import os, socket, sys
 listener = socket.create_server(("127.0.0.1", 9999))

@@ -224,7 +224,7 @@ def test_impostor_comes_and_goes(monkeypatch: pytest.MonkeyPatch, folder: Path) 
 
 
 def test_connection_that_nobody_has_accepted(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """While nobody has accepted the connection, which reads as root's then, it is nobody's: nothing is sent."""
+    """Until the connection is accepted its owner is unknown, although it reads as root's: the client sends nothing."""
     port = free_port()
     _find_both(monkeypatch, folder, port)
     with socket.create_server(("127.0.0.1", port)) as listener:

@@ -92,11 +92,19 @@ def check(row: Situation, folder: Path) -> None:
     if re.search("unshare|powerless", row.command) and os.geteuid() != 0:
         missing("a namespace of its own takes root")
     port = str(free_port())
-    command = PRELUDE + row.command
+    status, said = run(row.command, folder, PORT=port)
+    assert any(is_said(row.message.replace("$PORT", port), line) for line in said.splitlines()), said
+    assert status == row.status, said
+    for raw in "Traceback", "[Errno", "functools":
+        assert raw not in said
+
+
+def run(command: str, folder: Path, **variables: str) -> tuple[int, str]:
+    """Run a command with the functions of the prelude; returns its exit status and all that was printed."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("LISTEN_", "NOTIFY_"))}
-    environ |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "TMPDIR": str(folder), "PORT": port}
+    environ |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "TMPDIR": str(folder), **variables}
     done = subprocess.run(
-        ["sh", "-c", command],
+        ["sh", "-c", PRELUDE + command],
         cwd=folder,
         env=environ,
         stdin=subprocess.DEVNULL,
@@ -106,10 +114,7 @@ def check(row: Situation, folder: Path) -> None:
         errors="backslashreplace",
         timeout=DEADLINE,
     )
-    assert any(is_said(row.message.replace("$PORT", port), line) for line in done.stdout.splitlines()), done.stdout
-    assert done.returncode == row.status, done.stdout
-    for raw in "Traceback", "[Errno", "functools":
-        assert raw not in done.stdout
+    return done.returncode, done.stdout
 
 
 def is_said(message: str, line: str) -> bool:

@@ -1,14 +1,10 @@
 """The cure that a message prints works when it is typed where the message is printed."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from running import DEADLINE
-from situations import PRELUDE
+from situations import run
 
 SHOUT = "printf 'import socketserver\\nclass Shout(socketserver.StreamRequestHandler): pass\\n' >x.py; "
 CURES = {
@@ -92,27 +88,12 @@ CURES = {
 def test_cure_works(name: str, folder: Path) -> None:
     """What the message says to do, done as it stands, has the effect that was wanted."""
     command, pattern, typed, wanted = CURES[name]
-    _, answer = _type(command, folder)
+    _, answer = run(command, folder)
     found = re.search(pattern, answer)
     assert found is not None, answer
     for left in folder.glob("s*"):
         if left.suffix != ".lock":
             left.unlink()
-    status, answer = _type(typed.replace("CURE", found[1]), folder)
+    status, answer = run(typed.replace("CURE", found[1]), folder)
     assert wanted in answer
     assert status == 0, answer
-
-
-def _type(command: str, folder: Path) -> tuple[int, str]:
-    environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    done = subprocess.run(
-        ["sh", "-c", PRELUDE + command],
-        cwd=folder,
-        env=environ,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=DEADLINE,
-    )
-    return done.returncode, done.stdout

@@ -48,9 +48,9 @@ TABLE = [
     Situation(
         "a daemon is on the abstract name",
         (
-            "serve; upperd --socket @messages-$$ --ready-fd 6 6>/dev/null 2>/dev/null & first=$!; until "
-            "upperctl --socket @messages-$$ send x >x 2>&1; do :; done; upperd --socket @messages-$$ "
-            "--no-fallback; status=$?; kill $first; exit $status"
+            "serve; upperd --socket @messages-$$ --scoreboard b --ready-fd 6 6>/dev/null 2>/dev/null & first=$!; "
+            "until upperctl --socket @messages-$$ send x >x 2>&1; do :; done; "
+            "upperd --socket @messages-$$ --no-fallback; status=$?; kill $first; exit $status"
         ),
         75,
         "upperd[…] exiting: already running (pid … of uid …) on @messages-…",

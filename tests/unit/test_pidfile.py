@@ -65,7 +65,7 @@ def test_link_is_replaced(path: Path, target: str) -> None:
 
 
 def test_what_a_killed_process_has_left(path: Path) -> None:
-    """A temporary file that a killed process of our pid has left, or a link in its place, is in nobody's way."""
+    """A temporary file that a killed process of our pid has left, or a link in its place, blocks no later write."""
     left = path.parent / f".{path.name}.{os.getpid()}"
     left.symlink_to("precious")
     PidFile(str(path)).write()
