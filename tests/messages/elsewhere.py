@@ -8,7 +8,6 @@ PRODUCED_ELSEWHERE = {
     "has joined that group since this login: log in again, or run 'newgrp": (
         f"{UNIT}/test_explaining.py::test_cure_of_a_refusal"
     ),
-    "/proc is not mounted": f"{FAULTS}/test_fault_machine.py::test_says_why_there_is_no_daemon",
     "cannot be known": f"{INTEGRATION}/test_impostor.py::test_owner_that_cannot_be_known",
     "no daemon at its socket: using": f"{INTEGRATION}/test_impostor.py::test_fallback_is_said",
     "no new connection": f"{INTEGRATION}/test_ctl_waiting.py::test_drain",
@@ -18,7 +17,6 @@ PRODUCED_ELSEWHERE = {
     "connects more often than one user may: try again later": (
         f"{INTEGRATION}/test_ctl_waiting.py::test_refused_for_a_while"
     ),
-    "is not followed": f"{INTEGRATION}/test_impostor.py::test_status_needs_no_daemon_of_an_impostor",
     "who is not upperd": f"{INTEGRATION}/test_impostor.py::test_socket_of_an_impostor_in_our_folder",
     "first have its unit installed": f"{UNIT}/test_ctl_line.py::test_what_the_manager_is_asked_for",
     "its unit is not installed": f"{UNIT}/test_ctl_line.py::test_what_the_manager_is_asked_for",
@@ -56,7 +54,6 @@ PRODUCED_ELSEWHERE = {
         f"{INTEGRATION}/test_subordinate_uids.py::test_ranges_that_cannot_be_read"
     ),
     "ranges, ignoring the others": f"{UNIT}/test_subuids.py::test_more_ranges_than_are_handed_over",
-    "file that is not a scoreboard": f"{UNIT}/test_scoreboard.py::test_other_file_is_not_replaced",
     # Handlers and reloads
     "its text cannot be shown": f"{INTEGRATION}/test_handler_faults.py::test_mistake_is_one_message",
     "it ended before its first connection": (
@@ -67,11 +64,11 @@ PRODUCED_ELSEWHERE = {
     "reload failed": f"{INTEGRATION}/test_reload.py::test_bad_file_changes_nothing",
     "was replaced by another version: restart it": f"{UNIT}/test_recheck.py::test_outcome_of_a_check",
     # The log, and STATUS
-    "handing over": f"{INTEGRATION}/test_hostile_children.py::test_descriptors_under_way",
+    "handing over": f"{FAULTS}/test_fault_system_calls.py::test_no_fork_after_fork",
     "nothing to do for": f"{INTEGRATION}/test_idle_exit.py::test_leaves_when_idle",
     "spare of": f"{INTEGRATION}/test_limits.py::test_status_at_the_limit_after_a_rest",
     "waiting of": f"{INTEGRATION}/test_fairness.py::test_full_queue",
-    "unknown peer": f"{INTEGRATION}/test_unknown_peers.py::test_a_child_for_each",
+    "unknown peer": f"{UNIT}/test_records.py::test_what_is_not_known_is_left_out",
     "was killed at the drain deadline": (
         f"{INTEGRATION}/test_handler_processes.py::test_handler_that_ends_by_force_only"
     ),
@@ -132,8 +129,7 @@ CANNOT_BE_PRODUCED = {
     "the check cannot be started": "it takes a fork(2) that fails once, after the start; tests/faults has the shim",
     "no address": "a name that the resolver knows and that has no address",
     "the check ended with exit status": "Python itself would have to fail in the process that checks",
-    "has closed the connection at once": "the listener has to close between connect(2) and the look at its owner",
-    "is the scoreboard of another daemon": "two daemons have to share a scoreboard, which its lock forbids",
+    "has closed the connection at once": "the failure of the socket's path is shown in its place, as that has the cure",
     "exit status": "a unit that fails is tried again by then: the daemon waits before it ends with 78",
     "cannot start": "the system has to refuse a call in the launcher: tests/faults/test_fault_system_calls.py does",
     "upperd-datagram.socket, of your own": "UDP in a unit whose check was passed over; --check-config says it before",

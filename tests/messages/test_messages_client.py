@@ -247,6 +247,20 @@ TABLE = [
         69,
         "upperctl: cannot find the host of a..b:1: no name of a host",
     ),
+    Situation(
+        "nothing tells whose the fallback's port is",
+        (
+            "unshare -nm sh -c 'ip link set lo up\nmount -t tmpfs none /run\nmkfifo f\npython3 -c \"import "
+            'socket, select\nlistener = socket.create_server((\\"127.0.0.1\\", 9999))\nopen(\\"f\\", '
+            '\\"w\\").close()\nselect.select([listener], [], [])" &\nread -r _ <f\numount -l /proc\nupperctl'
+            " send x'"
+        ),
+        77,
+        (
+            "upperctl: whose localhost:9999 is cannot be known (/proc is not mounted): nothing was sent; if "
+            "you trust it, say so with --tcp localhost:9999"
+        ),
+    ),
 ]
 
 

@@ -88,6 +88,15 @@ TABLE = [
             "16): texts stand in quotes, and so do modes and times with a unit"
         ),
     ),
+    Situation(
+        "another file is where the scoreboard goes",
+        "echo hello >b; serve --scoreboard b; stop",
+        0,
+        (
+            "upperd[…] starting: no scoreboard at b: a file that is not a scoreboard is there; upperctl will"
+            " have no statistics"
+        ),
+    ),
 ]
 
 

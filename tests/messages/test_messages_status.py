@@ -226,6 +226,21 @@ TABLE = [
         0,
         "   trouble      no client finds …/s, which was removed: a reload binds it anew (…)",
     ),
+    Situation(
+        "the scoreboard is that of a daemon on another path",
+        "serve --socket $PWD/t --scoreboard s.scoreboard; upperctl --socket s stats",
+        69,
+        (
+            "upperctl: …/s.scoreboard is the scoreboard of another daemon, on …/t: start the daemon (upperd "
+            "--socket PATH), or name its socket with --socket"
+        ),
+    ),
+    Situation(
+        "figures into a link of another user",
+        "serve; ln -s x l; chown -h 61001 l; powerless upperctl --socket s stats --prometheus --output l",
+        73,
+        "upperctl: cannot write l: l is a link of uid 61001, which is not followed",
+    ),
 ]
 
 

@@ -109,7 +109,10 @@ def _prose(node: ast.expr, words: tuple[str, ...]) -> Iterator[tuple[ast.expr, t
 
 
 def words_of_test(name: str) -> str:
-    """Every text in a test, `path::name`: in its body, its decorators, and the tables of its module that these name."""
+    """Every text in a test, `path::name`: in its body, its decorators, and the tables of its module that these name.
+
+    Its docstring is none of them: what that promises is not yet tested.
+    """
     path, _, function = name.partition("::")
     module = ast.parse((PACKAGE.parent / path).read_text())
     [test] = [node for node in module.body if isinstance(node, ast.FunctionDef) and node.name == function]
@@ -120,5 +123,6 @@ def words_of_test(name: str) -> str:
         if isinstance(node, (ast.Assign, ast.AnnAssign))
         and used & {x.id for x in ast.walk(node) if isinstance(x, ast.Name) and isinstance(x.ctx, ast.Store)}
     ]
-    texts = [x.value for node in (test, *tables) for x in ast.walk(node) if isinstance(x, ast.Constant)]
+    nodes = (*test.body[1:], *test.decorator_list, *tables) if ast.get_docstring(test) else (test, *tables)
+    texts = [x.value for node in nodes for x in ast.walk(node) if isinstance(x, ast.Constant)]
     return "\n".join(text for text in texts if isinstance(text, str))
