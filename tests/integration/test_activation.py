@@ -45,6 +45,16 @@ def test_every_passed_socket_is_served(folder: Path) -> None:
     assert [line.rpartition("activated as ")[2] for line in described] == ["first)", "second)", "third)"]
 
 
+@pytest.mark.parametrize("name", ["bound.x", "bound.", "bound"])
+def test_name_like_one_of_the_store(folder: Path, name: str) -> None:
+    """A socket unit's FileDescriptorName= may look like a name of the descriptor store: the socket is served."""
+    with _unix(folder / "upperd.sock") as listener:
+        listener.listen()
+        with running(folder, **activated(folder, [listener], names=name)) as daemon:
+            assert daemon.ask(b"x") == b"X"
+            assert daemon.board.listeners[0].endswith(f"activated as {name})")
+
+
 def test_passed_path_is_never_removed(folder: Path) -> None:
     """A passed socket is neither unlinked nor shut down: it listens on when the daemon has ended."""
     path = folder / "upperd.sock"
