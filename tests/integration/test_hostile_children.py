@@ -84,6 +84,7 @@ def test_memory_after_a_reload(folder: Path) -> None:
     config.symlink_to(folder / "first.toml")
     (folder / "first.toml").write_text("max-children = 9\n")
     with serving(folder, "--config", str(config)) as daemon, pair(daemon) as (alice, _):
+        wait_until(lambda: _is_settled(daemon), "no child is about to be forked")
         config.unlink()
         config.symlink_to(fifo)
         daemon.signal(1)
@@ -184,6 +185,7 @@ def test_check_that_is_stopped(folder: Path) -> None:
     config.symlink_to(folder / "first.toml")
     (folder / "first.toml").write_text("max-children = 9\n")
     with serving(folder, "--config", str(config)) as daemon, pair(daemon) as (alice, _):
+        wait_until(lambda: _is_settled(daemon), "no child is about to be forked")
         config.unlink()
         config.symlink_to(folder / "fifo")
         daemon.signal(1)
@@ -259,6 +261,12 @@ def test_children_that_a_child_gives_us(folder: Path) -> None:
         tell(alice, program)
         wait_until(lambda: serves(daemon, BOB) and not _strangers(daemon), "it is reaped")
         assert "crashed" not in daemon.log
+
+
+def _is_settled(daemon: Daemon) -> bool:
+    """Whether two connections are served, the two spare children are there, and no other process."""
+    rows = daemon.board.children
+    return sorted(row["waiting"] for row in rows) == [0, 0, 1, 1] and not _strangers(daemon)
 
 
 def _strangers(daemon: Daemon) -> set[int]:

@@ -66,8 +66,8 @@ def test_standard_error_is_closed() -> None:
     """Where standard error is closed nothing of ours takes its number, and would get what is logged."""
     ours, theirs = socket.socketpair()
     ours.settimeout(DEADLINE)
-    with ours, theirs:
-        process = subprocess.Popen(["sh", "-c", 'exec "$@" 2>&-', "sh", *INETD], stdin=theirs, stdout=theirs)
+    command = ["sh", "-c", 'exec "$@" 2>&-', "sh", *INETD]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs) as process, ours, theirs:
         theirs.close()
         ours.sendall(b"x")
         assert ours.recv(1) == b"X"

@@ -250,8 +250,9 @@ TABLE = [
     Situation(
         "nothing tells whose the fallback's port is",
         (
-            "unshare -nm sh -c 'ip link set lo up\nmount -t tmpfs none /run\nmkfifo f\npython3 -c \"import "
-            'socket, select\nlistener = socket.create_server((\\"127.0.0.1\\", 9999))\nopen(\\"f\\", '
+            "unshare -nm sh -c 'mount -t tmpfs none /run\nmkfifo f\npython3 -c \"import fcntl, socket, select, "
+            'struct\nfcntl.ioctl(socket.socket(), 0x8914, struct.pack(\\"16sH14x\\", b\\"lo\\", 1))  # SIOCSIFFLAGS'
+            '\nlistener = socket.create_server((\\"127.0.0.1\\", 9999))\nopen(\\"f\\", '
             '\\"w\\").close()\nselect.select([listener], [], [])" &\nread -r _ <f\numount -l /proc\nupperctl'
             " send x'"
         ),

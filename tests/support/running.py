@@ -233,6 +233,9 @@ def running(
             except AssertionError as error:
                 raise AssertionError(f"{error}\n{daemon.log}") from None
         yield daemon
+    except BaseException:
+        print(daemon.log)  # pytest shows it beside the failure
+        raise
     finally:
         if process.poll() is None:
             process.kill()
