@@ -144,7 +144,7 @@ def test_others_are_not_turned_away(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_newcomers_that_cannot_be_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the kernel knows no way, the error is returned, and newcomers still get in."""
     (listener,) = bind_tcp("127.0.0.1:0")
-    monkeypatch.setitem(tcp._LEAST_HOPS, socket.AF_INET, (socket.IPPROTO_IP, 9999))
+    monkeypatch.setattr(tcp, "_SO_ATTACH_FILTER", 9999)
     error = turn_away(listener)
     assert error is not None
     assert error.errno == errno.ENOPROTOOPT

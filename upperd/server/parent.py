@@ -140,8 +140,8 @@ class Parent:
 
     # The end
 
-    def serve_backlog(self, end: float, listening: list[socket.socket]) -> None:
-        """Serve until these sockets have no queued connections, which closing them would reset.
+    def serve_backlog(self, end: float, listening: list[socket.socket], more: Callable[[], bool] = bool) -> None:
+        """Serve until these sockets have no queued connections, which closing them would reset, and expect no `more`.
 
         It stops at `end` (`time.monotonic`) or at `hasten`. Quiet connections are ended to make room.
         """
@@ -151,7 +151,8 @@ class Parent:
         self.patrol.begin_drain(math.inf)
         self.accepter.is_on = True
         self.loop.call_timers()
-        while queued.poll(0) and monotonic() < end and not self._stop:
+        # What `more` expected may have come by the time that it says no.
+        while (queued.poll(0) or more() or queued.poll(0)) and monotonic() < end and not self._stop:
             self.turn(0.05)
         self.accepter.stop()
         self._stop = False

@@ -1,16 +1,16 @@
-"""The daemon: wires the parts together, and lives its life.
+"""The daemon: builds its parts, and runs them from start to exit.
 
     cli.py ── exec ──> lean.py ──> daemon.py
                                      │
             opening.py     what to open: activation.py, binding.py, tcp.py, the scoreboard
-            servers.py     UnixServer, TCPServer; datagram.py only where one asks for them
+            servers.py     UnixServer, TCPServer; datagram.py only where datagrams are asked for
             loading.py     the handler's class: upper/, or what --handler names
             policy.py      which peers may connect, and how much they may take
             reload.py      SIGHUP ── recheck.py, a process of its own;  idle.py  when to leave
-            orphans.py     reap what has become our child without our doing
+            orphans.py     reap the orphans that the kernel gave us as children
             reporter.py    what to say ── records.py, notify.py, log.py
 
-The life, as `run` has it: listen, first spare children, READY=1, the loop, SIGTERM, STOPPING=1, drain, end.
+The steps of `run`: listen, fork the first spare children, READY=1, loop, SIGTERM, STOPPING=1, drain, exit.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ from upperd.service.reload import Reload
 from upperd.service.reporter import Reporter
 from upperd.service.servers import make_server
 from upperd.service.settings import Settings
-from upperd.service.tcp import turn_away
+from upperd.service.tcp import handshakes, turn_away
 from upperd.service.terminal import Terminal
 from upperd.service.upkeep import Upkeep
 
 EX_OK = 0
 EX_SOFTWARE = 70
 NEWCOMERS_SECONDS = 1.0
-"""How long a drain serves the queue of a listener that newcomers still find, so that it may never be empty."""
+"""How long a drain serves the backlog of a listener that new clients still find: it may never be empty."""
 
 
 class Daemon:
@@ -70,7 +70,7 @@ class Daemon:
         self._terminal = Terminal(is_supervised=bool(settings.notify_socket))
 
     def run(self) -> int:
-        """Live the daemon's life; returns the exit status."""
+        """Run until a signal or the idle time ends the daemon; returns the exit status."""
         try:
             return self._live()
         except StartError as error:
@@ -79,7 +79,7 @@ class Daemon:
             return self._fail(RefusedError(error))
 
     def _live(self) -> int:
-        """Raises StartError, and what the system refuses later."""
+        """The same. Raises StartError, and OSError, MemoryError or ImportError where the system refuses something."""
         settings = self._settings
         if settings.warning:
             self._log.write(log.WARNING, "starting", settings.warning)
@@ -92,10 +92,10 @@ class Daemon:
         self._signals = Notes(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, *of_process_one())
         self._pid_file.write()
         parent = self._make_parent()
-        self._act_on_signals(parent)  # on those that came before the loop could be woken
+        self._act_on_signals(parent)  # signals that came before the loop could be woken
         if not self._stop_requests:
             parent.begin()
-            while not (self._stop_requests or _serves_all(parent)):  # no process may be to be had (RLIMIT_NPROC)
+            while not (self._stop_requests or _serves_all(parent)):  # a fork may fail (RLIMIT_NPROC)
                 parent.turn()
         if not self._stop_requests:
             self._announce()
@@ -117,7 +117,7 @@ class Daemon:
         self._parent = parent = Parent(self._board, self._policy.limits, self._reporter, titles.load(settings.name))
         parent.forker.closes_everything = True
         parent.forker.descriptors_of_a_child = self._descriptors_of_a_child
-        # Here: a title and a name of the process are written before, a child is forked after.
+        # At this point the process title has been written, and no child has been forked.
         if problem := close_memory():
             what = f"{problem}: children may look into each other's memory, and into ours"
             self._log.write(log.WARNING, "starting", what)
@@ -138,7 +138,7 @@ class Daemon:
         return parent
 
     def _announce(self) -> None:
-        """Every listener listens, its spare children wait: ready."""
+        """Say that we are ready: every listener has spare children."""
         settings = self._settings
         self._board["phase"] = layout.READY
         self._reporter.phase = ""
@@ -153,7 +153,7 @@ class Daemon:
     # Serving
 
     def _serve(self, parent: Parent) -> None:
-        """Serve until we are told to end, or no client needs us."""
+        """Serve until a signal or the idle time ends us."""
         parent.run()
         while not self._stop_requests and not self._idle.may_leave(self._listeners):
             parent.run()
@@ -161,28 +161,28 @@ class Daemon:
             self._log.write(log.INFO, "idle", f"nothing to do for {self._settings.idle_exit:g} s")
 
     def _follow(self, parent: Parent) -> None:
-        """Do as the settings say, which a reload has changed."""
+        """Apply the settings that a reload has changed."""
         settings = self._settings
         self._log.set_level(settings.log_level)
         self._idle.take(settings.idle_exit, self._listeners, self._log)
-        self._reporter.flush()  # what was refused by the old rules
+        self._reporter.flush()  # refusals by the old rules
         listeners, counters = describe(self._listeners, settings), parent.forker.counters
         self._board.describe(__version__, listeners, counters, settings.name, settings.handler)
         self._policy.follow(settings, parent)
 
     def _reloaded(self, problem: str) -> None:
-        """A reload is over: tell the manager in any case."""
+        """Tell the manager that a reload is over, whether it worked or not."""
         if not self._stop_requests:
             self._reporter.phase = f"reload failed: {problem}" if problem else ""
             self._board.note(self._reporter.phase)
             self._notifier.send("READY=1", f"STATUS={self._reporter.status}")
-            if self._terminal.is_lost:  # it was about to be when its SIGHUP came
+            if self._terminal.is_lost:  # its SIGHUP came before it was gone
                 self._stop(self._parent)
 
     # Signals
 
     def _act_on_signals(self, parent: Parent) -> None:
-        """Begin what the signals ask for. SIGHUP is how we hear that our terminal is gone, too."""
+        """Start what the signals ask for. The kernel sends SIGHUP also when our terminal is gone."""
         for number in self._signals.take():
             if number in (signal.SIGTERM, signal.SIGINT):
                 self._stop(parent)
@@ -196,7 +196,7 @@ class Daemon:
                 self._reload.begin()
 
     def _stop(self, parent: Parent) -> None:
-        """Drain; where we do that already, end at once."""
+        """Drain; a second request ends the drain at once."""
         self._stop_requests += 1
         if self._stop_requests == 1:
             parent.stop()
@@ -235,21 +235,21 @@ class Daemon:
         self._opening.close()
 
     def _serve_backlog(self, parent: Parent, end: float) -> None:
-        """Serve what is queued on what we have bound; the queue of an activated listener is its manager's to keep."""
+        """Serve the backlog of the listeners that we bound. Activated ones keep theirs: the manager holds them open."""
         bound = [listener for listener in self._listeners if not listener.activated]
         parent.serve_backlog(min(end, time.monotonic() + NEWCOMERS_SECONDS), [x.socket for x in bound])
         if self._stop_requests == 1:
-            parent.serve_backlog(end, [x.socket for x in bound if not x.can_be_found])
+            parent.serve_backlog(end, [x.socket for x in bound if not x.can_be_found], handshakes(bound))
 
     def _fail(self, error: StartError) -> int:
-        """Say why there is no daemon: to the manager, in the log, and to the starter."""
+        """Report a failed start to the manager, the log and the starter; returns the exit status."""
         self._notifier.send_failure(error.errno, error.status, str(error))
         self._log.write(log.ERROR, "exiting", str(error))
         self._pid_file.remove()
         self._notifier.flush(LAST_WORDS_SECONDS)
         self._opening.close()
         retries.slow_down(error.status, str(error), self._notifier)
-        if self._settings.starter:  # which returns then: nothing of ours may be left
+        if self._settings.starter:  # the starter exits once it reads this, so clean up first
             tell_supervisor(self._ready_fd, f"{error.status} {error}")
         if error.has_threads:
             os._exit(error.status)
@@ -269,13 +269,13 @@ def _working_folder() -> str:
 
 
 def main(words: list[str]) -> int:
-    """Be the daemon that these settings describe; returns its exit status."""
+    """Run the daemon that these settings describe; returns its exit status."""
     try:
         said = settings.parse(words)
     except ValueError as error:
         complain("upperd", str(error))
         return EX_SOFTWARE
-    # Before the module of a handler is imported, which may change both.
+    # Read now: the handler's module may change both when it is imported.
     said.library_path, said.folder = sys.argv[1], _working_folder()
     titles.set_name(said.name)
     try:
@@ -284,6 +284,6 @@ def main(words: list[str]) -> int:
 
             return single.serve(said)
         return Daemon(said).run()
-    except (OSError, MemoryError, ImportError) as error:  # before there is a log
+    except (OSError, MemoryError, ImportError) as error:  # there is no log yet
         complain("upperd", str(RefusedError(error)))
         return RefusedError.status

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import errno
 import socket
+import struct
+from array import array
+from itertools import repeat
+from time import monotonic
 
 from upperd.base import loopback
 from upperd.base.paths import FALLBACK_TCP
@@ -14,6 +18,7 @@ from upperd.service.listeners import Listener, ListenerError, take_stored
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from upperd.service.listeners import Stored
@@ -122,26 +127,61 @@ def is_remote(host: str) -> bool:
     return not (host.startswith("127.") or host == "::1")
 
 
-_LEAST_HOPS = {
-    socket.AF_INET: (socket.IPPROTO_IP, 21),  # IP_MINTTL (ip(7)), which Python does not name
-    socket.AF_INET6: (socket.IPPROTO_IPV6, 73),  # IPV6_MINHOPCOUNT of linux/in6.h
-}
-_MOST = 255
+_TABLES = ("/proc/self/net/tcp", "/proc/self/net/tcp6")
+HANDSHAKE_SECONDS = 3.0
+"""For a handshake to end: a lost packet is sent again after one second."""
+_SO_ATTACH_FILTER = 26
+"""From asm-generic/socket.h (socket(7)); Python has no name for it."""
+_NO_NEWCOMERS = array(
+    "B",
+    struct.pack(
+        "@" + 5 * "HBBI",
+        *(0x30, 0, 0, 13),  # load the flags of the TCP header
+        *(0x54, 0, 0, 0x12),  # of them SYN and ACK
+        *(0x15, 0, 1, 0x02),  # unless that is SYN alone, skip one
+        *(0x06, 0, 0, 0),  # drop the packet
+        *(0x06, 0, 0, 0x7FFFFFFF),  # take it
+    ),
+)
+"""A program for the kernel (struct sock_filter, linux/filter.h), in memory that has an address."""
 
 
 def turn_away(listener: Listener) -> OSError | None:
     """Keep newcomers out of the queue of a TCP listener that ends with us, so that it can be served to its end.
 
-    Closing it would reset the connections in the queue. So the kernel drops what comes to the listener with fewer hops
-    left than a packet can have (RFC 5082); Linux sends with 64. A newcomer's first packet is sent again a second later
-    (tcp(7), tcp_syn_retries), and finds the next daemon, or is refused. What was accepted or queued goes on. Returns
-    the error where the kernel knows no such limit: then newcomers still get in.
+    Closing it would reset the connections in the queue. So the kernel drops the first packet of each newcomer, which
+    its host sends again a second later (tcp(7), tcp_syn_retries), and then finds the next daemon, or is refused. What
+    was accepted or queued, or has begun to connect, goes on. Returns the error where the kernel takes no such filter:
+    then newcomers still get in.
     """
     if listener.is_unix or listener.is_datagram or listener.activated or listener.is_stored:
         return None
+    program = struct.pack("@HP", len(_NO_NEWCOMERS) // 8, _NO_NEWCOMERS.buffer_info()[0])
     try:
-        listener.socket.setsockopt(*_LEAST_HOPS[listener.socket.family], _MOST)
+        listener.socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
     except OSError as error:
         return error
     listener.turns_away = True
     return None
+
+
+def handshakes(listeners: list[Listener]) -> Callable[[], bool]:
+    """Tells, for HANDSHAKE_SECONDS from now, whether a client has begun to connect to one of them, and not finished.
+
+    Closing the listener would reset that client, too. Its row is in state 3, SYN_RECV (proc(5), /proc/net/tcp).
+    """
+    ports = tuple(f":{x.socket.getsockname()[1]:04X}" for x in listeners if x.turns_away)
+    end = monotonic() + HANDSHAKE_SECONDS
+
+    def are_under_way() -> bool:
+        return bool(ports) and monotonic() < end and any(map(_has_handshake, _TABLES, repeat(ports)))
+
+    return are_under_way
+
+
+def _has_handshake(table: str, ports: tuple[str, ...]) -> bool:
+    try:
+        with open(table, encoding="ascii") as file:
+            return any(row[1].endswith(ports) and row[3] == "03" for row in map(str.split, file))
+    except OSError:
+        return False  # a kernel without IPv6, or no /proc
