@@ -154,7 +154,7 @@ def watch(path: str, seconds: float, console: Console) -> Iterator[object]:
         if time.monotonic() > end:
             break
         select.select([], [], [], LOOK)
-    yield picture(console, found, history, Order(), LINES)
+    yield picture(console.width, found, history, Order(), LINES)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ SECONDS = {"fuzz_child": 60}
 """Of a target; of any other one 4."""
 BREAKS = {
     "fuzz_transform": "from upperd.upper.transform import UpperCaser as C; C._hold_back = lambda self, rest: rest",
-    "fuzz_scoreboard": "from upperd.ctl import view; view.printable = str",
+    "fuzz_scoreboard": "from upperd.ctl import summary; summary.printable = str",
     "fuzz_activation": "from upperd.service import manager; manager._number = lambda name, value: int(value)",
     "fuzz_child": "from upperd.server.roster import Child; Child.show = lambda self: None",
     "fuzz_config": "from upperd.service import options; options._shown = repr",

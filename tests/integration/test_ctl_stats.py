@@ -161,7 +161,7 @@ def test_watch_on_a_terminal(daemon: Daemon) -> None:
         watch.press("\x03")
         assert watch.wait() in (130, -signal.SIGINT)
         assert watch.is_as_before()
-        assert [sequence for sequence in (b"\x1b[?25h", b"\x1b[?7h") if sequence not in watch.raw] == []
+        assert [sequence for sequence in (b"\x1b[?25h", b"\x1b[?1049l") if sequence not in watch.raw] == []
         assert b"Traceback" not in watch.raw
 
 

@@ -47,7 +47,7 @@ def lines(board: Scoreboard, width: int, height: int | None, order: Order, state
         history.add(daemon, float(moment))
     console = Console(width=width, height=50, color_system=None, highlight=False, markup=False, emoji=False)
     with console.capture() as capture:
-        console.print(picture(console, daemon, history, order, height))
+        console.print(picture(width, daemon, history, order, height))
     return capture.get().rstrip("\n").split("\n")
 
 
@@ -107,6 +107,6 @@ def test_no_figures(tmp_path: Path) -> None:
     daemon = view.DaemonView(str(tmp_path / "scoreboard"))
     console = Console(width=200, color_system=None)
     with console.capture() as capture:
-        console.print(picture(console, daemon, History(), Order(), 24))
+        console.print(picture(200, daemon, History(), Order(), 24))
     assert "not running" in capture.get()
     assert "start the daemon (" in capture.get()

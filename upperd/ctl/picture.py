@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from upperd.base.text import duration, printable, size
-from upperd.ctl import view
+from upperd.ctl import summary, view
 from upperd.ctl.output import Paint
 from upperd.ctl.rows import History, Order, Row, fitting, sparkline
 from upperd.ctl.usage import is_exact
@@ -19,20 +19,20 @@ KEYS = "q quit  \u2190\u2192 sort  r reverse  \u2191\u2193 scroll  space pause"
 
 
 def picture(
-    console: Console, daemon: view.DaemonView, history: History, order: Order, height: int | None = None, note: str = ""
+    width: int, daemon: view.DaemonView, history: History, order: Order, height: int | None = None, note: str = ""
 ) -> RenderableType:
-    """All of it, as wide as the console, and `height` lines high; None: every child, and no line about keys."""
-    top = _summary(daemon, history, console.width)
+    """All of it, `width` columns wide, and `height` lines high; None: every child, and no line about keys."""
+    top = _summary(daemon, history, width)
     rows = order.apply(history.rows)
     room = len(rows) if height is None else max(0, height - len(top) - 3)
     first = min(order.first, max(0, len(rows) - room))
     shown = rows[first : first + room]
-    parts: list[RenderableType] = [*top, Text(), _table(shown, order, console.width)]
+    parts: list[RenderableType] = [*top, Text(), _table(shown, order, width)]
     if height is not None:
         parts += [Text()] * (room - len(shown))
         count = f"{first + 1}-{first + len(shown)} of {len(rows)}" if rows else "no children"
-        width = max(0, console.width - len(count) - 2)
-        text = f"{(note or KEYS)[:width]:<{width}}  {count}"[: console.width]
+        room = max(0, width - len(count) - 2)
+        text = f"{(note or KEYS)[:room]:<{room}}  {count}"[:width]
         parts.append(Text(text, "dim", no_wrap=True, overflow="crop", end=""))
     return Group(*parts)
 
@@ -43,13 +43,13 @@ def _line(name: str, *parts: str | tuple[str, str]) -> Text:
 
 def _summary(daemon: view.DaemonView, history: History, width: int) -> list[Text]:
     """The lines at the top; of a daemon without figures why there are none."""
-    title = Text.from_ansi(view.title(daemon, Paint(True)), no_wrap=True, overflow="ellipsis")
+    title = Text.from_ansi(summary.title(daemon, Paint(True)), no_wrap=True, overflow="ellipsis")
     if daemon.snapshot is None:
         return [title, *Text(view.explain(daemon)).wrap(Console(width=width), width)]
     if daemon.state == view.RUNNING:
-        title.append(f", up {duration(view.age(daemon))}")
+        title.append(f", up {duration(summary.age(daemon))}")
     header, rates = daemon.header, history.rates
-    trouble = view.trouble_text(daemon)
+    trouble = summary.trouble_text(daemon)
     is_full = [child["waiting"] for child in daemon.children].count(0) >= header["max_children"]
     connections = f"{header['connections']:<11}{rates['connections']:>9.1f}/s  "
     received = f"{size(header['bytes_in']):<11}{size(int(rates['bytes_in'])):>9}/s  "
@@ -57,8 +57,8 @@ def _summary(daemon: view.DaemonView, history: History, width: int) -> list[Text
     return [
         title,
         _line("listening", "  ".join(map(printable, daemon.snapshot.listeners))),
-        _line("children", (view.children_text(daemon), "yellow" if is_full else ""), _load(history)),
-        _line("queue", (view.queue_text(header), "yellow" if header["queued"] else "")),
+        _line("children", (summary.children_text(daemon), "yellow" if is_full else ""), _load(history)),
+        _line("queue", (summary.queue_text(header), "yellow" if header["queued"] else "")),
         _line("connections", connections, (sparkline(list(history.past["connections"]), room), "green")),
         _line("bytes in", received, (sparkline(list(history.past["bytes_in"]), room), "green")),
         _line("trouble", (trouble, "yellow") if trouble else "none"),

@@ -7,12 +7,18 @@ import errno
 import json
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
+from itertools import chain
+
+from rich.table import Table
+from rich.text import Text
 
 from upperd.base.text import printable, size
-from upperd.ctl import status, view
-from upperd.ctl.output import PLAIN, Paint, fail, has_colour, is_capable, pause, show, write_out
+from upperd.ctl import status, summary, view
+from upperd.ctl.output import Paint, fail, has_colour, is_capable, pause, show, write_out
 from upperd.ctl.rows import STATS, History, Row
+from upperd.ctl.screen import drawn, make_live
 from upperd.ctl.usage import Usage, is_exact
 from upperd.server import layout
 
@@ -45,7 +51,7 @@ def _show(daemon: view.DaemonView, arguments: argparse.Namespace) -> int:
     if arguments.json:  # one object a line where it is watched: JSON Lines
         show(json.dumps(data(daemon), indent=2 if arguments.watch is None else None))
     else:
-        show(_text(daemon, Paint(has_colour(1))))
+        show(_text(daemon))
     return 0
 
 
@@ -70,37 +76,46 @@ def _show_prometheus(daemon: view.DaemonView, path: str | None) -> int:
     return _missing(daemon) if daemon.is_denied else 0
 
 
-def _text(daemon: view.DaemonView, paint: Paint) -> str:
+def _text(daemon: view.DaemonView) -> str:
+    paint = Paint(has_colour(1))
     if daemon.snapshot is None:
         return status.text(daemon, paint)
-    figures = table(daemon, paint)
-    return figures if daemon.state == view.RUNNING else f"{view.title(daemon, paint)}\n{figures}"
+    figures = table(daemon)
+    return figures if daemon.state == view.RUNNING else f"{summary.title(daemon, paint)}\n{figures}"
 
 
 def _watch(arguments: argparse.Namespace) -> int:
-    """Look again and again, until Ctrl-C or an error that another look does not cure; returns the exit status."""
-    redraws = is_capable(1) and not (arguments.json or arguments.output)
-    history, due, is_first = History(), time.monotonic(), True
-    # The terminal cuts what is too wide for it, instead of breaking it into two lines.
-    write_out(b"\x1b[?7l\x1b[?25l" if redraws else b"")
-    try:
-        while True:
-            daemon = view.find(arguments.socket).load_usages()
-            if arguments.prometheus or (daemon.snapshot is None and is_first):
-                if exit_status := _show(daemon, arguments):
-                    return exit_status
-            elif not arguments.json:
-                history.add(daemon, time.monotonic())
-                text = _text(daemon, Paint(redraws and has_colour(1)))
-                _draw(text if is_first else f"{text}\n{_rates(history)}", redraws)
-            elif daemon.snapshot is not None:
-                _show(daemon, arguments)
-            is_first = False
-            # From beginning to beginning; what was missed, as while the machine slept, is left out.
-            due = max(due + arguments.watch, time.monotonic())
-            pause(due - time.monotonic())
-    finally:
-        write_out(b"\x1b[?7h\x1b[?25h" if redraws else b"")
+    """Show each look, until Ctrl-C or an error that another look does not cure; returns the exit status."""
+    looks = _looks(arguments.socket, arguments.watch)
+    first = next(looks)
+    if arguments.json or arguments.prometheus:
+        for daemon in chain([first], looks):
+            is_shown = daemon.snapshot is not None or arguments.prometheus or daemon is first
+            if is_shown and (exit_status := _show(daemon, arguments)):
+                return exit_status
+    if first.snapshot is None:
+        return _missing(first)
+    history = History()
+    with make_live() if is_capable(1) else nullcontext() as live:
+        for daemon in chain([first], looks):
+            history.add(daemon, time.monotonic())
+            lines = [time.strftime("%H:%M:%S"), *_text(daemon).split("\n")]
+            if daemon is not first:
+                lines.append(_rates(history))
+            if live is None:
+                show("\n".join([*lines, ""]))
+            else:
+                live.update(_cropped(lines, live.console.height), refresh=True)
+    return 0
+
+
+def _looks(socket: str | None, seconds: float) -> Iterator[view.DaemonView]:
+    """The daemon, again and again: so many seconds from the beginning of one look to that of the next."""
+    due = time.monotonic()
+    while True:
+        yield view.find(socket).load_usages()
+        due = max(due + seconds, time.monotonic())  # looks that were missed, as in a suspend, are left out
+        pause(due - time.monotonic())
 
 
 def _rates(history: History) -> str:
@@ -108,20 +123,14 @@ def _rates(history: History) -> str:
     return f"a second: {connections:.1f} connections, {size(int(received))} in, {size(int(sent))} out"
 
 
-def _draw(text: str, redraws: bool) -> None:
-    """Print it below the last, or in its place."""
-    lines = [time.strftime("%H:%M:%S"), *text.split("\n")]
-    if not redraws:
-        show("\n".join([*lines, ""]))
-        return
-    height = os.get_terminal_size(1).lines
+def _cropped(lines: list[str], height: int) -> Text:
+    """As many lines as a screen has. The head and the totals stay in sight; `upperctl top` has all of it."""
     if len(lines) >= height:
-        # The head and the totals stay in sight; upperctl top has all of it.
         lines = [*lines[: max(1, height - 6)], f"... and {len(lines) - height + 2} more", *lines[-4:]]
-    write_out(("\x1b[H" + "".join(f"\x1b[2K{line}\r\n" for line in lines) + "\x1b[J").encode("utf-8", "replace"))
+    return Text.from_ansi("\n".join(lines), no_wrap=True, overflow="crop")
 
 
-def table(daemon: view.DaemonView, paint: Paint = PLAIN) -> str:
+def table(daemon: view.DaemonView) -> str:
     """A row for each child, the queue, and the totals, of a daemon with a snapshot."""
     assert daemon.snapshot is not None
     snapshot, header, usages = daemon.snapshot, daemon.header, daemon.usages
@@ -129,14 +138,14 @@ def table(daemon: view.DaemonView, paint: Paint = PLAIN) -> str:
     left_out = {*([] if len(snapshot.listeners) > 1 else ["LISTENER"]), *([] if usages else ["PSS", "CPU"])}
     columns = [column for column in STATS if column.title not in left_out]
     memory = "PSS" if is_exact(usages.values()) else "RSS"
-    rows = [[column.title.replace("PSS", memory) for column in columns]]
+    rows = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    for column in columns:
+        rows.add_column(column.title.replace("PSS", memory), justify="right", no_wrap=True)
     for child in snapshot.children:
-        rows.append([column.text(Row(child, usages.get(child["pid"]))) for column in columns])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+        rows.add_row(*(column.text(Row(child, usages.get(child["pid"]))) for column in columns))
     shown = [name for name in (*_TOTALS, *snapshot.counters) if header[name] or name in _ALWAYS]
-    sums = ["", f"queue: {view.queue_text(header)}", f"total: {view.counts_text(header, shown)}"]
-    return "\n".join([paint(lines[0], "bold"), *lines[1:], *sums])
+    sums = f"\nqueue: {summary.queue_text(header)}\ntotal: {summary.counts_text(header, shown)}"
+    return drawn(rows, sums)
 
 
 def data(daemon: view.DaemonView) -> dict[str, object]:

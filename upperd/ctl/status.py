@@ -7,7 +7,7 @@ import json
 import time
 
 from upperd.base.text import duration, plural, printable, size
-from upperd.ctl import view
+from upperd.ctl import summary, view
 from upperd.ctl.output import PLAIN, Paint, has_colour, show
 from upperd.ctl.units import Unit
 from upperd.ctl.usage import is_exact
@@ -37,29 +37,29 @@ def text(daemon: view.DaemonView, paint: Paint = PLAIN, unit: Unit | None = None
     if unit is not None:
         rows.insert(0, ("unit", printable(f"{unit.name}: {unit.state}")))
     if daemon.snapshot is None:
-        lines = [view.title(daemon, paint), view.explain(daemon)]
+        lines = [summary.title(daemon, paint), view.explain(daemon)]
         return "\n".join([*lines, *map(_row, rows if trouble else rows[:-1])])
     header = daemon.header
-    ago = f"; {duration(view.age(daemon))} ago" if daemon.state == view.RUNNING else ""
+    ago = f"; {duration(summary.age(daemon))} ago" if daemon.state == view.RUNNING else ""
     totals = ["connections", "messages", "bytes_in", "bytes_out"]
     totals += [name for name in daemon.snapshot.counters if header[name]]
     rows = [
         ("since", f"{_when(header['started_unix_usec'])}{ago}"),
         *([("handler", printable(daemon.snapshot.handler))] if daemon.snapshot.handler else []),
         *(("listening", printable(listener)) for listener in daemon.snapshot.listeners),
-        ("children", view.children_text(daemon)),
-        ("queue", view.queue_text(header)),
-        ("served", view.counts_text(header, totals)),
+        ("children", summary.children_text(daemon)),
+        ("queue", summary.queue_text(header)),
+        ("served", summary.counts_text(header, totals)),
         *([("memory", _memory_text(daemon))] if daemon.usages else []),
         *rows,
         ("scoreboard", printable(daemon.path)),
     ]
-    return "\n".join([view.title(daemon, paint), *map(_row, rows)])
+    return "\n".join([summary.title(daemon, paint), *map(_row, rows)])
 
 
 def trouble_text(daemon: view.DaemonView, unit: Unit | None) -> str:
     """What is wrong, as far as the daemon's scoreboard, its socket and its unit tell; empty: nothing."""
-    said = [view.trouble_text(daemon)]
+    said = [summary.trouble_text(daemon)]
     if unit is not None:
         said.insert(0, unit.trouble)
         if daemon.state == view.RUNNING and "reload failed" in unit.status and "reload failed" not in said[1]:

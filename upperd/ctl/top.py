@@ -11,18 +11,15 @@ import re
 import select
 import shutil
 import signal
-import sys
 import termios
 import time
 import tty
 
-from rich.console import Console
-from rich.live import Live
-
 from upperd.ctl import view
-from upperd.ctl.output import fail, is_capable, pause, write_out
+from upperd.ctl.output import fail, is_capable, pause, show
 from upperd.ctl.picture import picture
 from upperd.ctl.rows import TOP, History, Order
+from upperd.ctl.screen import drawn, make_live
 
 FIRST_LOOK = 0.5
 """Seconds between the first two looks, which make the first rates."""
@@ -46,10 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
     if daemon.state != view.NOT_RUNNING:
         pause(FIRST_LOOK)
         daemon = _look(history, arguments.socket)
-    console = Console(width=shutil.get_terminal_size().columns, highlight=False, markup=False, emoji=False)
-    with console.capture() as capture:
-        console.print(picture(console, daemon, history, Order(arguments.sort)))
-    write_out(capture.get().encode(console.encoding, "replace"))
+    width = shutil.get_terminal_size().columns
+    show(drawn(picture(width, daemon, history, Order(arguments.sort)), width=width))
     return 0
 
 
@@ -70,19 +65,13 @@ class _Top:
         self._is_over = self._is_paused = False
         self._page = 1
         self._before = termios.tcgetattr(0)
-        sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
-        self._console = Console(highlight=False, markup=False, emoji=False)
-        self._live = Live(
-            console=self._console, screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
-        )
+        self._live = make_live()
 
     def run(self) -> int:
         """Until q; Ctrl-C comes out as KeyboardInterrupt. However it ends, the terminal is as it was before."""
         # Signals end a wait: select(2) alone would miss one that comes just before it.
         signals, wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, lambda number, _: sys.exit(128 + number))
         for number in (signal.SIGTSTP, signal.SIGWINCH):
             signal.signal(number, _note)
         try:
@@ -114,10 +103,10 @@ class _Top:
         daemon = _look(self._history, self._socket)
         due = time.monotonic() + min(FIRST_LOOK, self._interval)
         while not self._is_over:
-            lines = self._console.height
-            self._page = max(1, lines - 11)
+            width, height = self._live.console.size
+            self._page = max(1, height - 11)
             note = "paused: space goes on" if self._is_paused else ""
-            self._live.update(picture(self._console, daemon, self._history, self._order, lines, note), refresh=True)
+            self._live.update(picture(width, daemon, self._history, self._order, height, note), refresh=True)
             ready, _, _ = select.select([0, signals], [], [], max(0.0, due - time.monotonic()))
             if signals in ready and signal.SIGTSTP in os.read(signals, 4096):
                 self._stop()

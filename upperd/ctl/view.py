@@ -1,20 +1,18 @@
-"""What `upperctl` sees of a daemon: whether it runs, its scoreboard, its processes; and the lines that say so.
+"""What `upperctl` sees of a daemon: whether it runs, its scoreboard, its processes.
 
-Read-only: locks, the scoreboard file, the socket, the service manager, /proc. The daemon is never asked, so it need not
-answer.
+It reads locks, the scoreboard file, the state of the socket, the service manager and /proc. It never contacts the
+daemon, so it works while the daemon is overloaded, and after it has ended.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from contextlib import suppress
 from functools import cached_property
 
 from upperd.base import installation, locks, paths
-from upperd.base.text import plural, printable, size
+from upperd.base.text import printable
 from upperd.ctl import sockets, units
-from upperd.ctl.output import PLAIN, Paint
 from upperd.ctl.sockets import Answer
 from upperd.ctl.usage import Usage, of_daemon
 from upperd.server import layout
@@ -23,11 +21,6 @@ from upperd.server.snapshot import ScoreboardError, Snapshot, read
 RUNNING, NOT_RUNNING, UNKNOWN = 0, 3, 4
 """Exit statuses of `upperctl status`, as the LSB has them for an init script's."""
 WORDS = {RUNNING: "running", NOT_RUNNING: "not running", UNKNOWN: "unknown"}
-_COLOURS = {RUNNING: "green", NOT_RUNNING: "red", UNKNOWN: "yellow"}
-_TROUBLE = (
-    *("crashed", "cut", "killed", "overdue", "stopped", "lost", "refused", "unanswered"),
-    *("fork_failures", "records_lost"),
-)
 
 
 class DaemonView:
@@ -89,6 +82,8 @@ class DaemonView:
             return RUNNING
         if self.is_hidden_from_clients:
             return RUNNING
+        if answer is Answer.HIDDEN and self.snapshot is not None and not sockets.is_listed(self.socket):
+            answer = Answer.DEAD  # who may read the figures, and not connect, sees by them that their daemon ended
         return NOT_RUNNING if answer is Answer.DEAD and not self.is_denied else self._find_listener(answer)
 
     def _find_listener(self, answer: Answer) -> int:
@@ -221,80 +216,3 @@ def _doubt(view: DaemonView) -> str:
     if sockets.ask(view.socket) is not Answer.LIVE:
         return ""
     return f"; a process that cannot be seen from here, as in another container, listens on {printable(view.socket)}"
-
-
-def title(view: DaemonView, paint: Paint = PLAIN) -> str:
-    """One line: which daemon, whether it runs, and in which phase of its life it is."""
-    styles = ("bold", _COLOURS[view.state])
-    dot = paint("\u25cf ", *styles) if paint.is_on else ""
-    word = paint(WORDS[view.state], *styles)
-    if view.snapshot is None:
-        pid = f" (pid {view.pid})" if view.pid and view.state == RUNNING else ""
-        return f"{dot}{printable(view.name)}: {word}{pid}"
-    phase = f", {drain_text(view) or layout.PHASES[view.header['phase']]}" if view.state == RUNNING else ""
-    last = "" if view.state == RUNNING else "; these are its last figures"
-    which = printable(f"{view.name} {view.snapshot.version}")
-    return f"{dot}{which}: {word} (pid {view.header['pid']}){phase}{last}"
-
-
-def drain_text(view: DaemonView) -> str:
-    """What to tell a client of a daemon that drains; empty: it does not."""
-    if view.state == NOT_RUNNING or view.snapshot is None or not view.snapshot.drain_seconds:
-        return ""
-    return f"draining, try again in {view.snapshot.drain_seconds} s"
-
-
-def age(view: DaemonView) -> float:
-    """Seconds since the daemon started."""
-    return (layout.now_usec() - view.header["started_usec"]) / 1e6
-
-
-def children_text(view: DaemonView) -> str:
-    """How many children there are of how many."""
-    waiting = [child["waiting"] for child in view.children]
-    return f"{waiting.count(0)} busy, {waiting.count(1)} spare, at most {view.header['max_children']}"
-
-
-def queue_text(header: dict[str, int]) -> str:
-    """How many connections wait for a child, of how many users."""
-    users = f" of {plural(header['queued_users'], 'user')}" if header["queued"] else ""
-    return f"{plural(header['queued'], 'connection')}{users}, at most {header['max_queue']}"
-
-
-_PLURALS = {"connections", "messages", "fork_failures", "records_lost"}
-"""Fields whose names are other ones for a count of one."""
-
-
-def trouble_text(view: DaemonView) -> str:
-    """What is wrong at this moment, and what has gone wrong, counted; empty: nothing."""
-    header, said = view.header, []
-    for path in view.lost:
-        said.append(f"no client finds {path}, which was removed: {_cure_of_lost(view, path)}")
-    if view.snapshot is not None and view.state == RUNNING:
-        if view.snapshot.busy >= header["max_children"]:
-            said.append("every child is busy" + (f", {header['queued']} wait" if header["queued"] else ""))
-        said += [view.snapshot.note] if view.snapshot.note else []
-    if counted := [name for name in _TROUBLE if header.get(name)]:
-        said.append(counts_text(header, counted))
-    return printable("; ".join(said))
-
-
-def _cure_of_lost(view: DaemonView, path: str) -> str:
-    listeners = view.snapshot.listeners if view.snapshot is not None else []
-    if any(f":{path} (activated" in line for line in listeners):
-        return "restart its socket unit"
-    reload = f"kill -HUP {view.pid}" if view.pid else "SIGHUP"
-    return f"a reload binds it anew ({installation.command('reload', reload)})"
-
-
-def counts_text(header: dict[str, int], names: Iterable[str]) -> str:
-    """Fields of the header with their names: 1 connection, 3.1 kB in."""
-    return ", ".join(_count(name, header[name]) for name in names)
-
-
-def _count(name: str, value: int) -> str:
-    if name.startswith("bytes_"):
-        return f"{size(value)} {name.removeprefix('bytes_')}"
-    if value == 1 and name in _PLURALS:
-        name = name.replace("s_lost", "_lost").removesuffix("s")
-    return f"{value} {name.replace('_', ' ')}"

@@ -6,7 +6,7 @@ import os
 import select
 
 from upperd.client.finding import AccessError, ClientError, ReplyTimeoutError, connect
-from upperd.ctl import view
+from upperd.ctl import summary, view
 from upperd.ctl.output import say
 
 PROBE_SECONDS = 1.0
@@ -28,7 +28,7 @@ def reason(path: str | None, tcp: str | None) -> str:
     daemon = None if tcp is not None else view.find(path)
     if daemon is None or daemon.snapshot is None or daemon.state != view.RUNNING:
         return f"the daemon is at its limit, or being restarted{'' if tcp is not None else f'; {more}'}"
-    if draining := view.drain_text(daemon):
+    if draining := summary.drain_text(daemon):
         return draining
     if daemon.snapshot.busy >= daemon.header["max_children"]:
         return f"every child is busy, {daemon.header['queued']} wait; {more}"
@@ -37,7 +37,7 @@ def reason(path: str | None, tcp: str | None) -> str:
 
 def is_draining(path: str | None) -> bool:
     """Whether a daemon that takes no new connection is known to be ending."""
-    return bool(view.drain_text(view.find(path)))
+    return bool(summary.drain_text(view.find(path)))
 
 
 def refusal(path: str | None, tcp: str | None) -> ClientError | None:

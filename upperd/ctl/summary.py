@@ -1,0 +1,97 @@
+"""The lines that `upperctl status`, `stats` and `top` have in common: the title, the children, the queue, the trouble.
+
+They are made of what view.py has seen; nothing here looks at the daemon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from upperd.base import installation
+from upperd.base.text import plural, printable, size
+from upperd.ctl.output import PLAIN, Paint
+from upperd.ctl.view import NOT_RUNNING, RUNNING, UNKNOWN, WORDS, DaemonView
+from upperd.server import layout
+
+_COLOURS = {RUNNING: "green", NOT_RUNNING: "red", UNKNOWN: "yellow"}
+_TROUBLE = (
+    *("crashed", "cut", "killed", "overdue", "stopped", "lost", "refused", "unanswered"),
+    *("fork_failures", "records_lost"),
+)
+
+
+def title(view: DaemonView, paint: Paint = PLAIN) -> str:
+    """One line: which daemon, whether it runs, and in which phase of its life it is."""
+    styles = ("bold", _COLOURS[view.state])
+    dot = paint("\u25cf ", *styles) if paint.is_on else ""
+    word = paint(WORDS[view.state], *styles)
+    if view.snapshot is None:
+        pid = f" (pid {view.pid})" if view.pid and view.state == RUNNING else ""
+        return f"{dot}{printable(view.name)}: {word}{pid}"
+    phase = f", {drain_text(view) or layout.PHASES[view.header['phase']]}" if view.state == RUNNING else ""
+    last = "" if view.state == RUNNING else "; these are its last figures"
+    which = printable(f"{view.name} {view.snapshot.version}")
+    return f"{dot}{which}: {word} (pid {view.header['pid']}){phase}{last}"
+
+
+def drain_text(view: DaemonView) -> str:
+    """What to tell a client of a daemon that drains; empty: it does not."""
+    if view.state == NOT_RUNNING or view.snapshot is None or not view.snapshot.drain_seconds:
+        return ""
+    return f"draining, try again in {view.snapshot.drain_seconds} s"
+
+
+def age(view: DaemonView) -> float:
+    """Seconds since the daemon started."""
+    return (layout.now_usec() - view.header["started_usec"]) / 1e6
+
+
+def children_text(view: DaemonView) -> str:
+    """How many children there are of how many."""
+    waiting = [child["waiting"] for child in view.children]
+    return f"{waiting.count(0)} busy, {waiting.count(1)} spare, at most {view.header['max_children']}"
+
+
+def queue_text(header: dict[str, int]) -> str:
+    """How many connections wait for a child, of how many users."""
+    users = f" of {plural(header['queued_users'], 'user')}" if header["queued"] else ""
+    return f"{plural(header['queued'], 'connection')}{users}, at most {header['max_queue']}"
+
+
+_PLURALS = {"connections", "messages", "fork_failures", "records_lost"}
+"""Fields whose names are other ones for a count of one."""
+
+
+def trouble_text(view: DaemonView) -> str:
+    """What is wrong at this moment, and what has gone wrong, counted; empty: nothing."""
+    header, said = view.header, []
+    for path in view.lost:
+        said.append(f"no client finds {path}, which was removed: {_cure_of_lost(view, path)}")
+    if view.snapshot is not None and view.state == RUNNING:
+        if view.snapshot.busy >= header["max_children"]:
+            said.append("every child is busy" + (f", {header['queued']} wait" if header["queued"] else ""))
+        said += [view.snapshot.note] if view.snapshot.note else []
+    if counted := [name for name in _TROUBLE if header.get(name)]:
+        said.append(counts_text(header, counted))
+    return printable("; ".join(said))
+
+
+def _cure_of_lost(view: DaemonView, path: str) -> str:
+    listeners = view.snapshot.listeners if view.snapshot is not None else []
+    if any(f":{path} (activated" in line for line in listeners):
+        return "restart its socket unit"
+    reload = f"kill -HUP {view.pid}" if view.pid else "SIGHUP"
+    return f"a reload binds it anew ({installation.command('reload', reload)})"
+
+
+def counts_text(header: dict[str, int], names: Iterable[str]) -> str:
+    """Fields of the header with their names: 1 connection, 3.1 kB in."""
+    return ", ".join(_count(name, header[name]) for name in names)
+
+
+def _count(name: str, value: int) -> str:
+    if name.startswith("bytes_"):
+        return f"{size(value)} {name.removeprefix('bytes_')}"
+    if value == 1 and name in _PLURALS:
+        name = name.replace("s_lost", "_lost").removesuffix("s")
+    return f"{value} {name.replace('_', ' ')}"
