@@ -1,6 +1,6 @@
 """The picture of `upperctl top`: a daemon's summary, and a table of its children, for a terminal of some size.
 
-Drawn with rich, from what was seen; nothing here looks at the daemon or the terminal.
+It draws with rich what others have seen; nothing here looks at the daemon or the terminal.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ KEYS = "q quit  \u2190\u2192 sort  r reverse  \u2191\u2193 scroll  space pause"
 def picture(
     width: int, daemon: view.DaemonView, history: History, order: Order, height: int | None = None, note: str = ""
 ) -> RenderableType:
-    """All of it, `width` columns wide, and `height` lines high; None: every child, and no line about keys."""
+    """The picture, `width` columns by `height` lines; None: as high as it takes, without the line of keys."""
     top = _summary(daemon, history, width)
     rows = order.apply(history.rows)
     room = len(rows) if height is None else max(0, height - len(top) - 3)
@@ -42,7 +42,7 @@ def _line(name: str, *parts: str | tuple[str, str]) -> Text:
 
 
 def _summary(daemon: view.DaemonView, history: History, width: int) -> list[Text]:
-    """The lines at the top; of a daemon without figures why there are none."""
+    """The lines at the top; without figures, the reason."""
     title = Text.from_ansi(summary.title(daemon, Paint(True)), no_wrap=True, overflow="ellipsis")
     if daemon.snapshot is None:
         return [title, *Text(view.explain(daemon)).wrap(Console(width=width), width)]
@@ -79,7 +79,7 @@ def _table(rows: list[Row], order: Order, width: int) -> Table:
     columns = fitting(width)
     is_summed = is_exact(row.usage for row in rows if row.usage is not None)
     for name, column in columns.items():
-        # Underlined: seen without colours, too.
+        # The underline is visible without colours, too.
         table.add_column(
             "RSS" if name == "mem" and not is_summed else column.title,
             header_style="reverse underline" if name == order.field else "reverse",

@@ -1,6 +1,6 @@
-"""What `upperctl stats` and `top` show of the children: a row of each, its columns, their order; rates and their past.
+"""The children as `upperctl stats` and `top` show them: rows, columns and their order; rates and their history.
 
-No terminal, no clock of the rates: the caller says when it looked.
+It knows no terminal and reads no clock for the rates: the caller says when it looked.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from upperd.ctl.view import DaemonView
 from upperd.server import layout
 
 LENGTH = 240
-"""Looks that are remembered: as many as a wide terminal has columns."""
+"""How many looks are kept: as many as a wide terminal has columns."""
 BARS = "▁▂▃▄▅▆▇█"
 RATED = ("connections", "bytes_in", "bytes_out")
 """The totals whose rates are shown."""
 
 
 class Row(NamedTuple):
-    """A child, and what it does in a second."""
+    """A child and its rates."""
 
     child: dict[str, int]
     usage: Usage | None
@@ -35,7 +35,7 @@ class Row(NamedTuple):
 
 
 class Column(NamedTuple):
-    """How a child's figure is found (None: it is unknown) and written."""
+    """How to find a child's figure (None: unknown), and how to write it."""
 
     title: str
     value: Callable[[Row], Any]
@@ -43,10 +43,10 @@ class Column(NamedTuple):
     width: int = 0
     """In `top`."""
     descends: bool = True
-    """Whether the greatest come first, where the rows are sorted by it."""
+    """Whether rows sorted by this column begin with the largest."""
 
     def key(self, row: Row) -> Any:
-        """What the row is sorted by: what is unknown is less than any figure."""
+        """The key to sort the row by; unknown is less than any figure."""
         value = self.value(row)
         return -1 if value is None else value
 
@@ -88,7 +88,7 @@ TOP = {
     "peer": Column("PEER", _field("peer_pid"), str, 7, False),
     "idle": Column("IDLE", _idle, lambda seconds: duration(seconds).partition(" ")[0], 6),
 }
-"""Of `top`, by the name that `--sort` knows; the last ones are left out where the terminal is narrow."""
+"""The columns of `top` by their names in `--sort`. A narrow terminal shows only the first ones."""
 STATS = (
     *(TOP["pid"], TOP["state"], Column("LISTENER", _field("listener")), Column("UID", _field("peer_uid"))),
     *(TOP["peer"], TOP["conns"], TOP["msgs"], TOP["in"], TOP["out"], TOP["mem"]),
@@ -99,7 +99,7 @@ STATS = (
 
 
 def fitting(width: int) -> dict[str, Column]:
-    """As many of the columns of `top` as there is room for."""
+    """As many of the columns of `top` as fit."""
     chosen = dict(TOP)
     while len(chosen) > 1 and sum(column.width + 1 for column in chosen.values()) - 1 > width:
         chosen.popitem()
@@ -107,36 +107,36 @@ def fitting(width: int) -> dict[str, Column]:
 
 
 class Order(NamedTuple):
-    """How the rows are sorted, and which is the first to be shown."""
+    """How the rows are sorted, and the first one shown."""
 
     field: str = "rate"
     is_reversed: bool = False
     first: int = 0
 
     def apply(self, rows: list[Row]) -> list[Row]:
-        """The rows in this order; among equals the busy first, then by pid."""
+        """The rows in this order; equal ones with the busy first, then by pid."""
         column = TOP[self.field]
         rows = sorted(rows, key=lambda row: (row.child["waiting"], row.child["pid"]))
         return sorted(rows, key=column.key, reverse=column.descends != self.is_reversed)
 
 
 class History:
-    """What was seen of one daemon, and of the one that takes its place."""
+    """The looks at one daemon, and at the one that replaces it."""
 
     def __init__(self) -> None:
         self._before: DaemonView | None = None
         self._moment = 0.0
         self.rates = dict.fromkeys(RATED, 0.0)
-        """What happened in a second, between the last two looks."""
+        """What happened per second between the last two looks."""
         self.past: dict[str, deque[float]] = {name: deque(maxlen=LENGTH) for name in RATED}
         self.rows: list[Row] = []
         """The children that live."""
 
     def add(self, view: DaemonView, moment: float) -> None:
-        """Take in another look, at `moment` in seconds of one clock."""
+        """Add a look, taken at `moment` (seconds of a monotonic clock)."""
         before, seconds = self._before, moment - self._moment
         if before is None or _identity(before) != _identity(view):
-            before, seconds = view, 1.0  # another daemon counts from 0
+            before, seconds = view, 1.0  # the new daemon counts from 0
         for name in RATED:
             self.rates[name] = _rate(view.header.get(name, 0), before.header.get(name, 0), seconds)
             self.past[name].append(self.rates[name])
@@ -144,7 +144,7 @@ class History:
         self.rows = []
         for child in view.children:
             earlier, pid = children.get(child["generation"]), child["pid"]
-            # A new child has done all of it since the look before.
+            # Everything that a new child has done happened since the last look.
             moved, cpu = _rate(_moved(child), _moved(earlier) if earlier else 0, seconds), None
             if usage := view.usages.get(pid):
                 usage_before = before.usages.get(pid) if earlier else None
@@ -154,7 +154,7 @@ class History:
 
 
 def _identity(view: DaemonView) -> tuple[object, ...]:
-    """What two looks at one daemon, that lives or does not, have in common."""
+    """Equal for two looks at the same daemon in the same state."""
     return view.state, view.header.get("pid"), view.header.get("started_usec")
 
 
@@ -163,14 +163,14 @@ def _moved(child: dict[str, int]) -> int:
 
 
 def _rate(count: int, count_before: int, seconds: float) -> float:
-    """In a second. A counter that a broken child has set back counts nothing."""
+    """Per second. A counter that a broken child has set back counts as 0."""
     return max(0, count - count_before) / seconds if seconds > 0 else 0.0
 
 
 def sparkline(values: list[float], width: int) -> str:
-    """The last values as a line of bars, the newest at the right; the highest of them is a full bar."""
+    """The last values as bars, the newest at the right; the highest value is a full bar."""
     values = values[-width:] if width > 0 else []
     most = max(values, default=0.0)
-    # A small value is a bar of its own, to be told from none.
+    # Any value above 0 has a bar.
     heights = [min(7, 1 + int(value / most * 7)) if value > 0 else 0 for value in values]
     return "".join(BARS[height] for height in heights).rjust(width)

@@ -1,4 +1,4 @@
-"""What rich draws on: the terminal, live, or a text that is as it would be there.
+"""Where rich draws: live on the terminal, or into a text.
 
 It knows nothing of daemons.
 """
@@ -12,11 +12,11 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 
 _WIDE = 10_000
-"""Columns, where no line is cut or broken."""
+"""Columns: no line is cut or wrapped."""
 
 
 def drawn(*parts: RenderableType, width: int = _WIDE) -> str:
-    """The parts below each other, in colours where standard output has them, without the last newline."""
+    """The parts below each other, in colours if standard output shows them, without the last newline."""
     console = _console(width)
     with console.capture() as capture:
         console.print(*parts, sep="\n")
@@ -24,7 +24,7 @@ def drawn(*parts: RenderableType, width: int = _WIDE) -> str:
 
 
 def make_live() -> Live:
-    """A screen of its own, which is drawn when it is told to, and gone when we end, also by a signal."""
+    """A screen of its own, drawn on `update`, which also a signal that ends us restores."""
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))

@@ -1,4 +1,4 @@
-"""`upperctl stats`: what every child does, and the totals; for people, for programs, for Prometheus; once or again."""
+"""`upperctl stats`: each child and the totals, as a table, as JSON, or for Prometheus; once, or every few seconds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from upperd.ctl.usage import Usage, is_exact
 from upperd.server import layout
 
 _ALWAYS = ("forked", "ended", "connections", "messages", "bytes_in", "bytes_out")
-"""Totals that are shown though they be 0."""
+"""Totals that are shown even if they are 0."""
 _TOTALS = layout.HEADER_FIELDS[layout.HEADER["waited"] : layout.HEADER["counter_0"]]
 
 _CURES = {
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _show(daemon: view.DaemonView, arguments: argparse.Namespace) -> int:
-    """Print one look, in the form that was asked for; returns the exit status."""
+    """Print one look in the form that the options name; returns the exit status."""
     if arguments.prometheus:
         return _show_prometheus(daemon, arguments.output)
     if daemon.snapshot is None:
@@ -60,7 +60,7 @@ def _missing(daemon: view.DaemonView) -> int:
 
 
 def _show_prometheus(daemon: view.DaemonView, path: str | None) -> int:
-    """A daemon that does not run is a figure, too: `upperd_up` 0, and no error."""
+    """A stopped daemon is no error: `upperd_up` is 0."""
     from upperd.base import atomic
     from upperd.ctl.prometheus import exposition
 
@@ -85,7 +85,7 @@ def _text(daemon: view.DaemonView) -> str:
 
 
 def _watch(arguments: argparse.Namespace) -> int:
-    """Show each look, until Ctrl-C or an error that another look does not cure; returns the exit status."""
+    """Show each look, until Ctrl-C or an error that the next look cannot mend; returns the exit status."""
     looks = _looks(arguments.socket, arguments.watch)
     first = next(looks)
     if arguments.json or arguments.prometheus:
@@ -110,11 +110,11 @@ def _watch(arguments: argparse.Namespace) -> int:
 
 
 def _looks(socket: str | None, seconds: float) -> Iterator[view.DaemonView]:
-    """The daemon, again and again: so many seconds from the beginning of one look to that of the next."""
+    """A look at the daemon every `seconds`, from start to start."""
     due = time.monotonic()
     while True:
         yield view.find(socket).load_usages()
-        due = max(due + seconds, time.monotonic())  # looks that were missed, as in a suspend, are left out
+        due = max(due + seconds, time.monotonic())  # skip the looks that a suspend has missed
         pause(due - time.monotonic())
 
 
@@ -124,17 +124,17 @@ def _rates(history: History) -> str:
 
 
 def _cropped(lines: list[str], height: int) -> Text:
-    """As many lines as a screen has. The head and the totals stay in sight; `upperctl top` has all of it."""
+    """As many lines as the screen has, with the head and the totals; `upperctl top` can scroll."""
     if len(lines) >= height:
         lines = [*lines[: max(1, height - 6)], f"... and {len(lines) - height + 2} more", *lines[-4:]]
     return Text.from_ansi("\n".join(lines), no_wrap=True, overflow="crop")
 
 
 def table(daemon: view.DaemonView) -> str:
-    """A row for each child, the queue, and the totals, of a daemon with a snapshot."""
+    """The text of the table: a row for each child, the queue, and the totals. The daemon has a snapshot."""
     assert daemon.snapshot is not None
     snapshot, header, usages = daemon.snapshot, daemon.header, daemon.usages
-    # One listener needs no column, and where no process was asked there are no such figures.
+    # One listener needs no column. Without usages there is no memory and no processor time.
     left_out = {*([] if len(snapshot.listeners) > 1 else ["LISTENER"]), *([] if usages else ["PSS", "CPU"])}
     columns = [column for column in STATS if column.title not in left_out]
     memory = "PSS" if is_exact(usages.values()) else "RSS"
@@ -149,9 +149,9 @@ def table(daemon: view.DaemonView) -> str:
 
 
 def data(daemon: view.DaemonView) -> dict[str, object]:
-    """All of the snapshot, for JSON. What is unknown is null; times are microseconds of CLOCK_MONOTONIC.
+    """The whole snapshot, for JSON. Unknown values are null; times are microseconds of CLOCK_MONOTONIC.
 
-    Names are an interface: those of the scoreboard's fields, of the handler's counters, of Usage, and what stands here.
+    The names are an interface: the scoreboard's fields, the handler's counters, the fields of Usage, and those below.
     """
     assert daemon.snapshot is not None
     snapshot, header = daemon.snapshot, daemon.header
@@ -178,7 +178,7 @@ def _child(daemon: view.DaemonView, child: dict[str, int]) -> dict[str, object]:
         **_words(child),
         "waiting": bool(child["waiting"]),
         "outcome": layout.OUTCOMES[child["outcome"]] or None,
-        # A child has no children, so what it has reaped is always 0.
+        # A child has no children, so the reaped_ figures are always 0.
         **_usage(daemon, child["pid"], [name for name in Usage._fields if not name.startswith("reaped")]),
     }
 

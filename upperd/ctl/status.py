@@ -1,4 +1,4 @@
-"""`upperctl status`: whether the daemon runs, and what it does, on one screen or as JSON."""
+"""`upperctl status`: whether the daemon runs and what it does, as one screen of text or as JSON."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _FIGURES = (
     *("started_unix_usec", "max_children", "queued", "queued_users", "max_queue"),
     *("connections", "messages", "bytes_in", "bytes_out"),
 )
-"""Fields of the scoreboard that stand in the JSON object under their own names."""
+"""Fields of the scoreboard that keep their names in the JSON object."""
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show the daemon; returns the exit status, the LSB's for an init script."""
+    """Show the daemon; returns the exit status that the LSB defines for an init script."""
     daemon = view.find(arguments.socket).load_usages()
     if arguments.json:
         show(json.dumps(data(daemon, daemon.unit), indent=2))
@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def text(daemon: view.DaemonView, paint: Paint = PLAIN, unit: Unit | None = None) -> str:
-    """The screen, without control characters, whatever a path or a broken file has in it."""
+    """The screen. Control characters in a path or a broken file are escaped."""
     trouble = trouble_text(daemon, unit)
     rows = [("trouble", paint(trouble, "yellow") if trouble else "none")]
     if unit is not None:
@@ -58,7 +58,7 @@ def text(daemon: view.DaemonView, paint: Paint = PLAIN, unit: Unit | None = None
 
 
 def trouble_text(daemon: view.DaemonView, unit: Unit | None) -> str:
-    """What is wrong, as far as the daemon's scoreboard, its socket and its unit tell; empty: nothing."""
+    """What is wrong, by the daemon's scoreboard, its socket and its unit; empty: nothing."""
     said = [summary.trouble_text(daemon)]
     if unit is not None:
         said.insert(0, unit.trouble)
@@ -68,7 +68,7 @@ def trouble_text(daemon: view.DaemonView, unit: Unit | None) -> str:
 
 
 def data(daemon: view.DaemonView, unit: Unit | None = None) -> dict[str, object]:
-    """All of it, for JSON: every name is always there. What is unknown is null. Names are an interface."""
+    """The same for JSON. Every name is always there; unknown values are null. The names are an interface."""
     snapshot, header = daemon.snapshot, daemon.header
     has_phase = snapshot is not None and daemon.state == view.RUNNING
     usages = daemon.usages.values()

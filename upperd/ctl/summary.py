@@ -21,7 +21,7 @@ _TROUBLE = (
 
 
 def title(view: DaemonView, paint: Paint = PLAIN) -> str:
-    """One line: which daemon, whether it runs, and in which phase of its life it is."""
+    """One line: which daemon, whether it runs, and its phase."""
     styles = ("bold", _COLOURS[view.state])
     dot = paint("\u25cf ", *styles) if paint.is_on else ""
     word = paint(WORDS[view.state], *styles)
@@ -35,7 +35,7 @@ def title(view: DaemonView, paint: Paint = PLAIN) -> str:
 
 
 def drain_text(view: DaemonView) -> str:
-    """What to tell a client of a daemon that drains; empty: it does not."""
+    """What to tell a client while the daemon drains; empty: it does not drain."""
     if view.state == NOT_RUNNING or view.snapshot is None or not view.snapshot.drain_seconds:
         return ""
     return f"draining, try again in {view.snapshot.drain_seconds} s"
@@ -47,23 +47,23 @@ def age(view: DaemonView) -> float:
 
 
 def children_text(view: DaemonView) -> str:
-    """How many children there are of how many."""
+    """How many children are busy and spare, and how many may be."""
     waiting = [child["waiting"] for child in view.children]
     return f"{waiting.count(0)} busy, {waiting.count(1)} spare, at most {view.header['max_children']}"
 
 
 def queue_text(header: dict[str, int]) -> str:
-    """How many connections wait for a child, of how many users."""
+    """How many connections wait for a child, and of how many users."""
     users = f" of {plural(header['queued_users'], 'user')}" if header["queued"] else ""
     return f"{plural(header['queued'], 'connection')}{users}, at most {header['max_queue']}"
 
 
 _PLURALS = {"connections", "messages", "fork_failures", "records_lost"}
-"""Fields whose names are other ones for a count of one."""
+"""Fields that have a singular."""
 
 
 def trouble_text(view: DaemonView) -> str:
-    """What is wrong at this moment, and what has gone wrong, counted; empty: nothing."""
+    """What is wrong now, and the counts of what has gone wrong; empty: nothing."""
     header, said = view.header, []
     for path in view.lost:
         said.append(f"no client finds {path}, which was removed: {_cure_of_lost(view, path)}")

@@ -1,6 +1,6 @@
-"""`upperctl top`: the children of the daemon, live; elsewhere than on a terminal one picture.
+"""`upperctl top`: the children of the daemon, live; without a terminal, one picture.
 
-What is shown is drawn by picture.py. Here is the terminal: keys, its size, and that it is left as it was found.
+picture.py draws it. This file handles the terminal: its keys, its size, and its state, which it restores.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from upperd.ctl.rows import TOP, History, Order
 from upperd.ctl.screen import drawn, make_live
 
 FIRST_LOOK = 0.5
-"""Seconds between the first two looks, which make the first rates."""
+"""Seconds between the first two looks, from which the first rates come."""
 _KEYS = {
     b"\x1b[A": "k", b"\x1b[B": "j", b"\x1b[C": ">", b"\x1b[D": "<", b"\x1b[5~": "page up", b"\x1b[6~": "page down",
 }  # fmt: skip
-"""What the arrow keys send, as the keys that do the same."""
+"""The letters that do the same as the arrow keys, by what those send."""
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -68,8 +68,8 @@ class _Top:
         self._live = make_live()
 
     def run(self) -> int:
-        """Until q; Ctrl-C comes out as KeyboardInterrupt. However it ends, the terminal is as it was before."""
-        # Signals end a wait: select(2) alone would miss one that comes just before it.
+        """Run until q; Ctrl-C raises KeyboardInterrupt. The terminal is restored in every case."""
+        # The wakeup descriptor ends a wait: select(2) alone would miss a signal that comes just before it.
         signals, wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
         for number in (signal.SIGTSTP, signal.SIGWINCH):
@@ -92,7 +92,7 @@ class _Top:
         termios.tcsetattr(0, termios.TCSAFLUSH, self._before)
 
     def _stop(self) -> None:
-        """Ctrl-Z: give the terminal back, stop, and begin again."""
+        """Ctrl-Z: restore the terminal, stop, and draw again when we are continued."""
         self._leave()
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTSTP)
@@ -141,4 +141,4 @@ class _Top:
 
 
 def _note(*_: object) -> None:
-    """A signal with a handler is written to the wakeup descriptor."""
+    """Does nothing: a signal with a handler is written to the wakeup descriptor."""

@@ -19,25 +19,25 @@ from upperd.server import layout
 from upperd.server.snapshot import ScoreboardError, Snapshot, read
 
 RUNNING, NOT_RUNNING, UNKNOWN = 0, 3, 4
-"""Exit statuses of `upperctl status`, as the LSB has them for an init script's."""
+"""Exit statuses of `upperctl status`: those that the LSB defines for the `status` of an init script."""
 WORDS = {RUNNING: "running", NOT_RUNNING: "not running", UNKNOWN: "unknown"}
 
 
 class DaemonView:
-    """One look at the daemon of one socket: whether it runs, and its scoreboard, if that can be read."""
+    """One look at the daemon of one socket: whether it runs, and its scoreboard if we may read it."""
 
     def __init__(self, path: str, socket: str = "") -> None:
-        """`path`: of the scoreboard; `socket`: of the daemon wanted; empty: any."""
+        """`path`: the scoreboard; `socket`: the path of the daemon's socket; empty: any daemon."""
         self.path, self.socket = path, socket
         self.snapshot: Snapshot | None = None
         self.problem, self.is_denied = "", False
-        """Why there is no snapshot; and whether that is since we may not read it."""
+        """Why there is no snapshot; and whether the cause is a missing right to read it."""
         self.pid = 0
         """0: unknown."""
         self.is_hidden_from_clients = False
-        """Whether it lives, and its socket's path was removed."""
+        """Whether the daemon runs and its socket's path was removed."""
         self.usages: dict[int, Usage] = {}
-        """Memory and processor time by pid, once `load_usages` has looked."""
+        """Memory and processor time by pid; filled by `load_usages`."""
         try:
             self.snapshot = read(path)
         except FileNotFoundError:
@@ -52,13 +52,13 @@ class DaemonView:
             self._is_anothers = True
             self.snapshot, self.problem = None, f"{path} is the scoreboard of another daemon, on {other}"
         self.handler = None if self.snapshot is None else self.snapshot.handler
-        """Of this daemon or of the one before it; empty: upperd's own. None: unknown."""
+        """The handler of this daemon, or of the one before it; empty: upperd's own. None: unknown."""
         self.state = self._find_state()
 
     # Whether it runs
 
     def _find_state(self) -> int:
-        """By the lock of the scoreboard, which ends with the daemon; where there is none, by what the kernel says."""
+        """The daemon locks its scoreboard until it ends. Without such a lock, ask the kernel and the manager."""
         if self.snapshot is not None:
             self.pid = self.header["pid"]
             if _holder(self.path):
@@ -69,7 +69,7 @@ class DaemonView:
         return state
 
     def _find_state_elsewhere(self) -> int:
-        """The state of a daemon that does not write this scoreboard: it has another one, or none any more."""
+        """The state of a daemon whose scoreboard is elsewhere, or was removed."""
         beside = [] if self._is_anothers else [paths.lock_of(self.path)]
         if self.socket and not paths.is_abstract(self.socket):
             beside.append(paths.lock_of(self.socket))
@@ -83,11 +83,11 @@ class DaemonView:
         if self.is_hidden_from_clients:
             return RUNNING
         if answer is Answer.HIDDEN and self.snapshot is not None and not sockets.is_listed(self.socket):
-            answer = Answer.DEAD  # who may read the figures, and not connect, sees by them that their daemon ended
+            answer = Answer.DEAD  # we may not connect, and the unlocked scoreboard says that its daemon has ended
         return NOT_RUNNING if answer is Answer.DEAD and not self.is_denied else self._find_listener(answer)
 
     def _find_listener(self, answer: Answer) -> int:
-        """The state of the daemon of a socket that lives, which a manager may hold for one that does not run."""
+        """The state behind a socket that is open: a manager may hold it for a daemon that does not run."""
         if self.unit:
             self.pid = self.unit.main_pid
             return RUNNING if self.unit.is_active else NOT_RUNNING
@@ -98,22 +98,22 @@ class DaemonView:
 
     @cached_property
     def unit(self) -> units.Unit | None:
-        """The service that a manager runs on the socket; None: there is none, or no manager."""
+        """The service that a manager runs on the socket; None: no such service, or no manager."""
         return units.of_socket(self.socket) if self.socket else None
 
     # Whose scoreboard it is
 
     @property
     def listening(self) -> list[str]:
-        """The paths at which the daemon of the scoreboard says that it listens."""
+        """The paths on which the daemon listens, by its scoreboard."""
         listeners = self.snapshot.listeners if self.snapshot is not None else []
         found = [line.partition(":")[2].rpartition(" (")[0] for line in listeners if line.startswith("unix")]
         return [path for path in found if path.startswith("/")]
 
     def _other_socket(self) -> str:
-        """A socket other than ours, whose daemon has this scoreboard; empty: it is ours, as far as can be told.
+        """The socket of another daemon that has this scoreboard; empty: none is known.
 
-        In another mount namespace the daemon may know ours by another path.
+        A daemon in another mount namespace may know our socket by another path.
         """
         if not self.socket or paths.is_abstract(self.socket) or any(_is_same(x, self.socket) for x in self.listening):
             return ""
@@ -125,7 +125,7 @@ class DaemonView:
 
     @property
     def lost(self) -> list[str]:
-        """The paths of a daemon that runs at which no client finds it, as they were removed."""
+        """The paths of a running daemon that were removed, so that no client finds it there."""
         if self.snapshot is None:
             return [self.socket] if self.is_hidden_from_clients else []
         is_ready = self.state == RUNNING and self.header["phase"] == layout.READY
@@ -137,7 +137,7 @@ class DaemonView:
 
     @property
     def name(self) -> str:
-        """What the daemon is called; without a snapshot, as its folder says."""
+        """The daemon's name; without a snapshot, the one in its folder's name."""
         return self.snapshot.name if self.snapshot is not None else paths.name_of(self.path)
 
     @property
@@ -147,25 +147,25 @@ class DaemonView:
 
     @property
     def children(self) -> list[dict[str, int]]:
-        """The children that live: a daemon that was killed leaves its slots as they were."""
+        """The children that live. A daemon that was killed leaves its rows as they were, so they do not count."""
         return self.snapshot.children if self.snapshot is not None and self.state != NOT_RUNNING else []
 
     def load_usages(self) -> DaemonView:
-        """Look at the processes, too, where the daemon runs; returns itself."""
+        """Look at the processes of a running daemon, too; returns itself."""
         if self.snapshot is not None and self.state != NOT_RUNNING:
             self.usages = of_daemon(self.snapshot)
         return self
 
 
 def _holder(path: str) -> int:
-    """As locks.holder has it; 0, too, where it may not be asked."""
+    """As `locks.holder`; 0 also if we may not ask."""
     with suppress(OSError):
         return locks.holder(path)
     return 0
 
 
 def _is_same(path: str, other: str) -> bool:
-    """Whether two paths are those of one daemon: the system's has its socket in its folder, or in STATE below it."""
+    """Whether two paths are those of one daemon. The system's socket lies in its folder, or in STATE below it."""
     one, two = (os.path.realpath(each) for each in (path, other))
     return one == two or (paths.is_of_system(one) and paths.without_state(one) == paths.without_state(two))
 
@@ -177,17 +177,17 @@ def _is_same_file(path: str, other: str) -> bool:
 
 
 def find(path: str | None) -> DaemonView:
-    """Look at the daemon of the socket at `path`; with none, at the first of the default paths that has a daemon."""
+    """Look at the daemon of the socket at `path`; without one, at the first default path that has a daemon."""
     if path is not None and not paths.is_abstract(path):
         target = os.path.realpath(path)  # a link has no scoreboard beside it
         return DaemonView(paths.find_scoreboard(target), target)
     environ, uid = dict(os.environ), os.geteuid()
     trusted = paths.trusted_sockets(environ, uid)
-    # A folder that was removed under a daemon, as at a logout, is no other user's.
+    # A folder that is missing was removed under a daemon, as by a logout; it is not another user's.
     candidates = [
         x for x in paths.client_sockets(environ, uid) if x in trusted or not os.path.lexists(os.path.dirname(x))
     ]
-    if path is not None:  # an abstract name lies in no folder, its scoreboard in one of these
+    if path is not None:  # an abstract socket has its scoreboard in one of these folders
         found = [(paths.stand_in(path, candidate), path) for candidate in candidates]
     else:
         found = [(candidate, candidate) for candidate in map(os.path.realpath, candidates)]
@@ -210,7 +210,7 @@ def explain(view: DaemonView) -> str:
 
 
 def _doubt(view: DaemonView) -> str:
-    """Why it is unknown whether the daemon runs."""
+    """Why we cannot tell whether the daemon runs."""
     if view.pid:
         return f"; process {view.pid} listens on {printable(view.socket)}, and nothing tells that it is upperd"
     if sockets.ask(view.socket) is not Answer.LIVE:
