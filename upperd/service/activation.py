@@ -1,4 +1,4 @@
-"""Listeners that the service manager passes: those of its socket units, and those that it has kept in its store."""
+"""Checks and wraps the sockets that the service manager passes, from socket units and from its descriptor store."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def adopt(descriptor: int, name: str) -> Listener:
-    """Take a socket that the manager passed, a socket unit's or one from the store. Raises ActivationError."""
+    """Wrap a socket that the manager passed, from a socket unit or from its store. Raises ActivationError."""
     what = f"descriptor {descriptor} ({name}) passed by the service manager"
     try:
         mode = os.fstat(descriptor).st_mode
@@ -56,7 +56,7 @@ def _complaint_about_datagrams(sock: socket.socket) -> str:
 
 
 def peer_address(sock: socket.socket) -> Any:
-    """The address of its peer; None: it has none, or the peer is gone."""
+    """The address of the socket's peer; None if it has no peer, or if the peer is gone."""
     try:
         return sock.getpeername()
     except OSError:

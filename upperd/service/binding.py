@@ -1,8 +1,8 @@
-"""Listeners that we bind, at a path or an abstract name (unix(7)).
+"""Binds Unix listeners, at a path or an abstract name (unix(7)).
 
-Two daemons that start at the same moment end as one, and no client ever sees a path with permissions that are not its
-own: lock, probe, bind under a narrow umask, mode, and only then listen (before that a connect() is refused). An
-abstract name has neither permissions nor anything to unlink: the kernel gives it to one process, so it is its own lock.
+For a path the steps are: lock it, probe it, bind under a narrow umask, set owner and mode, and only then listen. So one
+of two daemons that start at the same moment gets the path, and no other user can connect before the path has its
+permissions. An abstract name has no permissions and no file. The kernel gives it to one process, so it needs no lock.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from upperd.service.listeners import Stored
 
 _MODE = 0o660
-"""Of a socket that we bind, less the umask."""
+"""The default mode of a socket that we bind, less the umask."""
 _LARGEST_BUFFER = 2**30
 
 
 class Permissions:
-    """Who may connect to a path that we bind. `mode` 0: 0660 less the umask; `owner` and `group` -1: ours."""
+    """Mode, owner and group of a path that we bind. `mode` 0: 0660 less the umask; `owner`, `group` -1: unchanged."""
 
     def __init__(self, mode: int = 0, owner: int = -1, group: int = -1) -> None:
         self._mode, self._owner, self._group = mode, owner, group
 
     def set(self, path: str) -> None:
-        """Give them to the socket at `path`, and never to anything that was put in its place. Raises ListenerError."""
+        """Apply these to a socket at `path`, never to another kind of file or through a link. Raises ListenerError."""
         mask = os.umask(0o077)
         os.umask(mask)
         try:
@@ -43,7 +43,7 @@ class Permissions:
             try:
                 if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
                     raise FileExistsError(errno.EEXIST, "something else was put in its place")
-                inode = f"/proc/self/fd/{descriptor}"  # a socket cannot be opened, so there is no fchmod(2) for it
+                inode = f"/proc/self/fd/{descriptor}"  # a socket file opens with O_PATH alone, which fchmod(2) refuses
                 if (self._owner, self._group) != (-1, -1):
                     os.chown(inode, self._owner, self._group)
                 os.chmod(inode, self._mode or _MODE & ~mask)
@@ -60,15 +60,15 @@ class Permissions:
 
 
 def bind_socket(family: int, kind: socket.SocketKind, address: Any) -> socket.socket:
-    """A new socket that is bound to `address`, and does not listen yet. Raises OSError."""
+    """Make a socket and bind it to `address`, without listening yet. Raises OSError."""
     sock = socket.socket(family, kind)
     try:
         if kind == socket.SOCK_DGRAM:
             for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):  # as large as the kernel allows (socket(7))
                 sock.setsockopt(socket.SOL_SOCKET, option, _LARGEST_BUFFER)
-            if family == socket.AF_UNIX:  # before the first datagram comes: who sends it
+            if family == socket.AF_UNIX:  # before bind, so that each datagram has its sender's credentials
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        elif family != socket.AF_UNIX:  # with UDP two daemons could share a port by it (socket(7))
+        elif family != socket.AF_UNIX:  # not for UDP: two daemons could share a port then (socket(7))
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -87,10 +87,10 @@ def bind_unix(
     default_folder_of: int | None = None,
     stored: Stored | None = None,
 ) -> Listener:
-    """Listen at a path, or at the abstract name @NAME: by the one of `stored` that is bound to it, else anew.
+    """Listen at a path, or at the abstract name @NAME: with the `stored` listener bound there, else with a new one.
 
-    `kind`: SOCK_STREAM or SOCK_DGRAM. `default_folder_of`: make the folder of the path, for this uid. Raises
-    ListenerError.
+    `kind`: SOCK_STREAM or SOCK_DGRAM. `default_folder_of`: the uid for which to make the folder of the path; None: do
+    not make it. Raises ListenerError.
     """
     if paths.is_abstract(socket_name):
         return _bind_abstract(socket_name, kind, stored)
@@ -102,7 +102,7 @@ def bind_unix(
     try:
         if default_folder_of is not None:
             paths.make_default_folder(path, default_folder_of)
-        _is_socket(path, kind)  # any other file is refused before a lock is made beside it
+        _is_socket(path, kind)  # refuses any other file before a lock file is made beside it
         return _bind_under_lock(path, kind, permissions or Permissions(), stored)
     except paths.FolderError as error:
         raise ListenerError(str(error), errno.EACCES, may_fall_back=True) from None
@@ -120,7 +120,7 @@ def bind_unix(
 
 
 def _trouble_of(path: str, pid: int) -> str:
-    """Why no client gets in, of the daemon that has the path; empty: that is not so, or not known."""
+    """Why clients cannot reach the daemon that holds the path; empty if they can, or if the reason is unknown."""
     if os.path.lexists(path):
         return ""
     lost = f"the path was removed, and a reload binds it anew (kill -HUP {pid})"
@@ -162,7 +162,7 @@ def _bind(path: str, kind: socket.SocketKind) -> Listener:
 
 
 def _is_socket(path: str, kind: socket.SocketKind) -> bool:
-    """Whether a socket is at the path; False: nothing is. Raises ListenerError: something else is; or OSError."""
+    """Whether there is a socket at the path; False if it is free. Raises ListenerError for another file, or OSError."""
     try:
         status = os.lstat(path)
     except FileNotFoundError:
@@ -176,7 +176,7 @@ def _is_socket(path: str, kind: socket.SocketKind) -> bool:
 def _remove_stale(path: str, kind: socket.SocketKind) -> None:
     """Remove a socket that no process listens on; refuse any other. Raises ListenerError or OSError."""
     failure, pid, _ = _probe(path, kind)
-    if failure in (0, errno.EAGAIN):  # a full backlog is one of a live daemon
+    if failure in (0, errno.EAGAIN):  # EAGAIN: the backlog of a live daemon is full
         if what := _held_by_manager(pid):
             raise HeldError(path, what, _option(kind))
         raise AlreadyRunningError(path, pid)
@@ -187,7 +187,7 @@ def _remove_stale(path: str, kind: socket.SocketKind) -> None:
 
 
 def _held_by_manager(pid: int) -> str:
-    """How a service manager has the socket that this process made; empty: it has not, or that is not known."""
+    """How a service manager holds the socket that process `pid` made; empty if it does not, or if that is unknown."""
     try:
         with open(f"/proc/{pid}/comm", "rb") as file:
             return f"belongs to a socket unit, for which systemd (pid {pid}) listens" * (file.read() == b"systemd\n")
@@ -203,9 +203,9 @@ def _held_by_manager(pid: int) -> str:
 
 
 def _probe(address: str, kind: socket.SocketKind) -> tuple[int, int, int]:
-    """Connect: the error (0: none), and the pid and uid of the process that listens there (unix(7), SO_PEERCRED).
+    """Try to connect: the errno (0: none), and the pid and uid of the listening process (unix(7), SO_PEERCRED).
 
-    After an error, and for datagrams, the pid is 0 and the uid means nothing.
+    After an error, and for datagrams, the pid is 0 and the uid has no meaning.
     """
     with socket.socket(socket.AF_UNIX, kind) as probe:
         probe.setblocking(False)
@@ -219,7 +219,7 @@ def _option(kind: socket.SocketKind) -> str:
 
 
 def _bind_abstract(name: str, kind: socket.SocketKind, stored: Stored | None) -> Listener:
-    """Listen at the abstract name @NAME. Any local user can connect to it: the access rules alone say who may."""
+    """Listen at the abstract name @NAME. It has no permissions, so only the access rules keep local users out."""
     address = paths.address_of(name)
     try:
         listener = take_stored(stored, address, kind) or Listener(bind_socket(socket.AF_UNIX, kind, address))

@@ -1,10 +1,10 @@
-"""The command `upperd`, called the launcher: read the options, check them, and exec the lean parent.
+"""The command `upperd`, called the launcher: reads the options, checks them, and execs the lean parent.
 
-The process stays the same (so LISTEN_PID, WATCHDOG_PID and the manager's main pid stay right), but what it took to
-parse and check does not stay in it: every child would pay for that. What the manager said through the environment is
-handed over as settings, so that neither the parent nor a child ever has NOTIFY_SOCKET, WATCHDOG_* or LISTEN_* in it.
+The exec keeps the pid, so LISTEN_PID, WATCHDOG_PID and the manager's main pid stay right. It frees the memory that
+parsing and checking took, which every child would otherwise inherit. What the manager says through the environment is
+passed on as settings, so neither the parent nor a child ever sees NOTIFY_SOCKET, WATCHDOG_* or LISTEN_*.
 
-Nothing is imported but what an ordinary start needs (a test has the list).
+An ordinary start imports only what it needs (a test has the list).
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 
 
 def main(words: list[str] | None = None, program: str = NAME, purpose: str = "") -> int:
-    """`upperd`, or another program around a handler (program.py), which is there for this `purpose`.
+    """Run `upperd`, or another `program` around a handler (program.py), for which --help shows `purpose`.
 
-    Returns only where there is no daemon to become. Exit status 64: the command line, 71: the system refuses something,
-    74: standard output, 78: the file, or the handler.
+    Returns only if this process does not become a daemon. The exit status is 64 for a wrong command line, 71 if the
+    system refuses something, 74 if standard output fails, and 78 for a wrong file or handler.
     """
     words, check_only, reloaded = sys.argv[1:] if words is None else words, False, 0
     manager_address, config = os.environ.get("NOTIFY_SOCKET", ""), ""
     try:
         closed = open_closed()
-        if "--inetd" in words:  # before anything is said
+        if "--inetd" in words:  # before anything is printed
             from upperd.service.inetd import keep_stream_clean
 
             keep_stream_clean(closed)
@@ -74,7 +74,7 @@ def main(words: list[str] | None = None, program: str = NAME, purpose: str = "")
 
         complain(program, str(error), f"Try '{program} --help' or {manual(8, 'upperd')}.")
         if reloaded and error.status == ConfigError.status:
-            _reload(reloaded)  # it finds the same, keeps its old settings, and has the reason in its status
+            _reload(reloaded)  # the daemon finds the same error, keeps its settings, and shows the error in its status
         if manager_address and _folder_of("sdnotify") and not check_only:
             _tell_manager(manager_address, error, config, is_inetd="--inetd" in words)
         if error.has_threads:
@@ -87,7 +87,7 @@ def _reason(error: OSError | MemoryError | ImportError) -> str:
         from upperd.server.failure import explain
 
         return explain(error)
-    except (OSError, ImportError):  # nor can that be read
+    except (OSError, ImportError):  # that module cannot be read either
         return f"{getattr(error, 'filename', None) or 'a module'}: {getattr(error, 'strerror', None) or error}"
 
 
@@ -103,15 +103,15 @@ def _tell_manager(address: str, error: OptionError, config: str, *, is_inetd: bo
 
 
 def _hold_signals() -> None:
-    """Keep what ends us for the parent: process 1 of a container would never see it (pid_namespaces(7), kill(2))."""
+    """Block these for the parent to handle: process 1 of a container would lose them (pid_namespaces(7), kill(2))."""
     import _signal  # type: ignore[import-not-found]  # typeshed does not know it
 
     _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP))
 
 
 def _take_mode(flags: dict[str, Any]) -> Callable[[Settings], int]:
-    """What to be: the daemon's parent here, or in the background, or the process that serves one connection."""
-    # Imported only where they are asked for: neither is little.
+    """Take the mode out of `flags` and return what starts it: the daemon here, or in the background, or --inetd."""
+    # Both modules are large, so each is imported only for its mode.
     if flags.pop("inetd", False):
         from upperd.service import inetd
 
@@ -126,7 +126,7 @@ def _take_mode(flags: dict[str, Any]) -> Callable[[Settings], int]:
 
 
 def _reload(pid: int) -> None:
-    """Raises OptionError: there is no such process, or it is not ours."""
+    """Send SIGHUP to the daemon. Raises OptionError if there is no such process, or if we may not signal it."""
     try:
         os.kill(pid, 1)  # SIGHUP
     except OSError as error:
@@ -134,7 +134,7 @@ def _reload(pid: int) -> None:
 
 
 def read_options(flags: dict[str, Any]) -> Options:
-    """The options that a parsed command line names, and the file that it names. Raises OptionError, ConfigError."""
+    """The options of a parsed command line and of the file that it names. Raises OptionError, ConfigError."""
     said = read_config(flags["config"]) if "config" in flags else {}
     said.update(flags)
     said.pop("config", None)
@@ -142,7 +142,7 @@ def read_options(flags: dict[str, Any]) -> Options:
 
 
 def check_handler(options: Options, path: str) -> None:
-    """Load the handler that an option names, as the parent does, with these folders besides. Raises ConfigError."""
+    """Load the handler as the parent does, with the folders of `path` added to sys.path. Raises ConfigError."""
     if not options.handler:
         return
     from upperd.service.loading import HandlerError, Handlers
@@ -156,14 +156,14 @@ def check_handler(options: Options, path: str) -> None:
 
 
 def import_path() -> str:
-    """Where this process finds modules, besides the standard library: there the parent finds the handler's, too."""
+    """The folders where this process finds modules, less the standard library. The parent finds the handler there."""
     library = os.path.dirname(os.__file__)
     folders = [os.path.abspath(folder) for folder in sys.path if folder not in (library, f"{library}/lib-dynload")]
     return os.pathsep.join(filter(os.path.isdir, folders))
 
 
 def make_settings(options: Options, words: list[str]) -> Settings:
-    """What the parent gets: the options, and what the manager and the installation have for it. Raises ManagerError."""
+    """The parent's settings: the options, and what comes from the manager and from this host. Raises ManagerError."""
     settings = Settings(**vars(options), **take_environment(os.environ, os.getpid()))
     settings.journal = _is_journal(2)
     settings.import_path = import_path() if options.handler else ""
@@ -183,8 +183,8 @@ def _is_journal(descriptor: int) -> bool:
 
 
 def _folder_of(package: str) -> str:
-    """The folder of a package; empty: it is not installed."""
-    # As importlib.util.find_spec() does it, which imports a lot.
+    """The folder of a package; empty if it is not installed."""
+    # Does the work of importlib.util.find_spec(), whose module imports a lot.
     for finder in sys.meta_path:
         spec = finder.find_spec(package, None)
         if spec is not None:
@@ -203,7 +203,7 @@ def _become_parent(settings: Settings) -> NoReturn:
 
 
 def _check_ready_fd(settings: Settings) -> None:
-    """Raises OptionError: the descriptor has not been opened for us to write to."""
+    """Raises OptionError if the descriptor is not open for writing, or is a socket that the manager passed."""
     import fcntl
 
     what = f"ready-fd is {settings.ready_fd}"
@@ -219,13 +219,13 @@ def _check_ready_fd(settings: Settings) -> None:
 
 
 def _lean_command(settings: Settings) -> list[str]:
-    """The words to exec. Raises OptionError."""
+    """The command line to exec. Raises OptionError if the package sdnotify is missing."""
     sdnotify = _folder_of("sdnotify")
     if not sdnotify:
         raise OptionError("upperd needs the Python package sdnotify: install it")
     own = os.path.dirname(os.path.abspath(__file__))
     path = dict.fromkeys((os.path.dirname(os.path.dirname(own)), os.path.dirname(sdnotify)))
-    # No user's site, no `.pth` file, no variable of the environment decides what is in a process that forks.
+    # -I and -S keep the user's site folder, `.pth` files and the environment from adding modules to the parent.
     return [sys.executable, "-I", "-S", os.path.join(own, "lean.py"), os.pathsep.join(path), *settings.words()]
 
 

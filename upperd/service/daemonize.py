@@ -1,13 +1,13 @@
-"""`upperd --daemonize`: into the background, the SysV way, for a host without systemd.
+"""`upperd --daemonize`: starts the daemon in the background as SysV daemons do, for a host without systemd.
 
     starter ── fork, and python-daemon: fork, setsid, fork ──> daemon ── exec ──> lean.py, daemon.py
-       │ <── "\\n" when it serves, else an exit status and why ── a pipe, as by --ready-fd ──┘
-       └──> exits: with 0, else with that status, and the reason on standard error
+       │ <── "\\n" when ready, else an exit status and the reason ── a pipe, as for --ready-fd ──┘
+       └──> exits with 0, or with that status after printing the reason on standard error
 
-The starter returns when it is known how the start went, not before; no thread, no time-out, no pid guessed from a file.
-The end of the pipe tells when the daemon ends without a word. The daemon inherits the environment, an umask that is not
-0, /dev/null three times, and nothing else. Its folder is /, so every path is made absolute first, in the command line
-that a reload reads, too. It logs to syslog.
+The starter waits until the daemon is ready or has failed, without a thread, a time-out or a pid file. If the daemon
+ends without a message, the starter reads end of file. The daemon inherits the environment, the umask (022 if that is 0)
+and the pipe; its standard streams are /dev/null. Its working folder is /, so every path is first made absolute, also in
+the command line that a reload reads. It logs to syslog.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from upperd.service.settings import Settings
 
 EX_OK = 0
 EX_SOFTWARE = 70
-"""The daemon ended without a word."""
+"""The daemon ended without saying why."""
 EX_OSERR = 71
 """No process could be started."""
 
@@ -33,22 +33,22 @@ _SUPERVISED = ("NOTIFY_SOCKET", "LISTEN_FDS", "INVOCATION_ID")
 
 
 def refuse_supervised(environ: Mapping[str, str]) -> None:
-    """Raise OptionError under systemd: it would lose sight of a daemon that goes into the background."""
+    """Raise OptionError under systemd, which would lose track of a daemon that goes into the background."""
     for name in filter(environ.get, _SUPERVISED):
         raise OptionError(f"{name} is set, so systemd supervises this process: use Type=notify without --daemonize")
 
 
 def start(settings: Settings, flags: Mapping[str, Any], make_command: Callable[[Settings], list[str]]) -> int:
-    """Start the daemon in the background; returns our exit status when it is ready or has failed.
+    """Start the daemon in the background; returns our exit status when the daemon is ready or has failed.
 
-    `flags` is the command line that `settings` were made of, `make_command` gives the words to exec for them. Raises
-    OptionError.
+    `flags`: the command line from which `settings` were made. `make_command`: makes the command line to exec from
+    settings. Raises OptionError.
     """
     if os.getpid() == 1:
         raise OptionError("the end of process 1 is that of its container: leave out --daemonize")
     if settings.ready_fd:
         raise OptionError("--ready-fd is for a supervisor, which keeps us in the foreground: leave out --daemonize")
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while we wait: end, without a traceback
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while we wait ends us without a traceback
     reading, writing = os.pipe()
     context = _make_context(writing)
     _make_absolute(settings, dict(flags))
@@ -74,20 +74,20 @@ def start(settings: Settings, flags: Mapping[str, Any], make_command: Callable[[
 
 
 def _make_context(starter: int) -> Any:
-    """python-daemon, with every default that surprises said otherwise."""
+    """A context of python-daemon, with our values for every default that would surprise an operator."""
     try:
         from daemon import DaemonContext
     except ImportError:
         raise OptionError("--daemonize needs the Python package python-daemon") from None
     mask = os.umask(0o022)
     os.umask(mask)
-    # Not its own /dev/null: it opens that anew as 0, 1 and 2, close-on-exec, and exec would leave us without.
+    # Without these three, python-daemon opens /dev/null as 0, 1 and 2 with close-on-exec, so exec would close them.
     null = open(open_null(), "r+b", buffering=0)  # noqa: SIM115  # open as long as this process lives
     return DaemonContext(
-        detach_process=True,  # its own guess is wrong where our parent is process 1
-        umask=mask or 0o022,  # its default is 0: any user could write to our socket
-        prevent_core=False,  # a limit is the operator's
-        signal_map={},  # exec resets them anyway
+        detach_process=True,  # its own guess is wrong if our parent is process 1
+        umask=mask or 0o022,  # its default, 0, would make new files writable by any user
+        prevent_core=False,  # the limit of core files is the operator's choice
+        signal_map={},  # the daemon sets its own handlers after exec
         files_preserve=[starter],
         stdin=null,
         stdout=null,
@@ -96,7 +96,7 @@ def _make_context(starter: int) -> Any:
 
 
 def _make_absolute(settings: Settings, flags: dict[str, Any]) -> None:
-    """Have no path depend on the folder we are in. One of the file's becomes a flag, which wins at a reload."""
+    """Make every path absolute. A path from the file becomes a flag, which wins over the file at a reload."""
     if "config" in flags:
         flags["config"] = os.path.abspath(flags["config"])
     for name in ("socket", "datagram", "scoreboard", "pid_file"):
@@ -105,12 +105,12 @@ def _make_absolute(settings: Settings, flags: dict[str, Any]) -> None:
             flags[name] = os.path.abspath(path)
             setattr(settings, name, flags[name])
     for name, value in (("handler", settings.handler), ("python_path", settings.python_path.split(os.pathsep))):
-        if value and value != [""]:  # absolute by now
+        if value and value != [""]:  # already absolute
             flags[name] = value if isinstance(value, str) else tuple(value)
     settings.arguments = tuple(
         f"--{flag(name)}" if each is True else f"--{flag(name)}={each}"
         for name, value in flags.items()
-        for each in (value if isinstance(value, tuple) else (value,))  # what may be repeated
+        for each in (value if isinstance(value, tuple) else (value,))  # an option that may be repeated
     )
 
 

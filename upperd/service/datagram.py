@@ -1,16 +1,16 @@
-"""The daemon's servers for datagrams: one in, one out.
+"""The daemon's servers for datagrams: one datagram in, one answer out.
 
-Loaded only where such a listener is asked for, so a daemon of streams pays nothing for it.
+This module is loaded only for a datagram listener, so a daemon without one does not pay for it.
 
-The parent receives, and each datagram counts as a connection. A child has the answer, and the parent sends it: no child
-has the server's socket. It is sent at once or not at all, so a client that does not read holds up nobody. What cannot
-be answered is counted.
+The parent receives each datagram, which counts as a connection. A child makes the answer and the parent sends it, so no
+child has the server's socket. The parent sends an answer at once or drops it, so a client that does not read delays no
+other. Datagrams that get no answer are counted.
 
-- Who sent it: for a Unix datagram the kernel says (unix(7), SCM_CREDENTIALS), except for supplementary groups; for one
-  by UDP the user is unknown.
-- Where the answer goes: a sender chooses its address itself, and by one that is another user's has us speak to that one
-  in our name. So a path must be absolute, and a socket of the sender's own; a port of UDP is neither a privileged one
-  nor ours (as inetd has it, against servers that answer each other for ever).
+- Sender: the kernel passes pid, uid and gid with a Unix datagram (unix(7), SCM_CREDENTIALS), but no supplementary
+  groups. With UDP the user is unknown.
+- Destination: a sender chooses its own address, and could choose another user's to have us write there in our name. So
+  a path must be absolute and lead to a socket that the sender owns, unless the sender is root. A UDP port must be
+  neither privileged nor ours (inetd has this rule, too: else two servers could answer each other for ever).
 """
 
 from __future__ import annotations
@@ -36,35 +36,35 @@ if TYPE_CHECKING:
     Ancillary = list[tuple[int, int, bytes]]
 
 LARGEST = 262_144
-"""Bytes of a datagram that are taken: more than UDP allows, and than a Unix socket sends by default (some 212,960)."""
+"""The most bytes of a datagram: more than UDP allows, or a Unix socket sends by default (some 212,960)."""
 _UNPRIVILEGED = 1024
-"""The lowest port that is answered (IPPORT_RESERVED)."""
+"""The lowest port that gets an answer (IPPORT_RESERVED)."""
 _DONTWAIT = int(socket.MSG_DONTWAIT)
 _IP_PKTINFO = 8
-"""Of linux/in.h, for which Python has no name."""
+"""From linux/in.h; Python has no name for it."""
 _ROOM = socket.CMSG_SPACE(20)
-"""For either of them, or struct in6_pktinfo (RFC 3542), and no more: descriptors that come with a datagram (SCM_RIGHTS)
-have no room, so the kernel keeps them."""
+"""Room for struct ucred, in_pktinfo or in6_pktinfo (RFC 3542), and no more: so the kernel drops descriptors that come
+with a datagram (SCM_RIGHTS)."""
 _ROOT = 0
 
 
 class BoundedDatagram(Datagram):
-    """A datagram, and what else is known of it."""
+    """A datagram, and what recvmsg(2) says about it."""
 
     is_cut = False
-    """Whether it was longer than LARGEST: then there is none of it."""
-    source: Ancillary = []  # noqa: RUF012  # never written to
-    """From which of our addresses the answer goes, as sendmsg() takes it; empty: as the kernel has it."""
+    """Whether the datagram was longer than LARGEST; then its data is empty."""
+    source: Ancillary = []  # noqa: RUF012  # never modified
+    """The address of ours that sends the answer, as sendmsg() takes it; empty: the kernel chooses it."""
 
 
 class Answer:
-    """What a handler has for a socket to answer by: the parent sends, to where an answer may go."""
+    """What a handler gets as the socket to answer by: it passes the answer to the parent, which sends it."""
 
     def __init__(self, server: DatagramServer, row: Row) -> None:
         self._server, self._row = server, row
 
     def sendto(self, data: bytes, *arguments: Any) -> int:
-        """As socket.sendto, to the sender; an answer that cannot be sent is counted."""
+        """Like socket.sendto(), but never raises OSError: an answer that cannot be sent is counted."""
         assert self._server.channel is not None
         place = -1
         try:
@@ -79,7 +79,7 @@ class Answer:
 
 
 class DatagramServer(DaemonServer):
-    """What both share."""
+    """What the servers for Unix datagrams and for UDP share."""
 
     def get_request(self) -> tuple[Any, Any]:
         """Receive a datagram. Raises OSError."""
@@ -92,17 +92,17 @@ class DatagramServer(DaemonServer):
         return request, address
 
     def note(self, request: BoundedDatagram, level: int, kind: int, data: bytes) -> None:
-        """Take down what came with a datagram (recvmsg(2), msg_control)."""
+        """Note in `request` a control message that came with the datagram (recvmsg(2), msg_control)."""
         raise NotImplementedError
 
     def kept_by_children(self) -> tuple[int, ...]:
-        """Not our socket: by that a child could read every user's datagrams. It has its parent answer."""
+        """None: with the server's socket a child could read every user's datagrams, so the parent sends its answers."""
         return ()
 
     def open_place(self, address: Any) -> int:
-        """In a child, which may wait for a file system: open where an answer goes; -1: its address says it all.
+        """In a child, which may block on a file system: open the path that an answer goes to; -1: there is no path.
 
-        Raises OSError: there is no such place, or we do not answer there.
+        Raises OSError if the path cannot be opened, or if we do not answer there.
         """
         return -1
 
@@ -117,7 +117,7 @@ class DatagramServer(DaemonServer):
             row.unanswered(too_long=error.errno == errno.EMSGSIZE, queue_full=is_full)
 
     def send(self, request: BoundedDatagram, data: bytes, address: Any, place: int) -> bool:
-        """Send an answer to where its request came from. False: we do not answer there. Raises OSError."""
+        """Send an answer to the sender's address. Returns False if we do not answer there. Raises OSError."""
         raise NotImplementedError
 
     def peer_credentials(self, request: Any) -> Peer:
@@ -131,7 +131,7 @@ class DatagramServer(DaemonServer):
         self, row: Row, connection: Any, peer: Peer, max_bytes: int, datagram: tuple[Any, ...] | None
     ) -> Any:
         self.row = row
-        data, is_cut = datagram or self.as_message(connection)  # the latter: we were forked for it
+        data, is_cut = datagram or self.as_message(connection)  # no message: this child was forked for it
         request = BoundedDatagram((data, Answer(self, row)))
         request.is_cut, request.sender = is_cut, peer
         request.attach(row)
@@ -146,27 +146,27 @@ class DatagramServer(DaemonServer):
             super().finish_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
-        """There is no connection to close."""
+        """Do nothing: a datagram has no connection to close."""
 
 
 class UnixDatagramServer(DatagramServer, socketserver.UnixDatagramServer):
-    """Serves a bound Unix socket for datagrams."""
+    """Serves a bound Unix datagram socket."""
 
     def prepare(self) -> None:
         super().prepare()
-        # Of what was queued before the sender is not known, unless the socket was made so.
+        # Datagrams queued before this have no known sender, unless the option was set before.
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
 
     def note(self, request: BoundedDatagram, level: int, kind: int, data: bytes) -> None:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
             pid, uid, gid = CREDENTIALS.unpack(data)
-            if pid != 0 or uid != NOBODY:  # so stands a sender that the kernel has not written down
+            if pid != 0 or uid != NOBODY:  # these stand for a sender that the kernel has not recorded
                 request.sender = uid, gid, pid
 
     def open_place(self, address: Any) -> int:
-        if isinstance(address, bytes):  # an abstract one, which has no owner
+        if isinstance(address, bytes):  # an abstract name, which has no owner
             return -1
-        if not address.startswith("/"):  # from the sender's folder, which is not ours
+        if not address.startswith("/"):  # relative to the sender's folder, which is not ours
             raise OSError(errno.EPERM, os.strerror(errno.EPERM))
         return os.open(address, os.O_PATH | os.O_CLOEXEC)
 
@@ -178,7 +178,7 @@ class UnixDatagramServer(DatagramServer, socketserver.UnixDatagramServer):
             return True
         if place < 0:
             return False
-        status = os.fstat(place)  # a child may have opened another one
+        status = os.fstat(place)  # not trusted: the child may have opened another file
         if not stat.S_ISSOCK(status.st_mode) or request.sender[0] not in (status.st_uid, _ROOT):
             return False
         self.socket.sendto(data, _DONTWAIT, f"/proc/self/fd/{place}")
@@ -188,8 +188,8 @@ class UnixDatagramServer(DatagramServer, socketserver.UnixDatagramServer):
 class UDPServer(DatagramServer, socketserver.UDPServer):
     """Serves a bound UDP socket.
 
-    One that is bound to every address of the host answers from that which a datagram was sent to: a client that is
-    connected takes no other answer.
+    If the socket is bound to every address of the host, an answer comes from the address that the datagram was sent
+    to: a connected client takes no other.
     """
 
     def prepare(self) -> None:
@@ -201,7 +201,7 @@ class UDPServer(DatagramServer, socketserver.UDPServer):
 
     def note(self, request: BoundedDatagram, level: int, kind: int, data: bytes) -> None:
         if (level, kind) == (socket.IPPROTO_IP, _IP_PKTINFO):  # struct in_pktinfo (ip(7))
-            # The middle is our address; by which interface the answer goes out is the kernel's to say.
+            # ipi_spec_dst is our address. With ipi_ifindex 0, the kernel chooses the interface.
             request.source = [(int(level), int(kind), bytes(4) + data[4:8] + bytes(4))]
         elif (level, kind) == (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO):
             request.source = [(int(level), int(kind), data)]

@@ -1,7 +1,7 @@
-"""The command line of `upperd`: its flags, what they say, and `--help`.
+"""The command line of `upperd`: its flags, their parser, and the text of `--help`.
 
-No argparse: every start would wait for that and the dozen modules that it imports. All options are long ones, never
-abbreviated, with a value (`--key value` or `--key=value`) or without.
+It does not use argparse, since importing that and its dozen modules would slow every start. Options are long, except
+-h, and never abbreviated. They take a value (`--key value` or `--key=value`) or none.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class _OfTheLine:
-    """Options that are no keys of the file."""
+    """Options of the command line that the file does not take."""
 
     config = Option(FILE, "", "read options from this TOML file; flags win")
     check_config = Option(SWITCH, False, "check flags and file, and exit")
@@ -28,12 +28,12 @@ class _OfTheLine:
 
 
 _OF_THE_PROGRAM = ("handler", "python_path", "name")
-"""Options that a program of one's own has given itself."""
+"""Options that a program around a handler sets itself (program.py); its help leaves them out."""
 FLAGS = {f"--{option.flag}": option for option in (*OPTIONS, *options_of(_OfTheLine))}
 
 
 def parse(words: list[str]) -> dict[str, Any]:
-    """What a command line says, by the names of the options. Raises OptionError."""
+    """Parse a command line: the values, by the names of their options. Raises OptionError."""
     said: dict[str, Any] = {}
     rest = iter(words)
     for word in rest:
@@ -56,12 +56,12 @@ def parse(words: list[str]) -> dict[str, Any]:
         try:
             said[option.name] = option.kind.read(value)
         except ValueError:
-            said[option.name] = value  # which is what the complaint will be about
+            said[option.name] = value  # Options then reports the word as it is
     return said
 
 
 def help_text(program: str = NAME, purpose: str = "") -> str:
-    """What --help shows."""
+    """The text of --help."""
     from upperd.base.installation import manual
 
     is_ours = program == NAME

@@ -1,4 +1,4 @@
-"""What the host has to give a daemon, and what is said where it does not."""
+"""What a daemon needs from its host: enough descriptors, and the error if the system refuses something."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from upperd.service.listeners import StartError
 
 FEWEST_DESCRIPTORS = 64
 MOST_DESCRIPTORS = 2**17
-"""More than the largest max_children and max_queue take. Where the kernel has no close_range(2), or a sandbox refuses
-it, each child tries to close every number below the limit, which may be a billion of them."""
+"""More than the largest max_children and max_queue take. If the kernel has no close_range(2), or a sandbox refuses it,
+each child tries to close every number below the limit, and the host may allow a billion."""
 
 
 class RefusedError(StartError):
-    """The system has refused what no daemon can do without."""
+    """The system refuses something that the daemon needs."""
 
     status = 71
 
@@ -24,15 +24,15 @@ class RefusedError(StartError):
 
 
 def raise_descriptor_limit() -> int:
-    """Have as many descriptors as we may: each child takes one, each connection in the parent another.
+    """Raise our limit of descriptors (RLIMIT_NOFILE): the parent needs one for each child and each queued connection.
 
-    Returns how many a child may have; 0: it cannot be limited. Raises StartError: they are too few.
+    Returns the limit for a child; 0: it cannot be set. Raises StartError if our limit is too low.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = min(hard, MOST_DESCRIPTORS)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-        # Less than ours: the kernel counts descriptors under way for a user, and refuses those beyond this limit.
+        # Half for a child: the kernel counts descriptors in flight by user, so it stops a child before us (unix(7)).
         ours, of_a_child = wanted, wanted // 2
     except (OSError, ValueError):  # a sandbox refuses it
         ours, of_a_child = soft, 0

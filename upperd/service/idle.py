@@ -1,4 +1,4 @@
-"""When no client needs the daemon any more, and it may leave to be started again by the next one."""
+"""Ends the daemon after an idle time: the manager listens meanwhile, and starts it again for the next client."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from upperd.service.log import Log
 
 
 class IdleExit:
-    """How long nothing has been done. Times are seconds of `time.monotonic`."""
+    """Measures how long the daemon has been idle. Times are seconds of `time.monotonic`."""
 
     def __init__(self, parent: Parent) -> None:
         self._parent = parent
         self._served = -1
         self._since = parent.loop.now
         self.seconds = 0.0
-        """After so long without a connection the parent is stopped; 0: never."""
+        """The idle time after which the parent is stopped; 0: never."""
 
     def take(self, seconds: float, listeners: list[Listener], log_to: Log) -> None:
-        """Take the setting, if a manager would start us again."""
+        """Set the idle time, if a manager would start us again: it listens on all `listeners`."""
         if seconds and not all(listener.activated for listener in listeners):
             seconds = 0.0
             log_to.write(log.WARNING, "idle", "idle-exit is ignored: no manager listens for us while we are away")
         self.seconds = seconds
 
     def may_leave(self, listeners: list[Listener]) -> bool:
-        """Whether no client has come at this very moment: it need not wait for a manager to start us."""
+        """Stop accepting; returns whether no client has come meanwhile, which would have to wait for the next start."""
         if not self._parent.withdraw():
             return False
         queue = select.poll()
@@ -37,7 +37,7 @@ class IdleExit:
         return not queue.poll(0)
 
     def turn(self, now: float) -> float | None:
-        """Stop the parent if it is time to; return when to be asked again."""
+        """Stop the parent if it has been idle for long enough; returns when to call this again, None: never."""
         if not self.seconds:
             return None
         parent = self._parent

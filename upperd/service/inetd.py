@@ -1,11 +1,11 @@
-"""`upperd --inetd`: one connection that something else has accepted. This is the launcher's part of it.
+"""`upperd --inetd`, the launcher's part: finds and checks the one connection that another program has accepted.
 
     inetd, xinetd, or systemd with Accept=yes ── accepts, forks, execs ──> upperd --inetd ── exec ──> single.py
 
-The connection is standard input (StandardInput=socket), else the one socket that systemd passed.
+The connection is the one socket that systemd passed, else standard input (StandardInput=socket).
 
-The law: nothing but answers is ever written to the client. inetd hands the connection out as standard output and error,
-too, so these are made /dev/null before anything is said.
+Only answers may ever be written to the client. inetd passes the connection as standard output and error, too, so both
+are replaced by /dev/null before anything is printed.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _FLAGS = (
     *("config", "drain_timeout", "handler", "log_level", "name", "python_path"),
     *("allow_user", "allow_group", "deny_user", "idle_timeout", "max_lifetime", "max_bytes"),
 )
-"""Options that mean something to one connection. (In a file the others may stand: it may be the daemon's.)"""
+"""The flags that apply to one connection. A file may have other options, too, since it may be the daemon's."""
 _CURE = "--inetd serves one connection that inetd, xinetd or a socket unit with Accept=yes has accepted"
 
 
 def keep_stream_clean(closed: Container[int]) -> None:
-    """Where standard output or error is the connection itself, make it /dev/null.
+    """Replace standard output and error by /dev/null if they are the connection.
 
-    `closed`: which of 0, 1 and 2 were. Standard input stays so, to be complained of.
+    `closed`: which of 0, 1 and 2 were closed. Standard input is closed again, for with_connection() to report it.
     """
     if 0 in closed:
         os.close(0)
@@ -59,7 +59,7 @@ def refuse_options(flags: Mapping[str, object]) -> None:
 
 
 def with_connection(settings: Settings) -> Settings:
-    """Note the descriptor of the connection in the settings. Raises OptionError, ManagerError: there is none."""
+    """Store the connection's descriptor in the settings. Raises OptionError or ManagerError if there is none."""
     passed = settings.passed()
     if len(passed) > 1:
         raise ManagerError(f"{len(passed)} sockets were passed: {_CURE}")
@@ -94,6 +94,6 @@ def _complaint(sock: socket.socket) -> str:
         return f"is not a stream socket but {sock.type.name}"
     if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         return "is a listening socket (Accept=no; in inetd.conf: wait)"
-    # A TCP client may be gone already: then the address of our end is left.
+    # A TCP client may be gone already; then the socket still has our address.
     was_connected = peer_address(sock) is not None or (sock.family != socket.AF_UNIX and sock.getsockname()[1] != 0)
     return "" if was_connected else "is not connected"
