@@ -35,7 +35,7 @@ class Permissions:
         self._mode, self._owner, self._group = mode, owner, group
 
     def set(self, path: str) -> None:
-        """Apply these to a socket at `path`, never to another kind of file or through a link. Raises ListenerError."""
+        """Set them for the socket at `path`, never for another kind of file or through a link. Raises ListenerError."""
         mask = os.umask(0o077)
         os.umask(mask)
         try:

@@ -103,7 +103,7 @@ def _tell_manager(address: str, error: OptionError, config: str, *, is_inetd: bo
 
 
 def _hold_signals() -> None:
-    """Block these for the parent to handle: process 1 of a container would lose them (pid_namespaces(7), kill(2))."""
+    """Keep signals for the parent to handle: process 1 of a container would lose them (pid_namespaces(7), kill(2))."""
     import _signal  # type: ignore[import-not-found]  # typeshed does not know it
 
     _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP))

@@ -1,4 +1,4 @@
-"""What a daemon needs from its host: enough descriptors, and the error if the system refuses something."""
+"""Raises the limit of descriptors, and defines the error for what the system refuses to a daemon."""
 
 from __future__ import annotations
 

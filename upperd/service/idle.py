@@ -21,14 +21,14 @@ class IdleExit:
         """The idle time after which the parent is stopped; 0: never."""
 
     def take(self, seconds: float, listeners: list[Listener], log_to: Log) -> None:
-        """Set the idle time, if a manager would start us again: it listens on all `listeners`."""
+        """Set the idle time, unless we bound a listener ourselves: then no manager would start us again."""
         if seconds and not all(listener.activated for listener in listeners):
             seconds = 0.0
             log_to.write(log.WARNING, "idle", "idle-exit is ignored: no manager listens for us while we are away")
         self.seconds = seconds
 
     def may_leave(self, listeners: list[Listener]) -> bool:
-        """Stop accepting; returns whether no client has come meanwhile, which would have to wait for the next start."""
+        """Stop accepting; returns whether we can exit: no client is served, or waits in a backlog."""
         if not self._parent.withdraw():
             return False
         queue = select.poll()

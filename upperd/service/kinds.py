@@ -1,4 +1,4 @@
-"""The kinds of values that options take: what is right, and what the daemon then goes by. For options.py."""
+"""The kinds of values that options take: how each is parsed, checked and converted. Knows no option (options.py)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 HIGHEST_ID = 2**32 - 2
-"""The highest uid and gid: the next one means "none" (chown(2))."""
+"""The highest uid and gid: the next number, which is -1, means "no change" (chown(2))."""
 LONGEST_LIST = 1024
-"""Users or groups that an option names at most: all of them have to fit on the parent's command line."""
+"""The most users or groups in one option: all of them must fit on the parent's command line."""
 
 
 class Kind:
@@ -30,43 +30,43 @@ class Kind:
         *,
         is_list: bool = False,
     ) -> None:
-        """`metavar`: what stands for a value in the help; empty: on the command line the option alone means true.
+        """`metavar`: the name of the value in the help; empty: the flag takes no value, and means true.
 
-        `must`: what a value must be, for people, and `is_right`: whether it is. `meaning`: what the daemon then goes
-        by, or ValueError, with a text. `read`: a word of the command line as a value, or ValueError. `is_list`: the
-        option may be repeated.
+        `must`: what a value must be, in words. `is_right`: whether a value is that. `meaning`: converts a right value
+        to what the daemon uses; raises ValueError, with a text. `read`: parses a word of the command line; raises
+        ValueError. `is_list`: the option may be repeated.
         """
         self.metavar, self.must, self.is_list = metavar, must, is_list
         self.is_right, self.meaning, self.read = is_right, meaning, read
 
 
 def whole(low: int, high: int, metavar: str = "N") -> Kind:
-    """A whole number within these."""
+    """A whole number from `low` to `high`."""
     must = f"a whole number from {low} to {high}"
     return Kind(metavar, must, lambda value: type(value) is int and low <= value <= high, read=int)
 
 
 def number(high: float) -> Kind:
-    """A number from 0 to this."""
+    """A number from 0 to `high`."""
     must = f"a number from 0 to {high:.10g}"
     return Kind("N", must, lambda value: type(value) in (int, float) and 0 <= value <= high, float, float)
 
 
 def time(high: float) -> Kind:
-    """A time from 0 to this: seconds, or text with units."""
+    """A time from 0 to `high` seconds: a number of seconds, or text with units."""
     must = f"a time from 0 to {high:.10g} seconds, such as 30, 500ms or 2min"
     return Kind("SECONDS", must, lambda value: 0 <= _seconds(value) <= high, _seconds, float)
 
 
 def choice(metavar: str, *words: str) -> Kind:
-    """One of these words."""
+    """One of `words`."""
     return Kind(metavar, f"one of {', '.join(words)}", lambda value: value in words)
 
 
 def _seconds(value: Any) -> float:
-    """What a value means as a time; -1: it is none."""
+    """The seconds that a value means; -1 if it is not a time."""
     if isinstance(value, str):
-        from upperd.base.times import seconds  # most times are numbers
+        from upperd.base.times import seconds  # imported here, since most times are numbers
 
         try:
             return seconds(value)
@@ -85,7 +85,7 @@ def _is_address(value: Any) -> bool:
 
 
 def _is_mode(value: Any) -> bool:
-    """Permissions that let at least one user in: three octal digits, or these after a zero."""
+    """Whether this is a mode that lets at least one user in: three octal digits, with or without a leading zero."""
     text = value if isinstance(value, str) else ""
     digits = text[1:] if len(text) == 4 and text[0] == "0" else text
     return len(digits) == 3 and not digits.strip("01234567") and digits != "000"
@@ -115,7 +115,7 @@ def _socket(value: str) -> str:
 
 
 def _reference(value: str) -> str:
-    """A file's path is made absolute; a module's name stays."""
+    """Make the path of a file absolute; keep the name of a module. Raises ValueError."""
     where, _, name = value.rpartition(":")
     if "/" in where:
         return f"{os.path.abspath(where)}:{name}"
@@ -125,7 +125,7 @@ def _reference(value: str) -> str:
 
 
 def _folders(values: list[str]) -> str:
-    """As PYTHONPATH has them."""
+    """Make folders absolute and join them as in PYTHONPATH. Raises ValueError."""
     for value in values:
         if os.pathsep in value:
             raise ValueError(f"{value!r}: a folder of Python's path has no {os.pathsep!r} in its name")
@@ -135,8 +135,8 @@ def _folders(values: list[str]) -> str:
 
 
 def _account(word: str | int, what: str) -> int:
-    """The number of a user or group."""
-    import grp  # most operators name none
+    """The number of a user or group; `what`: "user" or "group". Raises ValueError."""
+    import grp  # imported here, since most operators name no account
     import pwd
 
     word = str(word)

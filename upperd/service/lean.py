@@ -1,11 +1,11 @@
-"""The front door of the lean parent. The launcher (cli.py) execs this very file:
+"""The entry point of the lean parent. The launcher (cli.py) execs this file:
 
     python3 -I -S .../upperd/service/lean.py PATH NAME=VALUE ... -- ARGUMENT ...
 
-Nothing is imported but what is named, from PATH: the folders of our package and of sdnotify. And `threading`, which
-socketserver imports, registers no hook to be run after a fork: it puts right the locks and the list of threads in every
-child, which costs each some 300 KiB, and a process that never has a second thread (a test holds it to that) has nothing
-to be put right.
+Besides the standard library, this file imports only from PATH: the folders of our package and of sdnotify. It keeps
+`threading`, which socketserver imports, from registering its fork hook. After each fork that hook repairs the locks and
+the list of threads, which costs each child some 300 KiB. Our process never has a second thread (a test checks that), so
+it has nothing to repair.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ EX_OSERR = 71
 
 
 def import_without_fork_hooks() -> None:
-    """Import socketserver."""
+    """Import socketserver, and so threading, without any fork hook."""
     register = os.register_at_fork
     os.register_at_fork = lambda **hooks: None
     try:
@@ -27,12 +27,12 @@ def import_without_fork_hooks() -> None:
 
 
 def main() -> int:
-    """Be the daemon; returns its exit status."""
+    """Run the daemon; returns its exit status."""
     sys.path[:0] = sys.argv[1].split(os.pathsep)
     try:
         import_without_fork_hooks()
         from upperd.service import daemon
-    except (OSError, ImportError) as error:  # no descriptor is left, or a sandbox refuses to read
+    except (OSError, ImportError) as error:  # no descriptor is left, or a sandbox forbids reading
         os.write(2, f"upperd: cannot start: {getattr(error, 'strerror', None) or error}\n".encode())
         return EX_OSERR
     return daemon.main(sys.argv[2:])

@@ -1,10 +1,10 @@
-"""A listening socket: what it is bound to, and what of it is ours to remove.
+"""A listener: its socket, what that is bound to, and which files we remove with it.
 
-There are three kinds. Activated: passed by the service manager (activation.py); never unlinked, never shut down. Bound:
-made here (binding.py, tcp.py). Stored: bound here, or by an earlier daemon, and kept open in the manager's descriptor
-store (sd_notify(3), FDSTORE=1), so that it outlives us: who waits in its queue meanwhile is served by the next daemon.
+There are three kinds. An activated one is passed by the service manager (activation.py); we never unlink it or shut it
+down. A bound one is made by us (binding.py, tcp.py). A stored one was bound by us or an earlier daemon, and the manager
+keeps it open in its descriptor store (sd_notify(3), FDSTORE=1): the next daemon serves the clients in its backlog.
 
-The parent accepts on all of them, and must never wait for a client that has vanished meanwhile: so none of them blocks.
+All are non-blocking: accept() in the parent must never wait because a client has disconnected meanwhile.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     Stored = dict[str, "Listener"]
 
 BACKLOG = 2**31 - 1
-"""Of TCP: the kernel cuts it down to net.core.somaxconn (listen(2)). A client without a place waits for a second."""
+"""For TCP: the kernel cuts it to net.core.somaxconn (listen(2)). If it is full, a client tries again in a second."""
 UNIX_BACKLOG = 512
-"""Of a Unix socket, where a client that finds no place waits in connect(2) for the next one. The kernel's queue knows
-no users: each client waits for all that one user has put into it, so a longer queue makes a flood worse for others."""
+"""For a Unix socket: if it is full, a client blocks in connect(2). The kernel does not tell users apart in a backlog:
+each client waits behind all connections of a user that floods it, and a longer backlog makes that wait longer."""
 _STORED = "bound."
-"""The names of stored listeners begin so, those of a socket unit do not."""
+"""The prefix of the names of stored listeners; see is_stored()."""
 
 
 class StartError(Exception):
-    """There is no daemon. The text says why and what to do; `errno` is for the manager (sd_notify(3), ERRNO=)."""
+    """The daemon cannot run. The text says why and what to do; `errno` is for the manager (sd_notify(3), ERRNO=)."""
 
     status = 73
-    """What we exit with."""
+    """The exit status of the daemon."""
     has_threads = False
     """Whether the handler's module has started threads, for which an ordinary exit would wait."""
 
@@ -44,7 +44,7 @@ class StartError(Exception):
 
 
 class ListenerError(StartError):
-    """There is no such listener. `may_fall_back`: TCP may take the place of the default path."""
+    """A listener cannot be opened. `may_fall_back`: TCP may replace it if it is the default path."""
 
     def __init__(self, text: str, number: int | None = errno.EINVAL, *, may_fall_back: bool = False) -> None:
         super().__init__(text, number)
@@ -52,7 +52,7 @@ class ListenerError(StartError):
 
 
 class AlreadyRunningError(ListenerError):
-    """A live daemon has the path, or the abstract name."""
+    """A running daemon holds the path or the abstract name."""
 
     status = 75
 
@@ -62,7 +62,7 @@ class AlreadyRunningError(ListenerError):
 
 
 class HeldError(ListenerError):
-    """A service manager keeps the path open, for a socket unit or in its store."""
+    """A service manager keeps the socket of the path open, for a socket unit or in its store."""
 
     status = 75
 
@@ -72,13 +72,13 @@ class HeldError(ListenerError):
 
 
 class ActivationError(ListenerError):
-    """A descriptor that was passed is neither a listening stream socket nor a bound one for datagrams."""
+    """A passed descriptor is neither a listening stream socket nor a bound datagram socket."""
 
     status = 78
 
 
 class Listener:
-    """A bound socket, made not to block: whether it is `activated`; and where it is not, the path and lock we own."""
+    """A bound, non-blocking socket. If it is not `activated`, also the path and the lock that we own."""
 
     def __init__(self, sock: socket.socket, name: str = "", *, activated: bool = False) -> None:
         sock.setblocking(False)
@@ -86,92 +86,92 @@ class Listener:
         self.activated = activated
         self.name = name
         self.is_stored = False
-        """Whether the manager keeps a copy, so that it outlives us."""
+        """Whether the manager keeps a copy, so that the socket outlives us."""
         self.turns_away = False
-        """Whether no newcomer gets into its queue any more (tcp.turn_away)."""
+        """Whether new clients are kept out of its backlog (tcp.turn_away)."""
         self.is_unix = sock.family == socket.AF_UNIX
         self.is_datagram = sock.type == socket.SOCK_DGRAM
         self._bound_to = sock.getsockname()
         self.is_private = bool(self.abstract)
-        """Whether, without a rule that allows a user, it is for root and our own user alone."""
+        """Whether only root and our own user may connect, unless a rule allows a user or group."""
         self._lock = -1
         self._inode: tuple[int, int] | None = None
 
     @property
     def path(self) -> str:
-        """The path of a Unix socket; empty where it has none."""
+        """The path of a Unix socket; empty if it has none."""
         return self._bound_to if self.is_unix and isinstance(self._bound_to, str) else ""
 
     @property
     def abstract(self) -> str:
-        """The name of an abstract Unix socket, such as @upperd; empty where it is another one."""
+        """The name of an abstract Unix socket, such as @upperd; empty for any other socket."""
         is_abstract = self.is_unix and isinstance(self._bound_to, bytes)
         return f"@{os.fsdecode(self._bound_to[1:])}" if is_abstract else ""
 
     @property
     def address(self) -> str:
-        """For people: unix:/run/upperd/upperd.sock, unix:@upperd, tcp:127.0.0.1:9999; unix-dgram: and udp: likewise."""
+        """The address in text: unix:/run/upperd/upperd.sock, unix:@upperd, tcp:127.0.0.1:9999; or unix-dgram:, udp:."""
         if self.is_unix:
             return f"{'unix-dgram' if self.is_datagram else 'unix'}:{self.abstract or self.path}"
         host, port = self._bound_to[:2]
         return f"{'udp' if self.is_datagram else 'tcp'}:{f'[{host}]' if ':' in host else host}:{port}"
 
     def describe(self, whose: str = "") -> str:
-        """The address, where it comes from, and for whom alone it is."""
+        """The address, its origin, and `whose`: a text that says who alone may connect."""
         origin = f"activated as {self.name}" if self.activated else "bound"
         return f"{self.address} ({origin}{whose})"
 
     def store_name(self) -> str:
-        """Its name in the manager's descriptor store. Raises OSError where the path is gone."""
+        """Its name in the manager's descriptor store. Raises OSError if the path is gone."""
         return store_name(self._bound_to, self.socket.type)
 
     def listen(self) -> None:
-        """Let clients in. A socket for datagrams has no such step. Raises OSError."""
+        """Start listening; a datagram socket needs no such step. Raises OSError."""
         if not self.is_datagram:
             self.socket.listen(UNIX_BACKLOG if self.socket.family == socket.AF_UNIX else BACKLOG)
 
     def own(self, lock: int) -> None:
-        """The path is ours, by this lock, which is closed with the listener. Raises OSError where the path is gone."""
+        """Own the path by `lock`, a descriptor that is closed with the listener. Raises OSError if the path is gone."""
         self._lock = lock
         self._inode = _inode(self.path)
 
     def unlink(self) -> None:
-        """Remove the path that we bound, if it still is what we bound, and does not outlive us."""
+        """Remove the path, if it still is the socket that we bound, and is not stored."""
         if self._inode is None or self.is_stored:
             return
         try:
             if _inode(self.path) == self._inode:
                 os.unlink(self.path)
         except OSError:
-            pass  # it is gone, or its folder is: nothing of ours is left
+            pass  # the path or its folder is gone already
         self._inode = None
 
     @property
     def can_be_found(self) -> bool:
-        """Whether newcomers still get into its queue: its path was not removed, its address not closed to them."""
+        """Whether new clients still get into its backlog: we have not unlinked its path or turned them away."""
         return not self.turns_away and (not self.path or self.is_stored or self._inode is not None)
 
     def end(self) -> None:
-        """Close one that turns newcomers away, once its queue is served: from now on they are refused at once.
+        """Close a listener that turns new clients away, once its backlog is served: they are refused at once then.
 
-        The parent must not poll it any more. Any other one stays until `close`.
+        The parent must no longer poll it. Any other listener stays open until `close`.
         """
         if self.turns_away:
             self.socket.close()
 
     def close(self) -> None:
-        """Close the socket and let go of the lock."""
+        """Close the socket and release the lock."""
         self.socket.close()
         self.let_go()
 
     def let_go(self) -> None:
-        """End the lock of the path, and leave no file of it."""
+        """Release the lock of the path, and remove the lock file."""
         if self._lock >= 0:
             locks.release(paths.lock_of(self.path), self._lock)
             self._lock = -1
 
     def keep_lock(self) -> None:
-        """Lock the path again where the lock's file was removed. Raises OSError, LockedError."""
+        """Lock the path again if the lock file was removed. Raises OSError, LockedError."""
         if self._lock >= 0 and not locks.is_at(paths.lock_of(self.path), self._lock):
             lock = locks.take(paths.lock_of(self.path))
             os.close(self._lock)
@@ -179,7 +179,7 @@ class Listener:
 
     @property
     def is_lost(self) -> bool:
-        """Whether no client finds us any more: our path was removed, or something else lies there."""
+        """Whether clients no longer find us: our path was removed or replaced."""
         if self._inode is None:
             return False
         try:
@@ -197,14 +197,14 @@ def _inode(path: str | bytes) -> tuple[int, int]:
 
 
 def is_stored(name: str) -> bool:
-    """Whether a descriptor of this name (LISTEN_FDNAMES) comes from the store: bound.1f.2ab; bound.x is a unit's."""
+    """Whether a name in LISTEN_FDNAMES is one of the store, such as bound.1f.2ab; bound.x is a socket unit's."""
     return name.startswith(_STORED) and "." in name.removeprefix(_STORED)
 
 
 def store_name(address: Any, kind: int = socket.SOCK_STREAM) -> str:
-    """The name of the listener that is bound to `address` at this moment. Raises OSError: there is no such path.
+    """The name in the store of the listener now bound to `address`. Raises OSError if there is no such path.
 
-    A path is named by its inode, so that a listener whose path is another one's by now is not found by it.
+    The name of a path has its inode, so a stored listener is not found once another file has replaced its path.
     """
     is_datagram = kind == socket.SOCK_DGRAM
     if isinstance(address, tuple):  # a colon would end a name
@@ -217,7 +217,7 @@ def store_name(address: Any, kind: int = socket.SOCK_STREAM) -> str:
 
 
 def take_stored(stored: Stored | None, address: Any, kind: int) -> Listener | None:
-    """Take out of `stored` the listener of this kind that is bound to `address`; None: there is none."""
+    """Take the listener of this kind that is bound to `address` out of `stored`; None if there is none."""
     try:
         name = store_name(address, kind)
     except OSError:

@@ -1,6 +1,6 @@
-"""The handler's class, by its name: found, imported, and checked.
+"""Finds, imports and checks the handler's class.
 
-The parent loads it once, before its first fork. A check of the options loads it, too, in a process of its own.
+The parent loads the class once, before its first fork. A check of the options loads it in a separate process.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ _PATH_CURE = "name its folder with --python-path"
 
 
 class HandlerError(StartError):
-    """There is no such handler, or it does not fit. The text says why."""
+    """The handler cannot be loaded, or does not fit its listener. The text says why."""
 
     status = 78
 
 
 is_importing = False
-"""Whether the handler's module is imported at this moment: it is not to become a daemon by that (program.py)."""
+"""Whether the handler's module is being imported, when it must not start a daemon (program.py)."""
 
 
 class Handlers:
     """The classes that serve connections and datagrams."""
 
     def __init__(self, options: Options, import_path: str = "") -> None:
-        """`import_path`: where modules are found besides. Raises HandlerError."""
+        """`import_path`: more folders in which to find modules, as in PYTHONPATH. Raises HandlerError."""
         self.name = options.handler
         if options.handler:
             sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a child ends without a flush
@@ -49,7 +49,7 @@ class Handlers:
             self._stream, self._datagram = module.UpperHandler, module.UpperDatagramHandler
 
     def fitting(self, *, is_datagram: bool, listener: str) -> type[BaseRequestHandler]:
-        """The class for this kind of listener. Raises HandlerError."""
+        """The class for this kind of listener. Raises HandlerError if the handler is for the other kind."""
         found = self._datagram if is_datagram else self._stream
         wrong: type[BaseRequestHandler] = StreamRequestHandler if is_datagram else DatagramRequestHandler
         if issubclass(found, wrong):
@@ -58,9 +58,9 @@ class Handlers:
         return found
 
     def check_fit(self, options: Options) -> None:
-        """Whether it fits the listeners that options name; of those that are passed nothing is known here.
+        """Check the handler against the listeners that options name. Those that a manager passes are unknown here.
 
-        Raises HandlerError.
+        Raises HandlerError if it does not fit.
         """
         for is_datagram, names in (False, ("socket", "tcp")), (True, ("datagram", "udp")):
             for name in names:
@@ -78,7 +78,7 @@ def _load(reference: str, python_path: str, import_path: str) -> type[BaseReques
         raise
     except ValueError as error:
         raise HandlerError(f"handler {reference}: {error}") from None
-    except BaseException as error:  # whatever it is made of
+    except BaseException as error:  # the module may raise anything
         raise HandlerError(f"handler {reference}: {describe(error)}") from None
     finally:
         is_importing = False
@@ -86,7 +86,7 @@ def _load(reference: str, python_path: str, import_path: str) -> type[BaseReques
 
 
 def _check(found: Any) -> None:
-    """Raises ValueError: it cannot be served."""
+    """Raises ValueError if the class cannot serve."""
     counters_of(found)
     hash(found)
     for name in "start_child", "end_child":
@@ -129,7 +129,7 @@ def _find(reference: str, python_path: str, import_path: str) -> type[BaseReques
 
 
 def _import_file(path: str) -> ModuleType:
-    """Import a file by its path; it may import what lies beside it."""
+    """Import a file by its path; it may import modules from its own folder."""
     from importlib.machinery import SourceFileLoader
     from importlib.util import module_from_spec, spec_from_loader
 

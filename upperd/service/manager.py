@@ -1,7 +1,7 @@
-"""What the service manager says to the launcher: sd_listen_fds(3) and sd_watchdog_enabled(3), by the environment.
+"""Reads what the service manager passes in the environment (sd_listen_fds(3), sd_watchdog_enabled(3)).
 
-For the launcher, which hands it over as settings (see settings.py): neither the parent nor a child finds any of it in
-its environment. What we say to the manager is in notify.py.
+Only the launcher uses this. It removes the variables and passes their values on as settings (settings.py), so neither
+the parent nor a child has them in its environment. Messages to the manager are in notify.py.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _MOST_DESCRIPTORS = 1024
 
 
 class ManagerError(OptionError):
-    """What the manager said or passed is wrong. The text names it."""
+    """A variable or descriptor from the manager is wrong. The text names it."""
 
     status = 78
 
 
 def take_environment(environ: MutableMapping[str, str], pid: int) -> dict[str, Any]:
-    """Take all that is the manager's out of `environ`: what it says, as settings. Raises ManagerError."""
+    """Take the manager's variables out of `environ` and return them as settings. Raises ManagerError."""
     said: dict[str, Any] = {"notify_socket": environ.pop("NOTIFY_SOCKET", "")}
     said["watchdog_usec"] = _take_watchdog(environ, pid)
     names = environ.pop("LISTEN_FDNAMES", "")
