@@ -1,4 +1,4 @@
-"""What every run of the tests says at its end: why tests were skipped, a line for each reason."""
+"""Reports at the end of every test run why tests were skipped, with one line for each reason."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from collections.abc import Generator
 import pytest
 
 CLOSED = re.compile("/proc/[0-9]+/(fd|environ|maps|smaps|cwd)")
-"""What of a daemon root alone may look into (privacy.py)."""
+"""Files of a daemon that only root may read (privacy.py)."""
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Skip a test that looks into a daemon, where that takes root and it is not."""
+    """Skip a test that fails because this user may not look into a daemon."""
     try:
         return (yield)
     except PermissionError as error:
@@ -25,7 +25,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many tests were skipped for which reason, most of them first."""
+    """Report how many tests were skipped for each reason, the most frequent reason first."""
     reasons = Counter(
         report.longrepr[2].removeprefix("Skipped: ")
         for report in terminalreporter.stats.get("skipped", [])

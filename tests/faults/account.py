@@ -1,7 +1,7 @@
-"""What must hold whatever goes wrong: no other client is affected, and every connection stands in the account.
+"""What must hold under any fault: no other client is affected, and every connection is accounted for.
 
-Bystanders ask without pause, on connections that they hold and on new ones. At the end the spare children must be
-back, no zombie left, and every connection that was accepted must be counted: in the scoreboard, and in the log.
+Bystanders ask without pause, on connections that they hold and on new ones. At the end the spare children must be back,
+no zombie may be left, and every accepted connection must be counted, in the scoreboard and in the log.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from running import Daemon, lives, read_exactly, wait_until
 from upperd.server import layout
 
 PAUSE = 0.005
-"""Seconds between a bystander's questions: the machine is to have time for the fault, too."""
+"""Seconds between two questions of a bystander, which leave processor time for the fault."""
 
 
 class Bystander:
-    """A client with whom the fault has nothing to do: it holds one connection, and connects anew for each question."""
+    """A client unrelated to the fault: it holds one connection, and opens another for each question."""
 
     def __init__(self, daemon: Daemon, number: int) -> None:
         self._daemon = daemon
@@ -30,10 +30,10 @@ class Bystander:
         self.asked = 0
         self.failures: list[str] = []
         self.turn = threading.Lock()
-        """Held while it asks."""
+        """Locked while the bystander asks."""
 
     def ask_until(self, over: threading.Event) -> None:
-        """Ask until it is `over`; what went wrong is in `failures`."""
+        """Ask until `over` is set; `failures` lists what went wrong."""
         try:
             with self._daemon.connect() as held:
                 while not over.wait(PAUSE):
@@ -70,7 +70,7 @@ class Account:
         daemon.connect = counted  # type: ignore[method-assign]
 
     def wait_for_progress(self, questions: int = 3) -> None:
-        """Wait until each bystander has had so many more answers."""
+        """Wait until each bystander has received `questions` more answers."""
         before = [bystander.asked for bystander in self.bystanders]
 
         def progressed() -> bool:
@@ -85,7 +85,7 @@ class Account:
 
     @contextmanager
     def quiet(self) -> Iterator[None]:
-        """No bystander connects meanwhile; their held connections go on."""
+        """Suspend all bystanders; their held connections stay open."""
         with ExitStack() as until:
             for bystander in self.bystanders:
                 until.enter_context(bystander.turn)
@@ -94,7 +94,7 @@ class Account:
     # At the end
 
     def check_children(self) -> None:
-        """As many children wait as are to, none is busy, none a zombie. Users may have idle ones besides."""
+        """As many children wait as configured; none is busy or a zombie. Users may have idle children besides."""
         daemon, header = self._daemon, self._daemon.board.header
         wanted = header["spare_children"]
         most = wanted if header["connections_per_child"] == 1 else header["max_children"]
@@ -120,13 +120,13 @@ class Account:
         wait_until(adds_up, "every child that was forked lives, or has ended")
 
     def check_scoreboard_at_end(self) -> None:
-        """The daemon has ended: its last figures and its records have every connection, once."""
+        """After the daemon's end, its last figures and its records contain every connection once."""
         header = self._daemon.board.header
         assert header["connections"] == recorded(self._daemon.log) == len(self.opened)
         assert header["forked"] == header["ended"]
 
     def check_records(self) -> None:
-        """Every connection stands in a record of the log, once, or is of a child that lives."""
+        """Every connection is counted once, in a record of the log or in the row of a living child."""
         daemon, count = self._daemon, len(self.opened)
 
         def adds_up() -> bool:
@@ -141,7 +141,7 @@ def recorded(log: str) -> int:
 
 
 def once(log: str, pattern: str) -> str:
-    """The one line of the log in which the pattern is found."""
+    """The only line of the log that matches the pattern."""
     found = [line for line in log.splitlines() if re.search(pattern, line)]
     assert len(found) == 1, f"{pattern!r} is in {len(found)} lines:\n{log[-4000:]}"
     return found[0]
@@ -149,7 +149,7 @@ def once(log: str, pattern: str) -> str:
 
 @contextmanager
 def asking(daemon: Daemon, bystanders: int = 2) -> Iterator[Account]:
-    """Bystanders ask meanwhile, and none of them is affected. What is opened by `daemon.connect` is counted."""
+    """Let bystanders ask during the block, and check that none is affected. Counts what `daemon.connect` opens."""
     account = Account(daemon, bystanders)
     over = threading.Event()
     threads = [threading.Thread(target=bystander.ask_until, args=(over,)) for bystander in account.bystanders]
@@ -168,7 +168,7 @@ def asking(daemon: Daemon, bystanders: int = 2) -> Iterator[Account]:
 
 @contextmanager
 def unaffected(daemon: Daemon, bystanders: int = 2) -> Iterator[Account]:
-    """The whole promise, for a fault that happens inside of the block."""
+    """Check the whole promise for a fault that happens inside the block."""
     with asking(daemon, bystanders) as account:
         yield account
     account.check_children()
@@ -177,7 +177,7 @@ def unaffected(daemon: Daemon, bystanders: int = 2) -> Iterator[Account]:
 
 
 def resident(pid: int) -> int:
-    """Resident memory of a process in KiB, the scoreboard's pages left out (proc(5), status, RssAnon)."""
+    """Resident memory of a process in KiB, without the scoreboard's pages (proc(5), status, RssAnon)."""
     return _kib(Path(f"/proc/{pid}/status").read_text(), "RssAnon")
 
 
@@ -210,10 +210,10 @@ def waiting(daemon: Daemon) -> list[int]:
 
 
 def spare(daemon: Daemon) -> list[int]:
-    """The pids of those that have not served any."""
+    """The pids of the waiting children that have not served any connection."""
     return [child["pid"] for child in daemon.board.children if not child["handed"]]
 
 
 def is_stopped(pid: int) -> bool:
-    """Whether the process has stopped (proc(5), stat)."""
+    """Whether the process is stopped (proc(5), stat)."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"

@@ -1,4 +1,4 @@
-"""A folder of the test's own, faults on demand, and a daemon whose connections are all accounted for."""
+"""Fixtures: a short-named folder, faults on demand, and a daemon whose connections are all accounted for."""
 
 import os
 import resource
@@ -22,7 +22,7 @@ from tools import missing  # noqa: E402
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder whose path is short enough for a socket."""
+    """A folder with a path short enough for a socket."""
     path = Path(tempfile.mkdtemp(prefix="upperd-"))
     yield path
     shutil.rmtree(path)
@@ -30,7 +30,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The library of shim.c."""
+    """The library built from shim.c."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         missing("no C compiler: apt-get install gcc libc6-dev")
@@ -42,14 +42,14 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def shim(library: Path, folder: Path) -> Shim:
-    """Faults of a daemon that runs with `environ=shim.environ`."""
+    """Faults for a daemon that is started with `environ=shim.environ`."""
     (folder / "faults").mkdir()
     return Shim(library, folder / "faults")
 
 
 @pytest.fixture
 def many_descriptors() -> Iterator[int]:
-    """As many as may be, for this process and those that it starts."""
+    """Raise the descriptor limit to its maximum, for this process and the processes that it starts."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < 2_500:
         missing("not enough descriptors may be had: ulimit -Hn 2500")
@@ -60,6 +60,6 @@ def many_descriptors() -> Iterator[int]:
 
 @pytest.fixture
 def as_root() -> None:
-    """The test mounts something, in a namespace of its own."""
+    """The test needs root, and mounts in a namespace of its own."""
     if os.geteuid() != 0 or subprocess.run(["unshare", "--mount", "true"], stderr=subprocess.DEVNULL).returncode != 0:
         missing("it takes a root who may mount")

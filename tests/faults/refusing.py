@@ -1,8 +1,8 @@
-"""A daemon whose system calls are refused from a moment on, by strace (its manual: --inject).
+"""A daemon whose system calls strace refuses from a chosen moment on (strace(1), --inject).
 
-What the interpreter does before our first line is not ours, so the process stops itself there (SIGSTOP), and strace
-begins then. It begins at one of three moments: `launcher`, before the command line is read; `front`, before the parent
-imports anything; `daemon`, before the parent does anything else.
+The interpreter's own start is not tested, so the process stops itself (SIGSTOP) before the program's first line, and
+strace attaches then. There are three such moments: `launcher`, before the command line is read; `front`, before the
+parent imports anything; `daemon`, before the parent does anything else.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _FRONTS = {
     ),
 }
 _FEW = ["prlimit", "--nofile=256:256"]
-"""Under strace a call takes so long that a million of close(), where close_range() is refused, would take minutes."""
+"""Low descriptor limit: if close_range() is refused, a million close() calls under strace would take minutes."""
 
 
 @dataclass
 class Refused:
-    """A daemon that runs, and the process that refuses."""
+    """A running daemon, and the strace process that refuses its calls."""
 
     process: subprocess.Popen[bytes]
     tracer: subprocess.Popen[bytes]
@@ -64,11 +64,11 @@ class Refused:
 
     @property
     def is_short(self) -> bool:
-        """Whether it says that it has to wait for something, or that a child has failed."""
+        """Whether the daemon's log says that it pauses, or that a child failed."""
         return bool(re.search(r" (pause|throttle): | end: .* exit code 70", self.log))
 
     def asks(self, seconds: float = 0.3) -> bool:
-        """Whether a client is answered, in so many seconds."""
+        """Whether a client is answered within this many seconds."""
         with socket.socket(socket.AF_UNIX) as client, contextlib.suppress(OSError):
             client.settimeout(seconds)
             client.connect(str(self.folder / "u.sock"))
@@ -77,14 +77,14 @@ class Refused:
         return False
 
     def end(self) -> int:
-        """SIGTERM, unless it has ended; returns the exit status. Nothing of it is left then."""
+        """Send SIGTERM if the daemon runs, and return its exit status when no process of its group is left."""
         self.process.send_signal(signal.SIGTERM)
         status = self.process.wait(DEADLINE)
         wait_until(lambda: not any(map(lives, self._group())), "no process of it is left")
         return status
 
     def _group(self) -> list[int]:
-        """The processes that it has started, and that were not reaped (proc(5), stat)."""
+        """The processes of the daemon's process group that were not reaped (proc(5), stat)."""
         found = []
         for stat in Path("/proc").glob("[0-9]*/stat"):
             with contextlib.suppress(OSError):
@@ -93,16 +93,16 @@ class Refused:
         return found
 
     def relent(self) -> None:
-        """Refuse nothing more."""
+        """Stop refusing calls."""
         self.tracer.terminate()
         self.tracer.wait(DEADLINE)
 
 
 @contextlib.contextmanager
 def refusing(folder: Path, moment: str, *rules: str, calls: str = "") -> Iterator[Refused]:
-    """A daemon of which strace refuses calls from this moment on, as the `rules` of --inject say.
+    """Run a daemon whose calls strace refuses from this moment on, as the `rules` for --inject say.
 
-    `calls`: trace these besides.
+    `calls`: system calls to trace in addition.
     """
     strace = path_of("strace")
     options = ["--socket", str(folder / "u.sock"), "--no-fallback", "--drain-timeout", "2"]

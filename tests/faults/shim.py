@@ -1,4 +1,4 @@
-"""Faults on demand: a library (shim.c) put before the C library's, whose calls fail while a file says so."""
+"""Faults on demand: a preloaded library (shim.c) whose C library calls fail while a file says so."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Shim:
 
     @contextmanager
     def failing(self, call: str, error: str) -> Iterator[None]:
-        """`call` (fork, accept4, socketpair, sendmsg) fails with the error of this name."""
+        """Make `call` (fork, accept4, socketpair, sendmsg) fail with the error of this name."""
         path = self._folder / call
         path.write_text(str(getattr(errno, error)))
         try:
@@ -26,11 +26,11 @@ class Shim:
             path.unlink()
 
     def set_clock(self, seconds: int) -> None:
-        """The wall clock, CLOCK_REALTIME, is so many seconds off from now on."""
+        """Shift the wall clock, CLOCK_REALTIME, by this many seconds from now on."""
         (self._folder / "clock").write_text(str(seconds))
 
     def hits(self, call: str) -> int:
-        """How often `call` was made to fail, or the wall clock was asked while it was off ("clock")."""
+        """How often `call` was made to fail; for "clock", how often the shifted wall clock was read."""
         try:
             return (self._folder / f"{call}.hits").stat().st_size
         except FileNotFoundError:

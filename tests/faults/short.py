@@ -1,11 +1,11 @@
-"""A process of clients: so many short connections, one after the other. `python short.py PATH COUNT`"""
+"""A client process that makes many short connections, one after the other: `python short.py PATH COUNT`."""
 
 import socket
 import sys
 
 
 def main(path: str, count: int) -> int:
-    """Ask `count` times, anew each time; the exit status is 0 if every answer was right."""
+    """Ask `count` times, on a new connection each time; the exit status is 0 if every answer was right."""
     for _ in range(count):
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(path)

@@ -1,4 +1,4 @@
-"""The backlog is full: who is in it is served, and who is not is told so by the kernel, and may come again."""
+"""The backlog is full: queued clients are served, and the kernel refuses further ones, which may try again."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from running import DEADLINE, activated, ask_on, read_exactly, read_to_end, runn
 
 BACKLOG = 2
 QUEUE = 1
-"""Connections that wait in the daemon; the others wait in the kernel."""
+"""Connections that wait in the daemon; all others wait in the kernel."""
 LIMITS = ("--max-children", "2", "--max-children-per-user", "2", "--max-queue", str(QUEUE))
 
 
 def test_backlog_full(folder: Path) -> None:
-    """With all children busy and both queues full connect() waits, or fails with EAGAIN; then everybody is served."""
+    """If all children are busy and both queues full, connect() waits or fails with EAGAIN; later everyone is served."""
     path = folder / "upperd.sock"
     answers: list[bytes] = []
 
     def ask() -> None:
         with socket.socket(socket.AF_UNIX) as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", int(DEADLINE), 0))
-            client.connect(str(path))  # waits: a time-out of Python's would have it fail at once
+            client.connect(str(path))  # with a Python time-out it would fail at once
             answers.append(ask_on(client, b"waited"))
 
     with socket.socket(socket.AF_UNIX) as listener, contextlib.ExitStack() as until:

@@ -1,4 +1,4 @@
-"""A child that is killed, stopped, or out of memory: its own client alone is affected."""
+"""A child that is killed, stopped or out of memory affects only its own client."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from account import asking, held, is_stopped, once, spare, unaffected, waiting
 from running import activated, lives, running, wait_until
 
 STOP_SECONDS = 3.0
-"""More than a child has for beginning to serve."""
+"""Longer than a child may take to begin serving."""
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGBUS])
 def test_busy_child_killed(folder: Path, number: signal.Signals) -> None:
-    """A busy child killed by a signal costs its client the connection, and no other one anything; it is logged once."""
+    """A busy child killed by a signal costs only its own client the connection; the log has one record of it."""
     with running(folder) as daemon, unaffected(daemon), held(daemon) as (client, pid):
         os.kill(pid, number)
         assert client.recv(1) == b""
@@ -33,7 +33,7 @@ def test_busy_child_killed(folder: Path, number: signal.Signals) -> None:
 
 
 def test_spare_children_killed(folder: Path) -> None:
-    """Children that wait and are killed are replaced; who comes meanwhile waits a moment, each end is logged once."""
+    """Waiting children that are killed are replaced; clients wait a moment meanwhile, and each death is logged once."""
     with running(folder) as daemon, unaffected(daemon) as account:
         with account.quiet():
             unused = wait_until(lambda: found if len(found := spare(daemon)) == 8 else [], "eight are spare")
@@ -51,17 +51,17 @@ def test_spare_children_killed(folder: Path) -> None:
 
 
 def test_child_out_of_memory(folder: Path) -> None:
-    """A child that can have no more memory ends alone, with exit code 70, and says why; it is logged once."""
+    """A child that gets no more memory ends alone, with exit code 70, and logs the reason once."""
     with running(folder) as daemon, unaffected(daemon), held(daemon) as (client, pid):
         resource.prlimit(pid, resource.RLIMIT_AS, (1 << 20, 1 << 20))
         with contextlib.suppress(ConnectionError):
-            client.sendall("\U00010428".encode() * 75_000)  # to upper-case that takes more than malloc has in store
+            client.sendall("\U00010428".encode() * 75_000)  # upper-casing this takes more than malloc has in reserve
         wait_until(lambda: f"child_pid={pid} " in daemon.log, "it is logged")
     assert " ended with exit code 70: MemoryError at " in once(daemon.log, f"child_pid={pid} ")
 
 
 def test_busy_child_stopped(folder: Path) -> None:
-    """A busy child that is stopped keeps no other client waiting; the drain ends at its deadline and counts it."""
+    """A busy child that is stopped delays no other client; the drain ends at its deadline and counts the child."""
     with running(folder, "--drain-timeout", "0.5") as daemon:
         with asking(daemon) as account, held(daemon) as (_, pid):
             os.kill(pid, signal.SIGSTOP)
@@ -76,7 +76,7 @@ def test_busy_child_stopped(folder: Path) -> None:
 
 
 def test_busy_child_goes_on(folder: Path) -> None:
-    """A child that goes on after a stop serves its client as if nothing had been."""
+    """A stopped child that is continued serves its client as if nothing had happened."""
     with running(folder) as daemon, unaffected(daemon) as account, held(daemon) as (client, pid):
         os.kill(pid, signal.SIGSTOP)
         client.sendall(b"waited")
@@ -87,7 +87,7 @@ def test_busy_child_goes_on(folder: Path) -> None:
 
 @pytest.mark.parametrize("count", [1, 4])
 def test_spare_children_stopped(folder: Path, count: int) -> None:
-    """A child that waits and is stopped is killed when it does not begin; what it was handed is served by another."""
+    """A waiting child that is stopped does not begin, and is killed; another child serves its connection."""
     with running(folder, "--spare-children", str(count)) as daemon, unaffected(daemon) as account:
         with account.quiet():
             wait_until(lambda: len(spare(daemon)) == count, "the spare ones wait")
@@ -105,7 +105,7 @@ def test_spare_children_stopped(folder: Path, count: int) -> None:
 
 
 def test_drain_with_a_stopped_spare(folder: Path) -> None:
-    """A spare child that is stopped holds up a drain no longer than to its deadline."""
+    """A stopped spare child delays a drain no longer than to its deadline."""
     with running(folder, "--drain-timeout", "0.5") as daemon:
         assert daemon.ask(b"x") == b"X"
         os.kill(spare(daemon)[0], signal.SIGSTOP)
@@ -116,7 +116,7 @@ def test_drain_with_a_stopped_spare(folder: Path) -> None:
 
 
 def test_stopped_parent(folder: Path) -> None:
-    """A daemon that is stopped with its children serves who came meanwhile when it goes on, by these children."""
+    """After a stop of the daemon and its children, the same children serve the clients that came meanwhile."""
     with running(folder, "--spare-children", "2") as daemon, daemon.held() as before:
         children = wait_until(lambda: found if len(found := daemon.children()) == 3 else [], "two are spare")
         for pid in (daemon.pid, *children):
@@ -132,7 +132,7 @@ def test_stopped_parent(folder: Path) -> None:
 
 
 def test_idle_exit_with_a_stopped_spare(folder: Path) -> None:
-    """A spare child that is stopped keeps an idle daemon from leaving no longer than a moment, and is killed."""
+    """A stopped spare child is killed, and delays the exit of an idle daemon only for a moment."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(folder / "upperd.sock"))
         listener.listen(socket.SOMAXCONN)

@@ -1,4 +1,4 @@
-"""Clients that are slow, rude, or gone: each is its own child's affair."""
+"""A client that is slow, rude or gone concerns only its own child."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_slow_reader(folder: Path) -> None:
 
 
 def test_slow_writer(folder: Path) -> None:
-    """A client that sends one byte a second has each answered at once, or when its character is whole."""
+    """A client that sends one byte a second gets each byte's answer at once, or when its character is complete."""
     text = "aß"
     with running(folder) as daemon, unaffected(daemon), daemon.connect() as client:
         answer, due = b"", time.monotonic()
@@ -52,7 +52,7 @@ def test_slow_writer(folder: Path) -> None:
 
 
 def _send(client: socket.socket, size: int) -> int:
-    """Send as much of so many bytes as is taken without waiting."""
+    """Send as many of `count` bytes as the kernel takes without blocking."""
     sent, block = 0, bytes(65536)
     with contextlib.suppress(BlockingIOError):
         while sent < size:
@@ -61,7 +61,7 @@ def _send(client: socket.socket, size: int) -> int:
 
 
 def test_client_that_never_reads(folder: Path) -> None:
-    """A client that would send 100 MiB and never reads costs no memory, and is killed at the drain deadline."""
+    """A client that sends 100 MiB and never reads costs no memory, and its child is killed at the drain deadline."""
     with running(folder, "--drain-timeout", "0.5") as daemon, held(daemon) as (client, pid):
         before, sent = resident(pid), 0
         client.setblocking(False)
@@ -78,7 +78,7 @@ def test_client_that_never_reads(folder: Path) -> None:
 
 
 def test_half_close_at_once(folder: Path) -> None:
-    """A client that has nothing to say and half-closes at once sees an end of file, and is counted."""
+    """A client that half-closes at once, without sending, sees an end of file, and is counted."""
     with running(folder) as daemon, unaffected(daemon):
         for _ in range(50):
             assert daemon.ask(b"") == b""
@@ -86,7 +86,7 @@ def test_half_close_at_once(folder: Path) -> None:
 
 
 def test_client_leaves_at_once(folder: Path) -> None:
-    """A client that is gone before it was accepted is counted all the same, and is no error."""
+    """A client that leaves before it is accepted is counted like any other, and is no error."""
     with running(folder) as daemon, unaffected(daemon):
         for _ in range(50):
             daemon.connect().close()
@@ -101,7 +101,7 @@ def _tcp(daemon: Daemon) -> socket.socket:
 
 @pytest.mark.parametrize("family", ["unix", "tcp"])
 def test_reset_in_the_middle(folder: Path, family: str) -> None:
-    """A client that leaves while its answer is under way is recorded as reset, and is no error."""
+    """A client that leaves while its answer is sent is recorded as reset, which is no error."""
     with running(folder, "--tcp", "127.0.0.1:0", "--spare-children", "2") as daemon:
 
         def leave(account: Account) -> None:
@@ -111,7 +111,7 @@ def test_reset_in_the_middle(folder: Path, family: str) -> None:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_AT_CLOSE)
             with client:
                 client.setblocking(False)
-                _send(client, 10 << 20)  # till nothing moves: an answer waits to be read
+                _send(client, 10 << 20)  # until nothing moves: an answer waits to be read
 
         with asking(daemon) as account:
             for _ in range(10):
@@ -121,7 +121,7 @@ def test_reset_in_the_middle(folder: Path, family: str) -> None:
         account.check_scoreboard()
         account.check_records()
         assert daemon.board.header["crashed"] == 0
-        leave(account)  # once more, since a record says how the last connection of its child ended
+        leave(account)  # connect again, since a record says how its child's last connection ended
         wait_until(lambda: daemon.board.busy == 0, "its child has noticed")
         assert daemon.stop() == 0
     assert " outcome=reset " in daemon.log

@@ -1,4 +1,4 @@
-"""The wall clock is set back: nothing that waits goes by it."""
+"""Setting the wall clock affects no timer of the daemon."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ ALLOWED = {
     "status.py": {"time.strftime", "time.localtime"},
     "stats.py": {"time.strftime"},
 }
-"""When the daemon was started, and what time it is, for people."""
+"""Where the wall clock may be read: to show people when the daemon started, and what time it is."""
 
 
 @pytest.mark.parametrize("seconds", [-HOUR, HOUR])
 def test_clock_set(folder: Path, shim: Shim, seconds: int) -> None:
-    """The clock set back or forth an hour: status, watchdog, pauses and the drain deadline keep their times."""
+    """If the clock is set an hour back or forth, status, watchdog, pauses and the drain deadline keep their times."""
     environ = {**shim.environ, "WATCHDOG_USEC": "400000"}
     with running(folder, "--drain-timeout", "1", environ=environ) as daemon:
         with unaffected(daemon) as account:
@@ -38,7 +38,7 @@ def test_clock_set(folder: Path, shim: Shim, seconds: int) -> None:
             assert time.monotonic() - began < 20
             account.wait_for_progress(20)
         with daemon.connect() as client:
-            client.sendall(b"a\xc3")  # in the middle of a character: it is waited for up to the deadline
+            client.sendall(b"a\xc3")  # this ends inside a character: the daemon waits for the rest, up to the deadline
             assert client.recv(1) == b"A"
             began = time.monotonic()
             daemon.signal(signal.SIGTERM)
@@ -48,7 +48,7 @@ def test_clock_set(folder: Path, shim: Shim, seconds: int) -> None:
 
 
 def test_shim_sets_the_clock(folder: Path, shim: Shim) -> None:
-    """The fault is one: a daemon that starts with the clock an hour off writes that time down."""
+    """The shim works: a daemon that starts with the clock an hour off records that time as its start."""
     shim.set_clock(-HOUR)
     with running(folder, environ=shim.environ) as daemon:
         started = daemon.board.header["started_unix_usec"] / 1e6
@@ -68,5 +68,5 @@ def _wall_clocks(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("path", sorted(Path(upperd.__file__).parent.rglob("*.py")), ids=lambda path: path.stem)
 def test_no_deadline_by_the_wall_clock(path: Path) -> None:
-    """No module asks for the time of day, but to say when the daemon was started."""
+    """No module reads the wall clock, except to say when the daemon started."""
     assert _wall_clocks(path) <= ALLOWED.get(path.name, set())

@@ -1,4 +1,4 @@
-"""The journal is gone, or full: what it does not take stands on standard error, and nothing is lost."""
+"""A journal that is gone or full loses no entry: what it does not take goes to standard error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from running import COMMAND, Daemon, running, wait_until
 
 
 class Journal:
-    """The journal's socket, as the daemon sees it at its usual place."""
+    """A journal whose socket the daemon sees at the usual place."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -28,21 +28,21 @@ class Journal:
         self.socket.setblocking(False)
 
     def close(self) -> None:
-        """Be gone."""
+        """Close and remove the socket."""
         if self.socket is not None:
             self.socket.close()
             self.socket = None
             self.path.unlink()
 
     def entries(self) -> str:
-        """All that has come."""
+        """All entries received."""
         with contextlib.suppress(BlockingIOError):
             while self.socket is not None:
                 self._entries += self.socket.recv(65536).decode() + "\n"
         return self._entries
 
     def recorded(self) -> int:
-        """How many connections its records account for."""
+        """How many connections the received records account for."""
         ends = [entry for entry in self.entries().split("\n\n") if "\nUPPERD_EVENT=end" in entry]
         return sum(int(count) for entry in ends for count in re.findall(r"\nUPPERD_CONNECTIONS=(\d+)", entry))
 
@@ -59,7 +59,7 @@ def journal(folder: Path) -> Iterator[Journal]:
 
 @contextlib.contextmanager
 def _logging_to(journal: Journal, folder: Path) -> Iterator[Daemon]:
-    """A daemon whose standard error is the journal's, by what systemd says."""
+    """A daemon that takes its standard error for the journal's (JOURNAL_STREAM)."""
     (folder / "log").touch()
     status = (folder / "log").stat()
     single = ["--connections-per-child", "1"]  # a record for each
@@ -74,7 +74,7 @@ def _logging_to(journal: Journal, folder: Path) -> Iterator[Daemon]:
 @pytest.mark.usefixtures("as_root")
 @pytest.mark.parametrize("trouble", ["gone", "never read"])
 def test_journal_in_trouble(folder: Path, journal: Journal, trouble: str) -> None:
-    """What the journal does not take stands on standard error; together they have every connection once."""
+    """Standard error gets the entries that the journal does not take; together they have each connection once."""
     with _logging_to(journal, folder) as daemon:
         wait_until(lambda: "UPPERD_EVENT=ready" in journal.entries(), "the journal has its entries")
         with asking(daemon) as account:

@@ -1,4 +1,4 @@
-"""What a machine may be like: each situation has its exit status and its message, never a traceback."""
+"""Unusual machines: each has its exit status and its message, and never causes a traceback."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SERVES = {
     "all closed, and /dev/null is a file": "mount --bind $0/file /dev/null; exec <&- >&- 2>&-",
     "no room for the scoreboard": "mount -t tmpfs -o size=8k none $0/run",
 }
-"""Situations in which a daemon serves, as a shell makes them, in a mount namespace. $0 is the folder of the test."""
+"""Situations in which a daemon serves: shell code, run in a mount namespace. $0 is the folder of the test."""
 FAILS = {
     "no /proc": ("umount -l /proc", 73, "/proc is not mounted, and it takes that: mount it, or have a socket unit"),
     "a read-only folder": ("mount -t tmpfs -o ro none $0/run", 73, "Read-only file system"),
@@ -42,7 +42,7 @@ FAILS = {
         for count in range(6, 17)
     },
 }
-"""Situations in which there is no daemon: its exit status, and a part of its one line."""
+"""Situations in which no daemon can run: the exit status, and a part of the one line printed."""
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def _serve(place: Path, *options: str) -> list[str]:
 
 @pytest.mark.parametrize("situation", SERVES)
 def test_serves_all_the_same(place: Path, situation: str) -> None:
-    """The daemon serves, whatever the machine is like otherwise, and no stream of its is another's socket or lock."""
+    """The daemon serves on such a machine, and no standard stream of it is also a socket or a lock."""
     reading, writing = os.pipe()
     command = _in(SERVES[situation], place, *_serve(place, "--ready-fd", str(writing)))
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, pass_fds=[writing])
@@ -86,7 +86,7 @@ def test_serves_all_the_same(place: Path, situation: str) -> None:
 
 @pytest.mark.parametrize("situation", FAILS)
 def test_says_why_there_is_no_daemon(place: Path, situation: str) -> None:
-    """Where there can be no daemon one line names the cause, with the exit status of its kind."""
+    """If no daemon can run, one line names the cause, and the exit status tells its kind."""
     made, status, reason = FAILS[situation]
     command = _in(made, place, *_serve(place))
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=DEADLINE)
@@ -120,14 +120,14 @@ MACHINES = {
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """One daemon for all that ask."""
+    """One daemon for all the programs that only ask."""
     with running(tmp_path_factory.mktemp("d")) as daemon:
         yield daemon
 
 
 @pytest.mark.parametrize("machine", MACHINES)
 def test_programs_that_ask(place: Path, served: Daemon, machine: str) -> None:
-    """Each program that only asks does so with the status of any other machine, and without a complaint."""
+    """Each program that only asks has the same exit status as on any other machine, and complains of nothing."""
     for name, words in ASKING.items():
         command = _in(MACHINES[machine], place, *(word.replace("SOCKET", str(served.path)) for word in words))
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=DEADLINE)

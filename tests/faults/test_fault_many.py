@@ -1,4 +1,4 @@
-"""Very many connections, at once or one after the other: afterwards everything is as before."""
+"""Very many connections, at once or one after the other, leave the daemon as it was before."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from account import Account, asking, resident
 from running import Daemon, open_files, read_exactly, running, wait_until
 
 SLACK = 512
-"""KiB that the parent may have more afterwards."""
+"""KiB by which the parent's memory may grow."""
 PROCESSES = 4
 LISTENS = "00010000"
 """The flags of a listener in /proc/net/unix."""
 
 
 class Figures:
-    """What a daemon has when no client is connected, and its spare children are back."""
+    """What a daemon holds when no client is connected and its spare children are back."""
 
     def __init__(self, daemon: Daemon) -> None:
         Account(daemon, 0).check_children()
@@ -29,20 +29,20 @@ class Figures:
         self.memory = resident(daemon.pid)
 
     def check(self, before: Figures) -> None:
-        """All is as before."""
-        assert self.descriptors <= before.descriptors  # that to the manager, who reads nothing, may be closed by now
+        """Check that everything is as before."""
+        assert self.descriptors <= before.descriptors  # that to the manager, which reads nothing, may be closed
         assert self.memory < before.memory + SLACK
 
 
 def kept_connections(daemon: Daemon) -> set[str]:
-    """The connections of which the parent has a copy. In /proc/net/unix what was accepted has its listener's path."""
+    """How many connections the parent holds. /proc/net/unix lists an accepted socket by its listener's path."""
     lines = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()]
     accepted = {f"socket:[{line[6]}]" for line in lines if line[-1] == str(daemon.path) and line[3] != LISTENS}
     return accepted.intersection(open_files(daemon.pid))
 
 
 def _ask(daemon: Daemon, count: int) -> None:
-    """So many short connections, of several processes at once."""
+    """Make this many short connections, from several processes at once."""
     command = [sys.executable, str(Path(__file__).with_name("short.py")), str(daemon.path), str(count // PROCESSES)]
     with contextlib.ExitStack() as until:
         clients = [until.enter_context(subprocess.Popen(command)) for _ in range(PROCESSES)]
@@ -51,10 +51,10 @@ def _ask(daemon: Daemon, count: int) -> None:
 
 @pytest.mark.parametrize(("reuse", "count"), [("100", 100_000), ("1", 5_000)])
 def test_short_connections(folder: Path, reuse: str, count: int) -> None:
-    """After 100,000 short connections, and after 5,000 with a child each: descriptors, children, memory as before."""
+    """100,000 short connections, and 5,000 with a child each, leave no more descriptors, children or memory."""
     with running(folder, "--connections-per-child", reuse, "--spare-children", "4", "--max-children", "5") as daemon:
         account = Account(daemon, 0)
-        _ask(daemon, 2_000)  # what is allocated once
+        _ask(daemon, 2_000)  # what is allocated only once
         before = Figures(daemon)
         with asking(daemon, bystanders=1):
             _ask(daemon, count)
@@ -66,7 +66,7 @@ def test_short_connections(folder: Path, reuse: str, count: int) -> None:
 
 
 def _hold_thousand(daemon: Daemon) -> int:
-    """Hold so many connections, all in use, while bystanders ask; returns how often they asked."""
+    """Hold this many connections, all in use, while bystanders ask; return how often they asked."""
     with contextlib.ExitStack() as until, asking(daemon) as account:
         clients = [until.enter_context(daemon.held()) for _ in range(1_000)]
         account.wait_for_progress(10)
@@ -79,9 +79,9 @@ def _hold_thousand(daemon: Daemon) -> int:
 
 @pytest.mark.usefixtures("many_descriptors")
 def test_thousand_connections_held(folder: Path) -> None:
-    """While 1,000 connections are held open others are served; when they end everything is as the last time."""
+    """While 1,000 connections are held others are served; after the second time everything is as after the first."""
     with running(folder, "--max-children", "1010", "--max-children-per-user", "1010") as daemon:
-        _hold_thousand(daemon)  # what is allocated once
+        _hold_thousand(daemon)  # what is allocated only once
         before = Figures(daemon)
         asked = _hold_thousand(daemon)
         Figures(daemon).check(before)

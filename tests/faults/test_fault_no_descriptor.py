@@ -1,4 +1,4 @@
-"""No descriptor to be had, in this process (EMFILE) or on this host (ENFILE): the queue waits, and none is lost."""
+"""No free descriptor in this process (EMFILE) or on this host (ENFILE): clients wait, and no connection is lost."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from running import COMMAND, running, wait_until
 from shim import Shim
 
 SHORT_SECONDS = 2.0
-"""A first pause is of 0.1 seconds; after eight failures that followed each other one is of 5."""
+"""A first pause takes 0.1 seconds; after eight failures in a row it takes 5."""
 DESCRIPTORS = 150
 USERS = 16
 MANY = """
@@ -32,7 +32,7 @@ print(sum(client.recv(16) == b"MANY" for client in clients), "answers", flush=Tr
 )
 @pytest.mark.parametrize("reuse", ["1", "1000"])
 def test_accept_fails(folder: Path, shim: Shim, error: str, text: str, reuse: str) -> None:
-    """While accept() fails the daemon says so at each pause, children go on, and all are served when it works."""
+    """While accept() fails the log says so at each pause and children go on; afterwards all clients are served."""
     options = ("--connections-per-child", reuse)
     daemon_of = running(folder, *options, environ=shim.environ)
     with daemon_of as daemon, unaffected(daemon, bystanders=4), shim.failing("accept4", error):
@@ -43,7 +43,7 @@ def test_accept_fails(folder: Path, shim: Shim, error: str, text: str, reuse: st
 
 
 def test_pause_is_short_again(folder: Path, shim: Shim) -> None:
-    """Once accept() has worked the next failure costs a short pause, however many there were before."""
+    """After a successful accept() the next failure costs a short pause, however many failures preceded."""
     with running(folder, environ=shim.environ) as daemon, unaffected(daemon) as account:
         for count in range(8):
             with shim.failing("accept4", "EMFILE"):
@@ -54,7 +54,7 @@ def test_pause_is_short_again(folder: Path, shim: Shim) -> None:
 
 
 def test_parent_has_no_descriptor(folder: Path) -> None:
-    """While the parent's table is full nothing is accepted or forked; then all are served, and none is lost."""
+    """While the parent's table is full nothing is accepted or forked; later all are served, and none is lost."""
     with running(folder) as daemon, unaffected(daemon, bystanders=4):
         soft, hard = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (3, hard))
@@ -64,7 +64,7 @@ def test_parent_has_no_descriptor(folder: Path) -> None:
 
 
 def test_few_descriptors(folder: Path) -> None:
-    """With fewer descriptors than connections, children end and are replaced all the same, and all are served."""
+    """With fewer descriptors than connections, children still end and are replaced, and all clients are served."""
     need_root()
     options = ("--max-children", "8", "--connections-per-child", "2")
     limited = ["prlimit", f"--nofile={DESCRIPTORS}:{DESCRIPTORS}", *COMMAND, "--socket", f"{folder}/upperd.sock"]
@@ -80,7 +80,7 @@ def test_few_descriptors(folder: Path) -> None:
 
 @pytest.mark.parametrize(("call", "error"), [("socketpair", "EMFILE"), ("sendmsg", "ETOOMANYREFS")])
 def test_handing_over_fails(folder: Path, shim: Shim, call: str, error: str) -> None:
-    """While no channel can be made, or no connection sent, forking pauses; who waited is served then, and none lost."""
+    """While a channel cannot be made or written, forking pauses; later the waiting clients are served, none lost."""
     single = ("--connections-per-child", "1")
     daemon_of = running(folder, *single, environ=shim.environ)
     with daemon_of as daemon, unaffected(daemon, bystanders=4), shim.failing(call, error):

@@ -1,4 +1,4 @@
-"""fork() fails for ten seconds under load: the queue waits, and none in it is lost."""
+"""fork() fails for ten seconds under load: connections wait in the queue, and none is lost."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ SECONDS = 10
     ("error", "text"), [("EAGAIN", "Resource temporarily unavailable"), ("ENOMEM", "Cannot allocate memory")]
 )
 def test_no_process_for_ten_seconds(folder: Path, shim: Shim, error: str, text: str) -> None:
-    """Who comes while no child can be forked waits and is served then; each pause is said, and the end of it."""
-    single = ("--connections-per-child", "1")  # so that each connection takes a fork
+    """While fork() fails new clients wait, and are served later; the log has each pause, and the end of the trouble."""
+    single = ("--connections-per-child", "1")  # so that each connection needs a fork
     with running(folder, *single, environ=shim.environ) as daemon, unaffected(daemon, bystanders=8):
         began = time.monotonic()
         with shim.failing("fork", error):
@@ -35,7 +35,7 @@ def test_no_process_for_ten_seconds(folder: Path, shim: Shim, error: str, text: 
 
 
 def test_not_ready_without_a_child(folder: Path, shim: Shim) -> None:
-    """While no child can be forked at the start, the daemon is not ready and says why; then it is, by itself."""
+    """If fork() fails at the start, the daemon says why it is not ready, and becomes ready by itself later."""
     with ExitStack() as faults:
         faults.enter_context(shim.failing("fork", "EAGAIN"))
         with running(folder, environ=shim.environ, ready=False) as daemon:

@@ -1,4 +1,4 @@
-"""The socket of the service manager: missing, dead, or never read."""
+"""The socket of the service manager is missing, dead, or never read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from running import running, wait_until
 
 @pytest.mark.parametrize("trouble", ["missing", "dead", "full"])
 def test_notify_socket_in_trouble(folder: Path, trouble: str) -> None:
-    """A manager that does not listen, or not any more, neither stops nor slows the daemon; the log says so, once."""
+    """A manager that does not listen, or stops listening, neither stops nor slows the daemon; the log says so once."""
     path = folder / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         if trouble != "missing":
@@ -30,7 +30,7 @@ def test_notify_socket_in_trouble(folder: Path, trouble: str) -> None:
 
 
 def test_manager_comes_back(folder: Path) -> None:
-    """A manager that makes its socket anew hears of the daemon again."""
+    """A manager that recreates its socket hears from the daemon again."""
     with running(folder, environ={"WATCHDOG_USEC": "20000"}) as daemon, unaffected(daemon):
         daemon.manager.socket.close()
         daemon.manager.path.unlink()

@@ -1,4 +1,4 @@
-"""The queue of the service manager is full, as any local user can make it: what it must hear comes when it reads."""
+"""The manager's queue is full, as any local user can make it: important messages arrive once the manager reads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OF_OTHERS = "X_FLOOD=1"
 
 
 def _fill(daemon: Daemon) -> None:
-    """Leave no room in the manager's queue."""
+    """Fill the manager's queue."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender, contextlib.suppress(BlockingIOError):
         sender.setblocking(False)
         sender.connect(str(daemon.manager.path))
@@ -23,14 +23,14 @@ def _fill(daemon: Daemon) -> None:
 
 
 def _heard(daemon: Daemon, last: str) -> list[str]:
-    """What the manager hears up to `last`, without the messages that repeat."""
+    """What the manager receives up to `last`, without the messages that repeat."""
     del daemon.manager.messages[:]
     daemon.manager.wait_for(last)
     return [line for line in daemon.manager.messages if "=1" in line and line not in (OF_OTHERS, "WATCHDOG=1")]
 
 
 def test_everything_comes_in_order(folder: Path) -> None:
-    """READY, what is stored, a reload, and the end: each is sent again until there is room, and the order stays."""
+    """READY, stored descriptors, a reload and the end are sent again until there is room, in their order."""
     with running(folder, "--store-listeners", ready=False, command=_after_it_is_full(folder)) as daemon:
         _fill(daemon)
         (folder / "go").write_text("")
@@ -52,14 +52,14 @@ def test_everything_comes_in_order(folder: Path) -> None:
 
 
 def _after_it_is_full(folder: Path) -> list[str]:
-    """The daemon's command line, begun when there is a file `go`."""
+    """The daemon's command line, started once a file `go` exists."""
     options = ["--socket", str(folder / "upperd.sock"), "--no-fallback", "--store-listeners"]
     script = 'until test -e "$0"; do :; done; exec "$@"'
     return ["sh", "-c", script, str(folder / "go"), *COMMAND, *options]
 
 
 def test_end_does_not_wait_for_ever(folder: Path) -> None:
-    """A manager that never reads again delays the end by a moment, not more."""
+    """A manager that never reads again delays the daemon's end only by a moment."""
     with running(folder) as daemon:
         _fill(daemon)
         assert daemon.stop() == 0
@@ -67,7 +67,7 @@ def test_end_does_not_wait_for_ever(folder: Path) -> None:
 
 @pytest.mark.parametrize("letter", ["x", "ß"])
 def test_long_reason(folder: Path, letter: str) -> None:
-    """A reason that is longer than the manager takes comes, with errno and exit status, and is cut at its end."""
+    """A reason that is too long for the manager is cut at its end, and arrives with errno and exit status."""
     with running(folder, "--datagram", f"/{letter * 5000}", ready=False) as daemon:
         status = daemon.manager.wait_for("STATUS=")
         assert daemon.wait() == 73
@@ -76,7 +76,7 @@ def test_long_reason(folder: Path, letter: str) -> None:
 
 
 def test_socket_is_opened_before_the_table_is_full(folder: Path) -> None:
-    """A daemon whose spare children take every descriptor says that it is ready."""
+    """A daemon whose spare children use every free descriptor still reports that it is ready."""
     script = 'ulimit -n 64; exec "$@"'
     options = ["--socket", str(folder / "upperd.sock"), "--no-fallback", "--spare-children", "60"]
     with running(folder, command=["sh", "-c", script, "sh", *COMMAND, *options]) as daemon:

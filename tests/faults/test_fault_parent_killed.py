@@ -1,4 +1,4 @@
-"""The parent is killed: its children finish what they serve, the next daemon serves the kernel's queue."""
+"""The parent is killed: its children finish their connections, and the next daemon serves the kernel's queue."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LIMITS = ("--max-children", "3", "--max-children-per-user", "3", "--max-queue", 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
 def test_parent_killed(folder: Path, number: signal.Signals) -> None:
-    """A conversation outlives the parent, a child that waits does not; only what the parent had queued is lost."""
+    """If the parent is killed, a conversation goes on and a waiting child ends; only the parent's own queue is lost."""
     path = folder / "upperd.sock"
     with socket.socket(socket.AF_UNIX) as listener, contextlib.ExitStack() as until:
         listener.bind(str(path))
@@ -55,7 +55,7 @@ def test_parent_killed(folder: Path, number: signal.Signals) -> None:
 
 
 def test_idle_children_leave(folder: Path) -> None:
-    """Children that wait leave at once when their parent is killed, spare or a user's, and say nothing."""
+    """Waiting children, spare or idle, end at once and silently when their parent is killed."""
     with running(folder) as daemon:
         assert [daemon.ask(b"x") for _ in range(20)] == [b"X"] * 20
         children = daemon.children()

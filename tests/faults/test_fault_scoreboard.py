@@ -1,4 +1,4 @@
-"""The scoreboard: no room for it, deleted, overwritten, truncated. At worst the daemon ends, and nothing else does."""
+"""The scoreboard cannot be written, is deleted, overwritten or truncated: at worst this daemon ends."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from upperd.server import layout
 
 
 def _check_log(daemon: Daemon, count: int) -> None:
-    """The daemon ends well, and the log, which is as it was, has an account of every connection."""
+    """The daemon ends well, and the log accounts for every connection as always."""
     assert daemon.stop() == 0
     assert recorded(daemon.log) == count
     assert "Traceback" not in daemon.log
@@ -43,7 +43,7 @@ def test_no_space_for_it(folder: Path) -> None:
 
 
 def test_deleted(folder: Path) -> None:
-    """A deleted scoreboard is missed by readers only; the next daemon makes another."""
+    """Only readers miss a deleted scoreboard; the next daemon makes another."""
     with running(folder) as daemon:
         with asking(daemon) as account:
             (folder / "scoreboard").unlink()
@@ -56,7 +56,7 @@ def test_deleted(folder: Path) -> None:
 
 @pytest.mark.parametrize("what", ["zeros", "ones", "0x01", "0x80", "random"])
 def test_overwritten(folder: Path, what: str) -> None:
-    """Whatever is written over it, the daemon serves all and returns to its spare children."""
+    """Whatever overwrites the scoreboard, the daemon serves all clients and gets its spare children back."""
     size = layout.SIZE
     filled = {"zeros": 0, "ones": 0xFF, "0x01": 0x01, "0x80": 0x80}
     garbage = bytes((filled[what],)) * size if what in filled else random.Random(1).randbytes(size)
@@ -78,7 +78,7 @@ def test_overwritten(folder: Path, what: str) -> None:
 
 
 def test_truncated(folder: Path) -> None:
-    """A scoreboard that is truncated ends the daemon (SIGBUS) with all of its children; the next one is as new."""
+    """Truncating the scoreboard ends the daemon and its children (SIGBUS); the next daemon works normally."""
     with running(folder) as daemon:
         client = daemon.held()
         children = daemon.children()
@@ -94,7 +94,7 @@ def test_truncated(folder: Path) -> None:
 
 @pytest.mark.usefixtures("as_root")
 def test_no_space_for_more_rows(folder: Path) -> None:
-    """Where a reload asks for more children than there is room for, the old settings stay, and the daemon serves."""
+    """If a reload asks for more children than there is room for, the old settings stay, and the daemon serves."""
     (folder / "small").mkdir()
     config = folder / "upperd.toml"
     config.write_text("max-children = 4\n")

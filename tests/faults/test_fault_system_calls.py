@@ -1,6 +1,6 @@
-"""Each system call that a start makes is refused in turn: once, twenty times, and always.
+"""Each system call of a start is refused in turn: once, twenty times, and always.
 
-By default one refusal of each call, always; with SWEEP=all in the environment all of them (CONTRIBUTING.md).
+By default only one refusal of each call, always; with SWEEP=all in the environment all of them (CONTRIBUTING.md).
 """
 
 from __future__ import annotations
@@ -64,13 +64,13 @@ CALLS = {
     "waitid": SANDBOX,
     "write": ("EPERM", "EIO"),
 }
-"""The calls of a start, and the errors that they may have."""
+"""The calls of a start, and the errors that each may return."""
 NEVER = {
     *("brk", "exit_group", "geteuid", "getpid", "gettid", "munmap", "rt_sigreturn", "umask", "kill", "restart_syscall"),
     *("futex", "getrandom", "clock_nanosleep", "arch_prctl", "rseq", "set_tid_address", "execve", "access", "pread64"),
     *("readlink", "sysinfo", "getuid", "getgid", "getegid", "sched_yield", "mremap", "dup", "pidfd_open"),
 }
-"""Those that no sandbox refuses, that cannot fail, or that are the interpreter's before our first line."""
+"""Calls that no sandbox refuses, that cannot fail, or that the interpreter makes before the program's first line."""
 EXECUTING = {"fcntl", "mmap", "mprotect"}
 """Those that the launcher does not make, but the interpreter that it executes: what that says is not ours, nor is it
 where a call is refused more than once, so that it meets that interpreter."""
@@ -92,7 +92,7 @@ STATUSES = (70, 71, 73)
 
 @pytest.mark.parametrize(("moment", "call", "error", "when"), CASES, ids=map("-".join, CASES))
 def test_refused(folder: Path, moment: str, call: str, error: str, when: str) -> None:
-    """It serves, or says what it waits for and does not spin, or ends with one line; and SIGTERM ends it."""
+    """With a call refused the daemon serves, or says what it waits for, or ends with one line; SIGTERM ends it."""
     with refusing(folder, moment, f"{call}:error={error}{WHEN[when]}") as daemon:
         wait_until(lambda: daemon.has_ended or daemon.asks() or daemon.is_short, "it serves, ends, or says why not")
         ended = daemon.has_ended
@@ -106,7 +106,7 @@ def test_refused(folder: Path, moment: str, call: str, error: str, when: str) ->
 
 
 def _check_end(daemon: Refused, status: int, *, can_be_said: bool) -> None:
-    """It has ended by itself, and the last line says why."""
+    """Check that the daemon ended by itself, and that its last line says why."""
     assert status in STATUSES
     if can_be_said:
         *_, last = daemon.log.splitlines()
@@ -115,7 +115,7 @@ def _check_end(daemon: Refused, status: int, *, can_be_said: bool) -> None:
 
 
 def test_cause_is_said(folder: Path) -> None:
-    """What is refused at the start is named, with the cure."""
+    """A call that is refused at the start is named, with the cure."""
     with refusing(folder, "daemon", "epoll_create1:error=EPERM") as daemon:
         wait_until(lambda: daemon.has_ended, "it ends")
         assert daemon.end() == 71
@@ -124,7 +124,7 @@ def test_cause_is_said(folder: Path) -> None:
 
 @pytest.mark.parametrize("error", CALLS["accept4"])
 def test_accepting_is_refused(folder: Path, error: str) -> None:
-    """While accept() fails, whatever the error, it says so at pauses that grow, does not spin, and goes on after it."""
+    """While accept() fails, with any error, the daemon logs ever longer pauses and does not spin; later it serves."""
     with refusing(folder, "daemon", f"accept4:error={error}") as daemon:
         wait_until(lambda: (folder / "u.sock").exists(), "it listens")
         wait_until(lambda: daemon.asks(0.01) or daemon.log.count(" pause: ") >= 5, "the fifth pause")
@@ -138,10 +138,10 @@ def test_accepting_is_refused(folder: Path, error: str) -> None:
 
 @pytest.mark.parametrize("call", ["recvmsg", "sendmsg", "close_range", "clone", "socketpair"])
 def test_no_fork_after_fork(folder: Path, call: str) -> None:
-    """Where children cannot be made or used, forking pauses, a record or a line names the call, and then they serve."""
+    """While children cannot be made or used forking pauses, and the log names the call; later clients are served."""
     with refusing(folder, "daemon", f"{call}:error=EPERM", calls="clone") as daemon:
         wait_until(lambda: daemon.asks(0.01) or daemon.log.count(" throttle: ") >= 4, "the fourth pause")
-        if call != "close_range":  # which has a second way
+        if call != "close_range":  # close_range has a fallback
             assert daemon.trace.count("clone(") <= 100
             assert re.search("cannot receive a connection: recvmsg|handing over|fork", daemon.log)
         daemon.relent()
@@ -150,7 +150,7 @@ def test_no_fork_after_fork(folder: Path, call: str) -> None:
 
 
 def test_every_call_of_a_start_is_known(folder: Path) -> None:
-    """The list of the calls is that of a start: one that is new has to be refused, too."""
+    """The list of calls is complete: a start makes no call that is not in it."""
     with refusing(folder, "daemon", calls="all") as daemon:
         wait_until(daemon.asks, "it serves")
         assert daemon.end() == 0

@@ -1,4 +1,4 @@
-"""The soak of bench/soak: its ledger adds up, and it fails where it does not."""
+"""The soak test of bench/soak: its ledger adds up, and it fails if a connection is missing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BENCH = Path(__file__).parents[2] / "bench"
 
 
 def _soak(folder: Path, *options: str) -> tuple[int, str]:
-    """Run a soak to its end: its exit status, and what it printed."""
+    """Run a soak to its end; return its exit status, and what it printed."""
     command = [sys.executable, "-m", "soak", *options]
     environ = {**os.environ, "PYTHONPATH": str(BENCH), "TMPDIR": str(folder)}
     done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=170)
@@ -28,9 +28,9 @@ def _figure(ledger: str, name: str) -> int:
 
 
 def test_everything_is_accounted_for(folder: Path) -> None:
-    """Of all connections under mixed load, reloads, restarts and kills not one is lost, hung, or answered wrongly."""
+    """Under mixed load, reloads, restarts and kills, no connection is lost, hung, or answered wrongly."""
     needs_root(folder)
-    status, ledger = _soak(folder, "--seconds", "20", "--seed", "4")  # of which each trouble comes soon
+    status, ledger = _soak(folder, "--seconds", "20", "--seed", "4")  # each kind of trouble comes soon
     assert status == 0, ledger
     assert _figure(ledger, "answered whole") > 0
     assert _figure(ledger, "children crashed") > 0
@@ -39,7 +39,7 @@ def test_everything_is_accounted_for(folder: Path) -> None:
 
 
 def test_hidden_connections_are_found(folder: Path) -> None:
-    """Three connections that the ledger is not told of are found: without kills it is exact."""
+    """The soak finds three connections missing from its ledger: without kills the ledger is exact."""
     needs_root(folder)
     status, ledger = _soak(folder, "--seconds", "1", "--seed", "1", "--no-kills", "--hide", "3")
     assert status == 1

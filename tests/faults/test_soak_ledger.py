@@ -1,4 +1,4 @@
-"""The ledger of bench/soak by figures that are made up: every equation of it can fail."""
+"""The ledger of bench/soak with made-up figures: every equation of it can fail."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
 
-from soak.account import Account  # what is imported here needs that path
+from soak.account import Account  # the imports below need this path
 from soak.exchange import is_answer
 from soak.ledger import Ledger
 
@@ -38,7 +38,7 @@ def _problems(figures: dict[str, Any]) -> list[str]:
 
 
 def test_it_adds_up() -> None:
-    """Figures that add up have no problem, and what cannot be known is a line of its own."""
+    """Figures that add up are no problem, and what cannot be known has a line of its own."""
     ledger = Ledger(**_figures())
     assert ledger.problems == []
     assert "unknown at a kill                            1   (0 to 2 may be)" in ledger.text()
@@ -84,7 +84,7 @@ def _outcome(role: str, outcome: str, count: int) -> Callable[[dict[str, Any]], 
     ],
 )  # fmt: skip
 def test_it_can_fail(change: Callable[[dict[str, Any]], object], says: str) -> None:
-    """One figure that is not what it should be is named."""
+    """A wrong figure is named."""
     figures = _figures()
     assert isinstance(figures["account"].columns, Counter)
     change(figures)
@@ -101,7 +101,7 @@ def test_it_can_fail(change: Callable[[dict[str, Any]], object], says: str) -> N
         (b"abc", b"ABCD", False),
         ("été".encode(), "É".encode() + b"t", False),
         ("straße".encode(), b"STRASSE", True),
-        ("straße".encode(), b"STRA\xc3", True),  # it took no more in the middle of a character
+        ("straße".encode(), b"STRA\xc3", True),  # the daemon stopped reading in the middle of a character
         ("straße".encode(), b"STRA\xc4", False),
         ("straße".encode(), b"STRAS\xc3", False),
         ("ab日".encode(), b"AB\xe6\x97", True),
@@ -110,5 +110,5 @@ def test_it_can_fail(change: Callable[[dict[str, Any]], object], says: str) -> N
     ],
 )
 def test_every_byte_is_verified(sent: bytes, received: bytes, right: bool) -> None:
-    """An answer is right if it is that to a beginning of what was sent, wherever the daemon took no more."""
+    """An answer is right if it answers a prefix of what was sent, wherever the daemon stopped reading."""
     assert is_answer(sent, received) is right

@@ -1,6 +1,6 @@
-"""A real parent whose children are puppets: what holds whatever the children of one user write, tell and do.
+"""What holds whatever one user's children write, report and do: a real parent whose children are puppets.
 
-A puppet is no process. The fuzzer plays those of ALICE; those of BOB do what a child does. Time is made up, too.
+A puppet is not a process. The fuzzer plays the children of ALICE; those of BOB behave as real ones. Time is simulated.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ ALICE, BOB = 61001, 61002
 MOST, PER_USER, QUEUE = 6, 4, 16
 WORDS = (0, 1, 2, 2**31, 2**32, 2**63 - 1, 2**63, 2**64 - 2, 2**64 - 1)
 QUIET_TURNS = 200
-"""In which the parent comes to rest."""
+"""Turns in which the parent comes to rest."""
 _CLOCKS = (loop, parent, population, roster)
 
 
 class Recorder(Observer):
-    """Writes what the daemon would, and looks whether a terminal may be shown it."""
+    """Formats entries as the daemon's log does, and checks that a terminal may show them."""
 
     def child_ended(self, record: ExitRecord) -> None:
-        """Its record has a sentence and fields."""
+        """Check that the record has a sentence and fields."""
         text = records.sentence(record) + str(records.fields(record, ()))
         assert printable(text).isprintable()
         assert record.peer[0] in (ALICE, BOB, layout.UNKNOWN)
 
 
 class Play:
-    """One parent, two users, and time."""
+    """One parent, two users, and simulated time."""
 
     def __init__(self, stack: ExitStack, *, is_datagram: bool) -> None:
         self.now = 1000.0
@@ -68,26 +68,26 @@ class Play:
         self.refused = {ALICE: 0, BOB: 0}
 
     def clock(self) -> float:
-        """As time.monotonic."""
+        """Stands for time.monotonic."""
         return self.now
 
     def nanoseconds(self) -> int:
-        """As time.monotonic_ns."""
+        """Stands for time.monotonic_ns."""
         return int(self.now * 1e9)
 
     def connect(self, user: int) -> None:
-        """A connection of this user comes."""
+        """Let a connection of this user arrive."""
         self.asked[user] += 1
         request = f"{user} {self.asked[user]}"
         if not self.parent.serve(self.server, request, "", (user, user, 1)):
             self.refused[user] += 1
 
     def puppets(self, user: int) -> list[Puppet]:
-        """Those of this user that live."""
+        """The living children of this user."""
         return [one for one in self.kernel.living.values() if one.user == user and one.status is None]
 
     def turn(self, seconds: float = 0.0) -> bool:
-        """Let time go by, the parent act, and BOB's children serve. Whether anything happened."""
+        """Let time pass, the parent act, and BOB's children serve. Return whether anything happened."""
         self.now += seconds
         is_busy = self.parent.loop.turn(0)
         if self.parent.queue:
@@ -107,7 +107,7 @@ class Play:
         return owners.get(puppet.pid) == user
 
     def check(self) -> None:
-        """What holds at any moment."""
+        """Check what holds at any moment."""
         children = list(self.parent.population)
         assert len(children) <= MOST
         assert len(self.parent.queue) <= QUEUE
@@ -129,7 +129,7 @@ class Play:
         return next(child for child in self.parent.population if child.slot == slot)
 
     def settle(self) -> None:
-        """At the end all of BOB's connections are served, none was refused, and the parent comes to rest."""
+        """Check at the end: all of BOB's connections are served, none was refused, and the parent comes to rest."""
         for _ in range(QUIET_TURNS):
             self.turn(1.0)
         served = self.server.closed.count
@@ -150,7 +150,7 @@ def _steps(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def check_child(data: bytes) -> None:
-    """Whatever one user's children write, tell and do, the parent goes on, and other users are served as before."""
+    """Whatever one user's children write, report and do, the parent goes on, and other users are served as before."""
     before = len(os.listdir("/proc/self/fd"))
     with ExitStack() as stack:
         play = Play(stack, is_datagram=bool(data) and data[0] % 2 == 1)
@@ -174,7 +174,7 @@ def check_child(data: bytes) -> None:
 
 
 def _act(puppet: Puppet, what: int, which: int, value: int) -> None:
-    """One thing that a hostile child does."""
+    """Perform one action of a hostile child."""
     with suppress(OSError):
         if what == 4:
             puppet.row[which % len(layout.ROW_FIELDS)] = WORDS[value % len(WORDS)]

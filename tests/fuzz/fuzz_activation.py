@@ -1,4 +1,4 @@
-"""Any environment gives what the manager passed, which reaches the parent as it is, or an error of one line."""
+"""Any environment yields what the manager passed, which reaches the parent unchanged, or an error of one line."""
 
 from fuzzing import fuzz, instrumented
 

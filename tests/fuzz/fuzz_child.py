@@ -1,4 +1,4 @@
-"""Whatever one user's children write, tell and do, the parent goes on, and other users are served as before."""
+"""Whatever one user's children write, report and do, the parent goes on, and other users are served as before."""
 
 from fuzzing import fuzz, instrumented
 

@@ -1,4 +1,4 @@
-"""Any file gives options of the right types and ranges, which reach the parent, or an error of one line."""
+"""Any file yields options of valid types and ranges, which reach the parent, or an error of one line."""
 
 
 from fuzzing import fuzz, instrumented
@@ -13,7 +13,7 @@ TOKENS = ["\n", "#", '"', "'", '"""', "[", "]", "{", "}", ", ", ".", "true", "in
 
 
 def _seeds() -> list[bytes]:
-    """A file with every option at its default, and some for each: as text, as a number, as a table, as too much."""
+    """Seeds: a file with every option at its default, and some for each as text, number, table and too long."""
     simple = [option for option in OPTIONS if isinstance(option.default, (bool, int, float))]
     lines = [f"{option.flag} = {_toml(option.default)}" for option in simple]
     seeds = ["\n".join(lines), "# empty\n"]

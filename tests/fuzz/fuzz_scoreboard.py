@@ -1,4 +1,4 @@
-"""Any bytes are a snapshot with every number in its range that is shown as clean text and JSON, or an error."""
+"""Any bytes are a snapshot whose numbers are in range and which is shown as clean text and JSON, or an error."""
 
 import struct
 
@@ -10,11 +10,11 @@ with instrumented():
     from upperd.server import layout
 
 BETWEEN = b"||"
-"""Between the parts of an input: the header, the text, the places, the rows, and what the file has besides."""
+"""Separates the parts of an input: the header, the text, the places, the rows, and the rest of the file."""
 
 
 def check(data: bytes) -> None:
-    """Check the scoreboard of these parts, and the bytes themselves as one."""
+    """Check the scoreboard made of these parts, and the input itself as a scoreboard."""
     header, text, places, rows, more = (data.split(BETWEEN, 4) + [b""] * 4)[:5]
     invariants.check_scoreboard(invariants.scoreboard_head(header=header, text=text, places=places) + more, rows)
     invariants.check_scoreboard(data)

@@ -1,4 +1,4 @@
-"""A stream comes out as str.upper has it, what is not UTF-8 unchanged and counted, wherever reads cut it."""
+"""A stream comes out as str.upper has it; bytes that are not UTF-8 stay and are counted, wherever reads cut it."""
 
 from fuzzing import fuzz, instrumented
 

@@ -1,7 +1,7 @@
-"""What the fuzz targets have in common: instrumented imports, seeds in a folder of their own, and the fuzzer's run.
+"""Shared by the fuzz targets: instrumented imports, seeds in a temporary folder, and the fuzzer's run.
 
-A target takes the flags of libFuzzer, such as -max_total_time=60. What makes it fail is left in a new folder below
-$TMPDIR, which it names, and never here.
+A target takes the flags of libFuzzer, such as -max_total_time=60. Failing inputs are left in a new folder below
+$TMPDIR, which the target names, and never here.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ except ImportError:
     sys.exit("atheris is not installed: `make fuzz` installs it, on x86-64 only")
 
 SLOWEST = 10
-"""Seconds: an input that takes as long is a failure, too."""
+"""Seconds: an input that takes longer is a failure, too."""
 
 
 def instrumented() -> AbstractContextManager[Any]:
-    """What is imported within it tells the fuzzer which way it goes."""
+    """Instrument the modules imported within the block, so that the fuzzer sees their branches."""
     return atheris.instrument_imports(include=["upperd", "tomllib"], enable_loader_override=False)
 
 
 def fuzz(check: Callable[[bytes], None], seeds: Iterable[bytes], words: Iterable[str], longest: int) -> None:
-    """Call `check` with inputs of `longest` bytes at most, made from `seeds` and `words`.
+    """Call `check` with inputs of at most `longest` bytes, made from `seeds` and `words`.
 
-    Never returns: the process ends with status 0 when the time of a flag is over, and with another if `check` raises.
+    Never returns: the process ends with status 0 when the flag's time is over, with another if `check` raises.
     """
     folder = Path(tempfile.mkdtemp(prefix="upperd-fuzz-"))
     corpus = folder / "corpus"
@@ -47,5 +47,5 @@ def fuzz(check: Callable[[bytes], None], seeds: Iterable[bytes], words: Iterable
 
 
 def _quoted(word: bytes) -> str:
-    """As libFuzzer reads it: every byte by its number."""
+    """An entry of a libFuzzer dictionary: every byte by its number."""
     return "".join(f"\\x{byte:02x}" for byte in word)

@@ -1,6 +1,6 @@
-"""What holds for any input at all, stated once: for hypothesis (tests/unit/test_invariants.py) and for the fuzzer.
+"""What holds for any input, stated once: for hypothesis (tests/unit/test_invariants.py) and for the fuzzer.
 
-The law: a function here raises nothing, whatever it is given, unless the program is wrong.
+The law: whatever its input, a function here raises nothing unless the program is wrong.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from upperd.service.settings import Settings
 from upperd.upper.transform import UpperCaser
 
 PID = 7
-"""The process that the environment is taken for."""
+"""The pid of the process that reads the environment."""
 MANAGERS = {
     "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID",
 }  # fmt: skip
-"""The variables that are the service manager's (sd_notify(3), sd_listen_fds(3), sd_watchdog_enabled(3))."""
+"""The service manager's variables (sd_notify(3), sd_listen_fds(3), sd_watchdog_enabled(3))."""
 
 
 def _check_line(text: str, start: str = "") -> None:
-    """What a person is told is one line, and nothing that a terminal would obey."""
+    """Check that a message is one line without anything that a terminal would obey."""
     assert text.isprintable()
     assert text.startswith(start)
     assert len(text) > len(start)
@@ -41,7 +41,7 @@ def _check_line(text: str, start: str = "") -> None:
 
 
 def run(*pieces: bytes) -> tuple[bytes, int]:
-    """All of the output for a stream that comes in these pieces, and the number of undecodable bytes."""
+    """The whole output for a stream that arrives in these pieces, and the number of undecodable bytes."""
     caser = UpperCaser()
     output = []
     for piece in pieces:
@@ -51,14 +51,14 @@ def run(*pieces: bytes) -> tuple[bytes, int]:
 
 
 def model(data: bytes) -> tuple[bytes, int]:
-    """What the law of the transform asks for, without any streaming."""
+    """The expected output and count, computed without any streaming."""
     text = data.decode("utf-8", "surrogateescape")
     broken = sum("\udc80" <= char <= "\udcff" for char in text)
     return text.upper().encode("utf-8", "surrogateescape"), broken
 
 
 def check_transform(data: bytes) -> None:
-    """A stream comes out as str.upper has it, what is not UTF-8 unchanged and counted, wherever reads cut it."""
+    """A stream comes out as str.upper has it; bytes that are not UTF-8 stay and are counted, wherever reads cut it."""
     expected = model(data)
     for cut in range(len(data) + 1):
         assert run(data[:cut], data[cut:]) == expected
@@ -70,11 +70,11 @@ def check_transform(data: bytes) -> None:
 
 
 ROW = len(layout.ROW_FIELDS) * 8
-"""Bytes of a row that mean something."""
+"""Bytes of a row that carry fields."""
 
 
 def scoreboard_head(*, header: bytes = b"", text: bytes = b"", places: bytes = b"") -> bytes:
-    """What stands before the rows, with the mark, as far as slots are used; each part is cut or filled to its room."""
+    """The bytes before the rows, with the mark, up to the last slot in use; each part is cut or padded to its size."""
     parts = (
         (layout.MAGIC.to_bytes(8, "little") + header, layout.TEXT),
         (text, layout.PLACES - layout.TEXT),
@@ -84,7 +84,7 @@ def scoreboard_head(*, header: bytes = b"", text: bytes = b"", places: bytes = b
 
 
 def check_scoreboard(head: bytes, rows: bytes = b"") -> None:
-    """Any bytes are a snapshot with every number in its range that is shown as clean text and JSON, or an error.
+    """Any bytes are a snapshot whose numbers are in range and which is shown as clean text and JSON, or an error.
 
     `rows`: ROW bytes for each slot, as far as there are any.
     """
@@ -106,7 +106,7 @@ def check_scoreboard(head: bytes, rows: bytes = b"") -> None:
         place = layout.PLACES + child["slot"] * layout.PLACE_SIZE
         words = struct.unpack_from(f"={len(layout.PLACE_FIELDS)}Q", head, place)
         own = {name: word for name, word in zip(layout.PLACE_FIELDS, words, strict=True) if name != "listener"}
-        assert own.items() <= child.items()  # the parent's word, whatever stands in the row
+        assert own.items() <= child.items()  # the parent's data, whatever the row contains
         assert child["pid"] > 0
         assert _are_words(child.values())
         assert child["listener"] < max(len(snapshot.listeners), 1)
@@ -132,7 +132,7 @@ _FIGURE = re.compile(
 
 
 def _check_shown(snapshot: Snapshot) -> None:
-    daemon = view.DaemonView(os.devnull)  # which is no scoreboard, so that no file need be written
+    daemon = view.DaemonView(os.devnull)  # which is not a scoreboard, so that no file need be written
     daemon.snapshot = snapshot
     table = stats.table(daemon).split("\n")
     assert len(table) == len(snapshot.children) + 4
@@ -152,13 +152,13 @@ def _check_shown(snapshot: Snapshot) -> None:
 
 
 def environment(data: bytes) -> dict[str, str]:
-    """The environment that is written as in /proc/PID/environ (proc(5))."""
+    """An environment in the format of /proc/PID/environ (proc(5))."""
     pairs = (os.fsdecode(entry).partition("=") for entry in data.split(b"\0"))
     return {name: value for name, _, value in pairs}
 
 
 def check_activation(data: bytes) -> None:
-    """Any environment gives what the manager passed, which reaches the parent as it is, or an error of one line."""
+    """Any environment yields what the manager passed, which reaches the parent unchanged, or an error of one line."""
     environ = environment(data)
     said = {name: environ[name] for name in MANAGERS & environ.keys()}
     foreign = {name: value for name, value in environ.items() if name not in MANAGERS}
@@ -192,7 +192,7 @@ def _number(text: str) -> int:
 
 
 def _check_handed_over(written: Settings) -> Settings:
-    """What the launcher writes comes out in the parent as it was, after an exec, too."""
+    """The launcher's settings reach the parent unchanged, also across an exec."""
     words = [os.fsencode(word) for word in written.words()]
     assert [word for word in words if b"\0" in word] == []
     parsed = settings.parse(list(map(os.fsdecode, words)))
@@ -205,7 +205,7 @@ def _check_handed_over(written: Settings) -> Settings:
 
 
 def check_config(data: bytes) -> None:
-    """Any file gives options of the right types and ranges, which reach the parent, or an error of one line."""
+    """Any file yields options of valid types and ranges, which reach the parent, or an error of one line."""
     descriptor = os.memfd_create("upperd.toml")
     try:
         os.write(descriptor, data)

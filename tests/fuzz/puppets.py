@@ -1,4 +1,4 @@
-"""Children that are no processes, and what stands for the kernel and for a server: for child_invariants.py."""
+"""Puppet children, and stand-ins for the kernel and for a server, used by child_invariants.py."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ FIRST_PID = 2**30
 
 
 class Puppet:
-    """One child: its end of the channel, its row, and how it has ended."""
+    """One child: its end of the channel, its row, and how it ended."""
 
     def __init__(self, child: Child, theirs: socket.socket) -> None:
         theirs.setblocking(False)
         self.pid, self.row, self.channel = child.pid, child.row, theirs
         self.user = 0
         self.status: int | None = None
-        """Of wait(2); None: it lives."""
+        """Its status as of wait(2); None while it lives."""
 
     def receive(self) -> bool:
-        """Take what was handed over: whether there was anything. It is its one user's."""
+        """Take what was handed over; return whether there was anything. Checks that it is for the child's one user."""
         with suppress(OSError):
             message, descriptors, _, _ = socket.recv_fds(self.channel, 65536, 1)
             for descriptor in descriptors:
@@ -49,14 +49,14 @@ class Puppet:
                     handover.tell(self.channel)
 
     def end(self, status: int) -> None:
-        """It ends with this status of wait(2), unless it has."""
+        """End with this status of wait(2), unless already ended."""
         if self.status is None:
             self.status = status
             self.channel.close()
 
 
 class Puppeteer:
-    """Stands for the parent's forker, and for the kernel, as far as children go."""
+    """Stands for the parent's forker, and for the kernel as far as children are concerned."""
 
     counters = ()
 
@@ -78,7 +78,7 @@ class Puppeteer:
         return children, None
 
     def kill(self, pid: int, number: int) -> None:
-        """As os.kill: only a child that was not reaped is ever signalled."""
+        """As os.kill: only a child that was not reaped may be signalled."""
         puppet = self.living[pid]
         if number == signal.SIGKILL:
             puppet.end(int(number))
@@ -104,25 +104,25 @@ class Server:
         self.shut: list[str] = []
 
     def send_answer(self, connection: Any, row: object, data: bytes, place: int) -> None:
-        """It goes to the one that has asked."""
+        """Check that the answer is for a datagram that is still open."""
         assert self.is_datagram
         assert connection.request not in self.closed
 
     def close_request(self, request: str) -> None:
-        """A child has finished it."""
+        """Note a request that a child finished."""
         self.closed.append(request)
 
     def shutdown_request(self, request: str) -> None:
-        """It is given up."""
+        """Note a request that was given up."""
         self.shut.append(request)
     user_of = staticmethod(lambda uid: uid)
     is_known = staticmethod(lambda uid: True)
     can_hand_over = staticmethod(lambda request: True)
 
     def descriptor_of(self, request: object) -> int:
-        """It has one where it is a connection."""
+        """The connection of a request, if it is one."""
         return -1 if self.is_datagram else 0
 
     def as_message(self, request: str) -> tuple[str] | None:
-        """Itself, where it is a datagram."""
+        """The message of a request, if it is a datagram."""
         return (request,) if self.is_datagram else None

@@ -1,4 +1,4 @@
-"""What a hostile child tries, as programs for obey.py. Each raises where it is kept from it.
+"""What a hostile child attempts, as programs for obey.py. Each raises if the attempt is prevented.
 
 `PARENT` and `SIBLING` stand for the pids of the daemon and of another user's child.
 """
@@ -19,7 +19,7 @@ def read_memory(pid):
                     pass
     return found
 """
-"""Finds what a process has in its memory."""
+"""Searches the memory of a process."""
 
 DUMPABLE = """
 import ctypes, os, signal
@@ -45,7 +45,7 @@ def end(pid):
     os.kill(pid, 9)
     os.waitpid(pid, 0)
 """
-"""Makes a process that is dumpable, and calls functions of C."""
+"""Makes a dumpable process, and calls functions of the C library."""
 
 PROCESS_VM_READV = """
 class Vector(ctypes.Structure):
@@ -67,12 +67,12 @@ LOOK_INTO = (
 
 
 def of_a_dumpable(program: str) -> str:
-    """The same with a process that lets itself be looked into, in the place of `pid`."""
+    """The same against a dumpable process, in the place of `pid`."""
     return f"{DUMPABLE}{READ_MEMORY}{PROCESS_VM_READV}pid = dumpable()\ntry:\n {program}\nfinally:\n end(pid)"
 
 
 FIND_SECRET = of_a_dumpable("answer = b'a secret of mine' in read_memory(pid)")
-"""Reads what it may: so what is refused elsewhere is not refused for the way in which it is tried."""
+"""Reads memory that it may read, which shows that the method works and that a refusal elsewhere is one."""
 
 RUN = """
 import os, subprocess, shutil, sys
@@ -117,7 +117,7 @@ for number in range(100):
             socket.socket(fileno=os.dup(number)).shutdown(socket.SHUT_RDWR)
 answer = "done"
 """
-"""Changes the flags of all that it has, and closes its ends for all that share them."""
+"""Changes the flags of all its descriptors, and shuts down its sockets for all processes that share them."""
 
 NONSENSE = """
 row = handler.request._row.words

@@ -1,6 +1,6 @@
-"""A handler that does what it is told: the program that a client sends runs in its child, as if it had a hole.
+"""A handler that obeys: a client's program runs in the client's child, as if the handler had a hole.
 
-The program leaves what it has found in `answer`; what it raises is the answer, too.
+The program leaves its findings in `answer`; an exception is an answer, too.
 """
 
 import json
@@ -8,7 +8,7 @@ from socketserver import BaseRequestHandler, StreamRequestHandler
 
 
 class Obey(StreamRequestHandler):
-    """Run what comes up to the end of file, and answer with JSON: [whether it worked, what it found]."""
+    """Run the program that arrives up to the end of file, and answer in JSON: [whether it worked, what it found]."""
 
     def handle(self):
         scope = {"handler": self, "answer": None}
@@ -21,7 +21,7 @@ class Obey(StreamRequestHandler):
 
 
 class Hold(Obey):
-    """The same, for a client that goes on: each line is a program in JSON, and is answered by a line."""
+    """The same for a lasting conversation: each line is a program in JSON, and gets a line as its answer."""
 
     def handle(self):
         scope = {"handler": self}

@@ -1,4 +1,4 @@
-"""What a test has of its own: a folder with a path short enough for a socket, a daemon, an abstract name, a host."""
+"""Fixtures for one test: a short-named folder, a daemon, an abstract name, a host."""
 
 import itertools
 import os
@@ -29,7 +29,7 @@ def daemon(folder: Path) -> Iterator[Daemon]:
 
 @pytest.fixture
 def name() -> str:
-    """A name for an abstract socket of this test alone, with what a path and a format would take for something else."""
+    """An abstract name for this test alone, with characters that a path or a format string would interpret."""
     return f"@upperd/test %s.{os.getpid()}.{next(_numbers)}"
 
 

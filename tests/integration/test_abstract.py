@@ -1,4 +1,4 @@
-"""--socket @NAME: the life of a daemon at an abstract socket, which no file stands for, and how commands find it."""
+"""--socket @NAME: the life of a daemon at an abstract socket, which has no file, and how commands find it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_every_command_finds_it(folder: Path, name: str) -> None:
 
         assert upperctl("send", "straße") == "STRASSE\n"
         assert "1 answered" in upperctl("ping", "-c", "1", "-q")
-        (folder / "lib/psutil.py").write_text("raise ImportError")  # that of this Python need not be there
+        (folder / "lib/psutil.py").write_text("raise ImportError")  # this Python's standard library need not be there
         board = scoreboard_of(folder / "run/upperd", name)
         listening = f"unix:{name} (bound, for root and uid {ALICE} alone)"
         assert read(str(board)).listeners == [listening]
@@ -64,7 +64,7 @@ def test_statistics(folder: Path, name: str) -> None:
 
 
 def test_already_running(folder: Path, name: str) -> None:
-    """A second daemon at the name ends with status 75, says who has it, and harms nothing; later the name is free."""
+    """A second daemon at the name ends with status 75, names the first, and harms nothing; later the name is free."""
     with abstract(folder, name) as daemon:
         status, said = run_to_end(folder, "--socket", name)
         assert status == 75
@@ -76,7 +76,7 @@ def test_already_running(folder: Path, name: str) -> None:
 
 
 def test_never_tcp_instead(folder: Path) -> None:
-    """A name that cannot be is an error before anything is opened, and no reason to listen elsewhere."""
+    """An impossible name is an error before anything is opened, and the daemon does not listen elsewhere instead."""
     for wrong in ("@", f"@{'x' * 108}"):
         status, said = run_to_end(folder, "--socket", wrong)
         assert status == 64
@@ -90,7 +90,7 @@ def test_never_tcp_instead(folder: Path) -> None:
 
 @pytest.mark.parametrize("option", ["socket-mode=0660", "socket-owner=root", "socket-group=root"])
 def test_it_has_no_permissions(folder: Path, name: str, option: str) -> None:
-    """Permissions of a path are refused for an abstract socket, with the name of what to say instead."""
+    """Permissions of a path are refused for an abstract socket, and the error names the option to use instead."""
     status, said = run_to_end(folder, "--socket", name, f"--{option}")
     assert status == 64
     assert f"{option.partition('=')[0]} is about a path" in said
@@ -98,7 +98,7 @@ def test_it_has_no_permissions(folder: Path, name: str, option: str) -> None:
 
 
 def test_key_of_the_file(folder: Path, name: str) -> None:
-    """The file takes socket = "@NAME", and names a name that cannot be, a zero in it too, with status 78."""
+    """The file accepts socket = "@NAME"; an impossible name, also one with a zero byte, is named, with status 78."""
     config = folder / "upperd.toml"
     config.write_text(f'socket = "{name}"')
     with abstract(folder, name, command=[*COMMAND, "--config", str(config)]):
@@ -110,7 +110,7 @@ def test_key_of_the_file(folder: Path, name: str) -> None:
 
 
 def test_path_that_begins_so(folder: Path) -> None:
-    """A path whose name begins with @ is had as ./@NAME, by the daemon and by upperctl."""
+    """A path whose name begins with @ is written ./@NAME, for the daemon and for upperctl."""
     with running(folder, command=[*COMMAND, "--socket", "./@file"], cwd=folder):
         command = [*UPPERCTL, "--socket", "./@file", "send", "x"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, cwd=folder)
@@ -119,7 +119,7 @@ def test_path_that_begins_so(folder: Path) -> None:
 
 
 def test_background(name: str) -> None:
-    """--daemonize, which makes every path absolute, leaves the name as it is."""
+    """--daemonize, which makes every path absolute, leaves the name unchanged."""
     found = Settings(**vars(Options(socket=name, pid_file="relative")))
     daemonize._make_absolute(found, {"socket": name, "pid_file": "relative"})
     assert (found.socket, os.path.isabs(found.pid_file)) == (name, True)
@@ -127,7 +127,7 @@ def test_background(name: str) -> None:
 
 
 def test_drain_serves_the_queue(folder: Path, name: str) -> None:
-    """Who is queued when the daemon is told to end is served before the socket is closed, which frees the name."""
+    """At SIGTERM the daemon serves the queued clients before it closes the socket, which frees the name."""
     with abstract(folder, name, "--max-children", "1") as daemon:
         with ExitStack() as stack:
             clients = [stack.enter_context(connect(name)) for _ in range(20)]
@@ -142,7 +142,7 @@ def test_drain_serves_the_queue(folder: Path, name: str) -> None:
 
 
 def test_queue_outlives_the_daemon(folder: Path, name: str) -> None:
-    """With --store-listeners a killed daemon's listener goes to the next one, and who waits in its queue is served."""
+    """With --store-listeners the next daemon gets a killed daemon's listener, and serves the clients in its queue."""
     with abstract(folder, name, "--store-listeners") as daemon:
         stored, daemon.manager.stored = daemon.manager.stored, {}
         assert list(stored) == [f"bound.abstract.{name[1:].encode().hex()}"]
@@ -160,7 +160,7 @@ def test_queue_outlives_the_daemon(folder: Path, name: str) -> None:
 
 
 def test_activated(folder: Path, name: str) -> None:
-    """One that a socket unit passes (ListenStream=@NAME) has the same rule, and its statistics lie by its name."""
+    """An abstract socket of a socket unit (ListenStream=@NAME) has the same rule; its name leads to its statistics."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(f"\0{name[1:]}")
         listener.listen()

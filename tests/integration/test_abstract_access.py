@@ -1,4 +1,4 @@
-"""--socket @NAME: only rules say who may connect, since no file stands for it, and a client checks who listens."""
+"""--socket @NAME: only rules say who may connect, since the socket has no file, and a client checks who listens."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_nobody_else_may_connect(folder: Path, name: str) -> None:
 
 
 def test_rules_take_its_place(folder: Path, name: str) -> None:
-    """Where anybody is allowed by name the rules hold as everywhere; a deny-user alone lets nobody in."""
+    """If a rule allows users by name the rules hold as for any socket; a deny-user alone lets no other user in."""
     needs_root(folder)
     with abstract(folder, name, "--deny-user", "4242") as daemon:
         assert not serves(daemon, BOB)
@@ -43,7 +43,7 @@ def test_rules_take_its_place(folder: Path, name: str) -> None:
 
 
 def test_rules_of_a_reload(folder: Path, name: str) -> None:
-    """A reload that allows a user opens the socket; one that allows none closes it, to connections under way, too."""
+    """A reload that allows a user opens the socket; one that allows none closes it, also for open connections."""
     needs_root(folder)
     config, board = folder / "upperd.toml", folder / "board"
     config.write_text("")
@@ -64,7 +64,7 @@ def test_rules_of_a_reload(folder: Path, name: str) -> None:
 
 
 def test_other_listeners_are_not_concerned(folder: Path, name: str) -> None:
-    """What goes for an abstract listener without a rule goes for it alone: a path beside it has its permissions."""
+    """The default rule of an abstract listener holds for it alone: a path beside it has its permissions."""
     needs_root(folder)
     path = folder / "upperd.sock"
     with socket.socket(socket.AF_UNIX) as one, socket.socket(socket.AF_UNIX) as other:
@@ -81,7 +81,7 @@ def test_other_listeners_are_not_concerned(folder: Path, name: str) -> None:
 
 
 def test_one_connection_that_came_by_it(folder: Path, name: str) -> None:
-    """--inetd, too, serves only root and its own user where the connection was accepted from an abstract socket."""
+    """--inetd, too, serves only root and its own user if the connection was accepted from an abstract socket."""
     needs_root(folder)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(f"\0{name[1:]}")
@@ -108,7 +108,7 @@ for _ in range(2):
 
 
 def test_impostor_gets_nothing(name: str) -> None:
-    """A stranger's abstract socket gets no text, though it was named: anybody may take a name before the daemon."""
+    """A stranger's abstract socket gets no text, even if --socket names it: any user can take a name first."""
     need_root()
     with start_as(BOB, IMPOSTOR, name) as process:
         assert said(process) == "listens"
@@ -122,7 +122,7 @@ def test_impostor_gets_nothing(name: str) -> None:
 
 
 def test_nobody_listens(name: str) -> None:
-    """Where nobody has the name, the client says so, and that names are of one network; one that cannot be is named."""
+    """If the name is free, the client says so, and that names are local to a network; an impossible name is named."""
     for words, complaint in (
         ([name], f"nobody listens on {name} in this network namespace"),
         ([f"@{'x' * 108}"], "has 108 bytes, it may have 107"),
@@ -133,7 +133,7 @@ def test_nobody_listens(name: str) -> None:
 
 
 def test_another_network(folder: Path, name: str) -> None:
-    """From another network namespace it cannot be found."""
+    """A daemon cannot be found from another network namespace."""
     need_root()
     need("unshare")
     with abstract(folder, name):

@@ -1,4 +1,4 @@
-"""--allow-user, --allow-group, --deny-user: who may come in, before a byte is read."""
+"""--allow-user, --allow-group, --deny-user: a client is admitted or refused before a byte is read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from running import DEADLINE, Daemon, read_to_end, run_to_end, running, wait_unt
 from users import ALICE, BOB, CAROL, connect_as, is_ended, is_served, needs_root, serves
 
 STAFF, GUESTS = 62001, 62002
-"""Two groups."""
+"""Two groups without an entry in group(5)."""
 
 
 @pytest.fixture
@@ -48,26 +48,26 @@ def _reload(daemon: Daemon, config: Path, text: str) -> None:
 
 
 def test_everybody_may_come_by_default(guarded: Callable[[str], Daemon]) -> None:
-    """Without rules, every user that the socket's permissions let in is served."""
+    """Without rules, every user admitted by the socket's permissions is served."""
     daemon = guarded("")
     assert serves(daemon, ALICE)
     assert serves(daemon, 0)
 
 
 def test_allowed_users(guarded: Callable[[str], Daemon]) -> None:
-    """Where users are allowed nobody else is, root and the daemon's own user included."""
+    """If some users are allowed, all others are refused, also root and the daemon's own user."""
     daemon = guarded(f'allow-user = [{ALICE}, "{BOB}"]')
     assert [serves(daemon, uid) for uid in (ALICE, BOB, CAROL, 0)] == [True, True, False, False]
 
 
 def test_denied_users(guarded: Callable[[str], Daemon]) -> None:
-    """Where users are denied everybody else may come."""
+    """If some users are denied, all others are served."""
     daemon = guarded(f"deny-user = [{ALICE}]")
     assert [serves(daemon, uid) for uid in (ALICE, BOB, 0)] == [False, True, True]
 
 
 def test_allowed_groups(guarded: Callable[[str], Daemon]) -> None:
-    """A group lets in users that have it as primary or supplementary group, and no others."""
+    """A group admits users that have it as primary or supplementary group, and no others."""
     daemon = guarded(f"allow-group = [{STAFF}]")
     assert serves(daemon, ALICE, gid=STAFF)
     assert serves(daemon, ALICE, groups=[GUESTS, STAFF])
@@ -76,7 +76,7 @@ def test_allowed_groups(guarded: Callable[[str], Daemon]) -> None:
 
 
 def test_member_of_many_groups(guarded: Callable[[str], Daemon]) -> None:
-    """Of a user of a thousand groups every one is looked at."""
+    """All groups of a user are checked, even a thousand."""
     daemon = guarded(f"allow-group = [{STAFF}]")
     many = [*range(70_000, 70_999)]
     assert serves(daemon, ALICE, groups=[*many, STAFF])
@@ -84,7 +84,7 @@ def test_member_of_many_groups(guarded: Callable[[str], Daemon]) -> None:
 
 
 def test_order(guarded: Callable[[str], Daemon]) -> None:
-    """A rule about a user goes before rules about its groups, and those before the default."""
+    """A rule about a user has precedence over rules about its groups, and those over the default."""
     daemon = guarded(f"deny-user = [{ALICE}]\nallow-user = [{BOB}]\nallow-group = [{STAFF}]")
     assert not serves(daemon, ALICE, gid=STAFF)
     assert serves(daemon, BOB, gid=GUESTS)
@@ -104,7 +104,7 @@ def test_refused_before_a_byte_is_read(guarded: Callable[[str], Daemon]) -> None
 
 
 def test_upperctl_says_so(guarded: Callable[[str], Daemon]) -> None:
-    """Who is refused is told so, by what, and what to do, with the status of a refusal."""
+    """A refused client is told of the refusal, the rule, and the cure, with the status of a refusal."""
     daemon = guarded("deny-user = [0]")
     command = [sys.executable, "-m", "upperd.ctl.main", "--socket", str(daemon.path), "send", "hello"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE)
@@ -113,7 +113,7 @@ def test_upperctl_says_so(guarded: Callable[[str], Daemon]) -> None:
 
 
 def test_refusals_are_logged(guarded: Callable[[str], Daemon]) -> None:
-    """Refusals are logged with their number, their reason and the user; a flood of them in few lines."""
+    """Refusals are logged with their number, their reason and the user; a flood of them takes few lines."""
     daemon = guarded(f"deny-user = [{ALICE}]")
     for connection in connect_as(daemon, ALICE, count=60):
         connection.close()
@@ -130,7 +130,7 @@ def test_refusals_are_logged(guarded: Callable[[str], Daemon]) -> None:
 
 @pytest.mark.parametrize("by", ["reload", "end"])
 def test_last_refusals_are_logged(guarded: Callable[[str], Daemon], config: Path, by: str) -> None:
-    """Who was refused just before the end, or before a reload that opens the door, is in the log."""
+    """A client refused just before the end, or before a reload that admits it, is in the log."""
     daemon = guarded(f"deny-user = [{ALICE}]")
     assert not serves(daemon, ALICE)
     wait_until(lambda: "deny: refused 1 " in daemon.log, "it is logged; the next entry is a second away")
@@ -165,7 +165,7 @@ def test_reload_changes_the_rules(guarded: Callable[[str], Daemon], config: Path
 
 
 def test_reload_ends_who_is_no_longer_allowed(guarded: Callable[[str], Daemon], config: Path) -> None:
-    """A reload ends the connections of those who may no longer come in, answers what they had sent, and no other's."""
+    """A reload ends the connections of users no longer allowed, answers what they had sent, and ends no others."""
     daemon = guarded(f"allow-group = [{STAFF}, {GUESTS}]")
     held = {
         name: connect_as(daemon, uid, gid=uid, groups=groups)[0]
@@ -186,7 +186,7 @@ def test_reload_ends_who_is_no_longer_allowed(guarded: Callable[[str], Daemon], 
 
 
 def test_unfinished_answer_of_one_who_is_no_longer_allowed(guarded: Callable[[str], Daemon], config: Path) -> None:
-    """Who is no longer allowed gets the answers to what the daemon had taken, byte for byte, before the end."""
+    """A user that is no longer allowed gets the answers to all that the daemon had read, before the end."""
     daemon = guarded("")
     [connection] = connect_as(daemon, ALICE)
     with connection:
@@ -215,14 +215,14 @@ def test_unfinished_answer_of_one_who_is_no_longer_allowed(guarded: Callable[[st
     ],
 )
 def test_who_is_not_there(folder: Path, option: str, name: str, says: str) -> None:
-    """A name or number that nobody has, or a mode that is none, is an error of the command line that says which."""
+    """An unknown name or number, or an invalid mode, is an error of the command line that names it."""
     status, said = run_to_end(folder, "--socket", str(folder / "s"), option, name)
     assert status == 64
     assert says in said
 
 
 def test_contradiction(folder: Path) -> None:
-    """A user that is both allowed and denied, under whatever name, is an error."""
+    """A user that is both allowed and denied, under any name, is an error."""
     status, said = run_to_end(folder, "--socket", "s", "--allow-user", "root", "--deny-user", "0")
     assert status == 64
     assert "allow-user and deny-user both name user 0: choose one" in said

@@ -15,7 +15,7 @@ import pytest
 from running import COMMAND, Daemon, running, wait_until
 
 _EACH = ("--connections-per-child", "1", "--spare-children", "16")
-"""A child, and so a record, for each connection."""
+"""Each connection has its own child, and so its own record."""
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def _sums(daemon: Daemon) -> list[dict[str, str]]:
 
 
 def _record_of(daemon: Daemon, pid: int) -> dict[str, str]:
-    """The record of one child, which there is exactly once."""
+    """The only record of this child."""
     wait_until(lambda: any(record["child_pid"] == str(pid) for record in _records(daemon)), f"a record of {pid}")
     (record,) = (record for record in _records(daemon) if record["child_pid"] == str(pid))
     return record
@@ -47,7 +47,7 @@ def _child_of(daemon: Daemon) -> int:
 
     def found() -> int:
         busy = [child for child in daemon.board.children if not child["waiting"] and not child["outcome"]]
-        # A child may serve before its parent has written its pid: 0 is waited out, and never killed.
+        # A child may serve before its parent has written its pid: wait while it is 0, which must never be killed.
         return busy[0]["pid"] if len(busy) == 1 and busy[0]["bytes_out"] else 0
 
     return wait_until(found, "one child is busy")
@@ -97,7 +97,7 @@ def test_record_of_a_client_that_goes_away(daemon: Daemon) -> None:
 
 @pytest.mark.parametrize("connections", [40, 400])
 def test_records_and_sums_add_up(folder: Path, connections: int) -> None:
-    """However many children end in a second: records and sums together account for every connection and every byte."""
+    """However many children end in a second, records and sums together account for every connection and every byte."""
     with running(folder, *_EACH) as daemon:
         for number in range(connections):
             data = b"x" * (1 + number % 7)
@@ -113,19 +113,19 @@ def test_records_and_sums_add_up(folder: Path, connections: int) -> None:
 
 
 def test_no_more_than_fifty_records_a_second(folder: Path) -> None:
-    """Of normal ends there are at most some fifty records for each sum that is written."""
+    """There are at most about fifty records of normal ends for each sum that is written."""
     with running(folder, *_EACH) as daemon:
         for _ in range(400):
             assert daemon.ask(b"x") == b"X"
         daemon.stop()
     longest = max(len(run.splitlines()) for run in re.split(r"(?m)^upperd\[\d+\] ends: .*$", daemon.log))
     assert _sums(daemon)
-    # What ends in the first second after a sum, and the lines of the start or of the drain.
+    # Ends in the first second after a sum, and the lines of the start or of the drain.
     assert longest <= 50 + 50 + 5
 
 
 def test_crash_in_a_flood_has_its_own_record(folder: Path) -> None:
-    """An abnormal end is logged by itself, though the records of that second are used up."""
+    """An abnormal end is logged by itself, even if the records of that second are used up."""
     with running(folder, *_EACH) as daemon:
         with daemon.held() as client:
             pid = _child_of(daemon)
@@ -137,7 +137,7 @@ def test_crash_in_a_flood_has_its_own_record(folder: Path) -> None:
 
 
 def test_log_that_nobody_reads_does_not_block(folder: Path) -> None:
-    """With standard error a full pipe the daemon serves on, and counts what it could not say."""
+    """If standard error is a full pipe, the daemon goes on serving, and counts the entries that it lost."""
     reading, writing = os.pipe()
     with contextlib.suppress(BlockingIOError):
         os.set_blocking(writing, False)
@@ -158,7 +158,7 @@ def test_log_that_nobody_reads_does_not_block(folder: Path) -> None:
 
 
 def test_control_characters_stay_out_of_the_log(folder: Path) -> None:
-    """A name that the manager passed cannot forge a line of the log."""
+    """A name that the manager passes cannot forge a line of the log."""
     from running import activated
 
     with socket.socket(socket.AF_UNIX) as listener:

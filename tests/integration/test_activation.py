@@ -18,7 +18,7 @@ def _unix(path: Path, kind: int = socket.SOCK_STREAM) -> socket.socket:
 
 
 def _listens(path: Path) -> bool:
-    """Whether a process listens on the path, found without a connection (proc(5), net/unix, __SO_ACCEPTCON)."""
+    """Whether a process listens on the path, found without connecting (proc(5), net/unix, __SO_ACCEPTCON)."""
     rows = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()]
     return any(row[-1] == str(path) and row[3] == "00010000" for row in rows)
 
@@ -56,7 +56,7 @@ def test_name_like_one_of_the_store(folder: Path, name: str) -> None:
 
 
 def test_passed_path_is_never_removed(folder: Path) -> None:
-    """A passed socket is neither unlinked nor shut down: it listens on when the daemon has ended."""
+    """A passed socket is neither unlinked nor shut down: it still listens when the daemon has ended."""
     path = folder / "upperd.sock"
     with _unix(path) as listener:
         listener.listen()
@@ -69,7 +69,7 @@ def test_passed_path_is_never_removed(folder: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["a file", "a socket of another type", "a connection"])
 def test_wrong_descriptor_is_named(folder: Path, kind: str) -> None:
-    """A passed descriptor that is not a socket to listen on ends the start with status 78, and is named."""
+    """A passed descriptor that is not a listener ends the start with status 78, and is named."""
     one, two = socket.socketpair()
     other = _unix(folder / "other", socket.SOCK_SEQPACKET)
     with one, two, other, open(os.devnull) as file:
@@ -93,7 +93,7 @@ def test_foreign_listen_pid_is_explained(folder: Path) -> None:
 
 
 def test_systemd_socket_activate(folder: Path) -> None:
-    """systemd's own tool for trying activation starts the daemon at the first connection."""
+    """systemd's own activation tool starts the daemon at the first connection."""
     tool = shutil.which("systemd-socket-activate")
     if tool is None:
         missing("no systemd-socket-activate: apt-get install systemd")

@@ -1,4 +1,4 @@
-"""With the defaults and a socket for everybody: whatever one user's clients do, another user is served."""
+"""With the defaults and a socket open to all, nothing that one user's clients do stops service to another user."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ while True:
         clients[-1].connect(sys.argv[1])
 """),
 }  # fmt: skip
-"""By its name: how many processes of the attacker's, and what each runs."""
+"""By name: how many processes of the attacker, and the program that each runs."""
 _SEND = """
 import socket, sys
 client = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -91,12 +91,12 @@ for _ in range(int(sys.argv[2])):
         assert client.recv(64) == b"A LINE\\n"
 print("served", flush=True)
 """
-"""Asks so many times; each answer must come within five seconds."""
+"""Asks this many times; each answer must come within five seconds."""
 
 
 @contextlib.contextmanager
 def attacking(path: Path, script: str, count: int) -> Iterator[None]:
-    """So many processes of the attacker's, until the end of the block."""
+    """This many processes of the attacker, until the end of the block."""
     with contextlib.ExitStack() as until:
         for _ in range(count):
             process = until.enter_context(start_as(ALICE, script, str(path)))
@@ -112,7 +112,7 @@ def serves_another(path: Path, kind: str) -> bool:
 
 
 def is_all_well(daemon: Daemon) -> bool:
-    """Whether the attacker alone was refused anything, and no connection was lost."""
+    """Whether only the attacker was refused anything, and no connection was lost."""
     header = daemon.board.header
     if header["denied_uid"] not in (UNKNOWN, ALICE):
         return False
@@ -121,7 +121,7 @@ def is_all_well(daemon: Daemon) -> bool:
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_streams(folder: Path, attack: str) -> None:
-    """Whatever one user's connections do, or however many they are, another user is served, and never refused."""
+    """Whatever one user's connections do, and however many they are, another user is served, and never refused."""
     needs_root(folder)
     count, script = ATTACKS[attack]
     with running(folder, *OPEN) as daemon, attacking(daemon.path, script, count):
@@ -132,7 +132,7 @@ def test_streams(folder: Path, attack: str) -> None:
 
 @pytest.mark.parametrize("attack", DATAGRAM_ATTACKS)
 def test_datagrams(folder: Path, attack: str) -> None:
-    """While one user sends datagrams without end, or reads no answer to them, another user's are answered.
+    """While one user floods the daemon with datagrams, or reads no answers, another user's are answered.
 
     (Except a connected one: the kernel lets its answers fill the shared buffer; docs/scaling.md.)
     """

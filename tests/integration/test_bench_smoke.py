@@ -1,4 +1,4 @@
-"""`make bench SMOKE=1`: the benchmark runs, and notices who answers wrongly."""
+"""`make bench SMOKE=1`: the benchmark runs, and notices wrong answers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ with open(sys.argv[1], "w") as uids, Server(sys.argv[2], Handler) as server:
 
 
 def run_smoke(results: Path, *options: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """One quick run that writes to `results`."""
+    """Make one quick run that writes to `results`."""
     if shutil.which("cc") is None and shutil.which("gcc") is None:
         missing("no C compiler: apt-get install gcc libc6-dev")
     command = [sys.executable, str(ROOT / "bench/run.py"), "--smoke", "--results", str(results), *options]
@@ -54,7 +54,7 @@ def run_smoke(results: Path, *options: str, **environ: str) -> subprocess.Comple
 
 
 def test_run_is_written(tmp_path: Path) -> None:
-    """upperd, its mixin and a peer are measured side by side, and table, plots and all that was found are written."""
+    """upperd, its mixin and a peer are measured side by side; the table, the plots and the raw figures are written."""
     if os.geteuid() != 0:
         pytest.skip("measuring the memory of a daemon takes root")
     contenders = ("upperd", "mixin-single", "c-fork")
@@ -70,7 +70,7 @@ def test_run_is_written(tmp_path: Path) -> None:
     assert min(rates) > 0
     table = (tmp_path / "table.md").read_text()
     assert "## Connections of 64 bytes, 32 clients" in table
-    assert "not measured" in table  # the targets against those who did not take part
+    assert "not measured" in table  # the targets against contenders that did not take part
     for name in ("connections", "pingpong", "bulk", "memory", "faults"):
         assert xml.etree.ElementTree.parse(tmp_path / f"{name}.svg").getroot().tag.endswith("svg")
 
@@ -86,7 +86,7 @@ def test_users_take_turns(tmp_path: Path) -> None:
     done = run_smoke(tmp_path, "--own", own, "--peers", "witness", "--works", "users")
     assert done.returncode == 0, done.stderr
     seen = {int(line) for line in uids.read_text().split()}
-    # The first is root's, who looks whether the server accepts; how many of 200 get their turn the host decides.
+    # The first is root's check that the server accepts; how many of 200 get a turn depends on the host.
     assert seen <= {0, *range(60101, 60301)}
     assert len(seen) > 100
     records = json.loads((tmp_path / "results.json").read_text())["records"]
@@ -101,7 +101,7 @@ def test_users_take_turns(tmp_path: Path) -> None:
     ids=["other", "short", "long", "none"],
 )
 def test_wrong_reply_fails_the_run(tmp_path: Path, answer: str) -> None:
-    """A peer that answers with another byte, one less, one more, or nothing, fails the run; nothing is written."""
+    """A peer whose answer is off by a byte, too short, too long or missing fails the run; nothing is written."""
     liar = tmp_path / "liar.py"
     liar.write_text(LIAR.format(answer=answer))
     results = tmp_path / "results"
@@ -123,7 +123,7 @@ def test_wrong_bulk_fails_the_run(tmp_path: Path) -> None:
 
 
 def test_missing_peer_is_named(tmp_path: Path) -> None:
-    """A peer that is not installed is named with the package that has it, and the others are measured all the same."""
+    """A peer that is not installed is named with its package, and the others are measured all the same."""
     assert run_smoke(tmp_path, "--peers", "c-fork", "--works", "bulk").returncode == 0  # so that it is built
     done = run_smoke(tmp_path, "--peers", "s6,c-fork", "--works", "bulk", PATH="/nonexistent")
     assert done.returncode == 0, done.stderr
@@ -144,7 +144,7 @@ print(named - contenders, cases - set(CASES), figures - set(FIGURES))
 
 
 def test_targets_name_what_is_measured() -> None:
-    """Every target is about a contender, a case and a figure that there are."""
+    """Every target names a contender, a case and a figure that exist."""
     done = subprocess.run([sys.executable, "-c", PROBE], cwd=ROOT / "bench", capture_output=True, text=True)
     assert done.stdout == "set() set() set()\n", done.stderr
 
@@ -175,7 +175,7 @@ print(verdict.other, verdict.keeps("must"), verdict.keeps("wish"), sep=", ")
     ],
 )
 def test_target_is_judged(ratios: str, verdict: str) -> None:
-    """A bound is held against the median of the paired ratios to the best other, or, for noise, the better quarter."""
+    """A bound applies to the median of the paired ratios to the best other or, within noise, to the better quarter."""
     command = [sys.executable, "-c", JUDGE, ratios]
     done = subprocess.run(command, cwd=ROOT / "bench", capture_output=True, text=True)
     assert done.stdout.strip() == verdict, done.stderr

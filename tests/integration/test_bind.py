@@ -13,7 +13,7 @@ from tools import missing
 
 
 def test_stale_socket_is_taken_over(folder: Path) -> None:
-    """A socket left by a daemon that was killed is taken over by the next one."""
+    """A socket that a killed daemon left behind is taken over by the next one."""
     with running(folder) as first:
         first.signal(signal.SIGKILL)
         first.wait()
@@ -40,7 +40,7 @@ def test_foreign_listener_is_not_touched(folder: Path) -> None:
 
 
 def test_other_file_is_refused(folder: Path) -> None:
-    """A path that is there and is not a socket is refused, and left as it is."""
+    """A path that exists and is not a socket is refused, and left unchanged."""
     (folder / "s").write_text("precious")
     status, said = run_to_end(folder, "--socket", "s")
     assert (status, "is not a socket" in said, (folder / "s").read_text()) == (73, True, "precious")
@@ -48,7 +48,7 @@ def test_other_file_is_refused(folder: Path) -> None:
 
 
 def test_two_starts_at_once(folder: Path) -> None:
-    """Ten daemons started at the same moment on one path end as exactly one."""
+    """Of ten daemons started at the same moment on one path, exactly one remains."""
     manager = Manager(folder / "notify")
     environ = {**os.environ, "NOTIFY_SOCKET": str(manager.path)}
     command = [*COMMAND, "--socket", str(folder / "upperd.sock"), "--no-fallback"]
@@ -74,7 +74,7 @@ def test_two_starts_at_once(folder: Path) -> None:
 
 
 def test_permissions_are_never_wrong(folder: Path) -> None:
-    """The socket is made closed to all others and opened to the group before it listens: strace sees the order."""
+    """The socket is closed to others and gets the group's permissions before it listens: strace sees the order."""
     if shutil.which("strace") is None:
         missing("no strace: apt-get install strace")
     trace = folder / "trace"
@@ -93,7 +93,7 @@ def test_permissions_are_never_wrong(folder: Path) -> None:
 
 
 def test_only_our_own_socket_is_removed(daemon: Daemon) -> None:
-    """The daemon removes its own socket at its end, and leaves one that another program put in its place."""
+    """The daemon removes its own socket at its end, but not another program's socket in its place."""
     os.unlink(daemon.path)
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(daemon.path))
@@ -102,6 +102,6 @@ def test_only_our_own_socket_is_removed(daemon: Daemon) -> None:
 
 
 def test_path_is_removed_at_the_end(daemon: Daemon) -> None:
-    """The path that the daemon bound is gone when it has ended."""
+    """The path that the daemon bound is gone after its end."""
     assert daemon.stop() == 0
     assert not daemon.path.exists()

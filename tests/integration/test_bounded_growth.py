@@ -1,4 +1,4 @@
-"""What clients send makes the daemon neither grow nor write: memory, descriptors and files stay as they were."""
+"""No client makes the daemon grow or write files: memory, descriptors and files stay as they were."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from running import Daemon, running, wait_until
 
 BULK = 64 * 1024 * 1024
-"""Bytes that a client sends: far more than the child may grow."""
+"""Bytes that a client sends, far more than the child may grow by."""
 MOST_KIB = 8 * 1024
 
 
@@ -30,7 +30,7 @@ def _descriptors(pid: int) -> int:
 
 
 def _files(folder: Path) -> set[tuple[str, int]]:
-    """Every file in the runtime folder with its size, except the log, which is the test's."""
+    """Every file in the runtime folder with its size, except the test's log."""
     return {(path.name, path.stat().st_size) for path in folder.iterdir() if path.name != "log"}
 
 
@@ -45,7 +45,7 @@ def _served_by(daemon: Daemon) -> int:
 
 
 def _pour(client: socket.socket, pattern: bytes) -> int:
-    """Send BULK bytes of a pattern and read the answer meanwhile; returns how much came back."""
+    """Send BULK bytes of a pattern and read the answer meanwhile; return how much came back."""
     received = 0
 
     def read() -> None:
@@ -75,19 +75,19 @@ PATTERNS = {"one line": b"x", "undecodable": b"\xff", "unfinished": b"\xf0\x9f\x
 
 @pytest.mark.parametrize("pattern", PATTERNS.values(), ids=PATTERNS)
 def test_endless_input(one: Daemon, folder: Path, pattern: bytes) -> None:
-    """Endless text without a newline, or that never is UTF-8, passes through a child that stays as small as it was."""
+    """Endless text without a newline, or of invalid UTF-8, passes through a child without making it grow."""
     with one.held() as client:
         child = _served_by(one)
         before = _rss(one.pid), _rss(child), _descriptors(one.pid), _descriptors(child), _files(folder)
         _pour(client, pattern)
         assert _rss(one.pid) < before[0] + MOST_KIB
         assert _rss(child) < before[1] + MOST_KIB
-        assert _descriptors(one.pid) <= before[2] + 1  # a spare child may have been on its way
+        assert _descriptors(one.pid) <= before[2] + 1  # a spare child may be starting still
         assert (_descriptors(child), _files(folder)) == before[3:]
 
 
 def test_client_that_does_not_read(one: Daemon) -> None:
-    """A client that sends for ever and never reads is held up by the kernel's buffers; its child does not grow."""
+    """A client that sends for ever and never reads is blocked by the kernel's buffers; its child does not grow."""
     with one.held() as client:
         child = _served_by(one)
         before = _rss(child)
@@ -104,7 +104,7 @@ def test_client_that_does_not_read(one: Daemon) -> None:
 
 
 def test_many_connections(folder: Path) -> None:
-    """Many connections, one after the other and at once, leave no descriptor, no file and no child behind."""
+    """Many connections, one after the other and at once, leave no descriptor, file or child behind."""
     with running(folder, "--spare-children", "2", "--max-children", "8") as daemon:
         for _ in range(50):
             assert daemon.ask(b"x") == b"X"

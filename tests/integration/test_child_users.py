@@ -1,4 +1,4 @@
-"""A child belongs to one user, and is used again for that user alone: `PreforkingMixIn` in a library program."""
+"""A child belongs to one user, and is reused for that user only: `PreforkingMixIn` in a library program."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _pid(daemon: Daemon, uid: int) -> int:
 
 
 def test_two_users_never_share(folder: Path) -> None:
-    """Of users who take turns each is served by children of its own, one after the other and at the same time."""
+    """Users that take turns are each served by children of their own, one after the other and at the same time."""
     needs_root(folder)
     served: dict[int, set[int]] = {ALICE: set(), BOB: set(), CAROL: set()}
     with program(folder, _serve()) as daemon:
@@ -49,12 +49,12 @@ def test_two_users_never_share(folder: Path) -> None:
                     pids.add(int(connection.recv(64)))
     every = [pid for pids in served.values() for pid in pids]
     assert len(every) == len(set(every))
-    # And it is used again: six connections one after the other took one child, three at a time three.
+    # And children are reused: six connections in a row took one child, three at a time took three.
     assert {len(pids) for pids in served.values()} == {3}
 
 
 def test_child_of_another_user_makes_room(folder: Path) -> None:
-    """Where every place is taken by idle children of others, one of them ends, and does not change its user."""
+    """If idle children of other users take every place, one of them ends; a child never changes its user."""
     needs_root(folder)
     settings = "max_children = 2; spare_children = 0; max_children_per_user = 2"
     served: dict[int, set[int]] = {ALICE: set(), BOB: set(), CAROL: set()}
@@ -68,7 +68,7 @@ def test_child_of_another_user_makes_room(folder: Path) -> None:
 
 @pytest.mark.parametrize("most", [1, 3])
 def test_connections_per_child(folder: Path, most: int) -> None:
-    """A child ends after so many connections of its user; with 1 each has a process of its own."""
+    """A child ends after this many connections of its user; with 1 each connection has a process of its own."""
     with program(folder, _serve(f"connections_per_child = {most}")) as daemon:
         pids = []
         for _ in range(9):
@@ -81,7 +81,7 @@ def test_connections_per_child(folder: Path, most: int) -> None:
 
 
 def test_no_spare_child(folder: Path) -> None:
-    """With `spare_children` 0 no child is forked before there is a connection for it."""
+    """With `spare_children` 0 no child is forked before a connection needs it."""
     with program(folder, _serve("spare_children = 0")) as daemon:
         assert daemon.children() == []
         with daemon.connect() as connection:
@@ -101,17 +101,17 @@ with serving(Unknown(("127.0.0.1", 0), Pid)) as server:
 
 
 def test_unknown_peer_has_a_child_of_its_own(folder: Path) -> None:
-    """A peer whose user the kernel does not tell shares its child with no other, and with no later one."""
+    """A peer without a known user shares its child with no other peer, also no later one."""
     assert int(run_program(folder, UNKNOWN, "alone")) == 10
 
 
 def test_unknown_peers_share_where_that_is_allowed(folder: Path) -> None:
-    """With `reuse_unknown` such peers share children."""
+    """With `reuse_unknown` peers without a known user share children."""
     assert int(run_program(folder, UNKNOWN, "shared")) < 10
 
 
 def test_overflow_uid_is_no_user(folder: Path) -> None:
-    """The uid that stands for every unknown user of a user namespace has a child for each connection, too."""
+    """Peers with the uid for all unknown users of a user namespace have a child for each connection, too."""
     needs_root(folder)
     with program(folder, _serve()) as daemon:
         assert len({_pid(daemon, 65534) for _ in range(5)}) == 5

@@ -30,7 +30,7 @@ from upperd.client import (
 
 @contextmanager
 def stranger(path: Path, *serve: Callable[[socket.socket], object]) -> Iterator[threading.Thread]:
-    """A server that does something else to each of its connections, one after the other."""
+    """A server that treats each of its connections differently, one after the other."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
@@ -58,7 +58,7 @@ def whole(connection: socket.socket) -> None:
 
 
 def test_library(daemon: Daemon) -> None:
-    """The client library answers one call, and many on one connection, texts of any length among them."""
+    """The client library serves one call, or many on one connection, with texts of any length."""
     assert upper("straße\nzwei", str(daemon.path)) == "STRASSE\nZWEI"
     with Client(str(daemon.path)) as made:
         assert [made.upper(word) for word in ("a", "", "\n", "ß" * 1_000_000)] == ["A", "", "\n", "SS" * 1_000_000]
@@ -67,7 +67,7 @@ def test_library(daemon: Daemon) -> None:
 
 
 def test_library_keeps_bytes(daemon: Daemon) -> None:
-    """What is no UTF-8 comes back as it was, in a text as os.fsdecode() has it, or as bytes."""
+    """Invalid UTF-8 comes back unchanged, in a text as os.fsdecode() decodes it, or as bytes."""
     with Client(str(daemon.path)) as made:
         assert made.upper("a\udcff") == "A\udcff"
         assert made.upper_bytes(b"\xffa\xc3") == b"\xffA\xc3"
@@ -91,7 +91,7 @@ def test_library_over_tcp(folder: Path) -> None:
 
 
 def test_restart_between_calls(folder: Path) -> None:
-    """A client outlives the restart of the daemon: the next call connects anew, and nobody notices."""
+    """A client survives a restart of the daemon: the next call reconnects, and the caller notices nothing."""
     with running(folder) as first:
         made = Client(str(first.path))
         assert made.upper("one") == "ONE"
@@ -102,7 +102,7 @@ def test_restart_between_calls(folder: Path) -> None:
 
 
 def test_restart_in_the_middle_of_a_call(folder: Path) -> None:
-    """A call whose child is killed while it answers is made again: the answer is whole, and comes from another."""
+    """A call whose child is killed while it answers is repeated: the answer is whole, and comes from another child."""
     text = "x" * 30_000_000
     with running(folder) as daemon, Client(str(daemon.path)) as made:
         assert made.upper("who") == "WHO"
@@ -118,7 +118,7 @@ def test_restart_in_the_middle_of_a_call(folder: Path) -> None:
 
 
 def test_daemon_that_is_gone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A call that finds the daemon gone tries for `restart` seconds, then raises NoDaemonError; the next at once."""
+    """Without a daemon a call retries for `restart` seconds, then raises NoDaemonError; the next raises it at once."""
     with running(folder) as daemon, Client(str(daemon.path), restart=0.3) as made:
         assert made.upper("x") == "X"
         daemon.stop()
@@ -132,7 +132,7 @@ def test_daemon_that_is_gone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_call_while_the_daemon_is_away(folder: Path) -> None:
-    """A call between the end of a daemon and the start of the next waits for that one."""
+    """A call between the end of a daemon and the start of the next waits for the next daemon."""
     with running(folder) as first:
         made = Client(str(first.path))
         assert made.upper("one") == "ONE"
@@ -146,7 +146,7 @@ def test_call_while_the_daemon_is_away(folder: Path) -> None:
 
 
 def test_connection_that_ended_is_not_used(folder: Path) -> None:
-    """What has ended between two calls is seen before a byte is sent: so nothing is sent twice, by any handler."""
+    """A connection that ended between two calls is noticed before a byte is sent, so no handler gets a text twice."""
     with stranger(folder / "s", whole, whole), Client(str(folder / "s")) as made:
         assert made.ask_once(b"one") == b"ONE"
         wait_until(lambda: not client.is_usable(made._connection, is_fresh=False), "its end")
@@ -154,7 +154,7 @@ def test_connection_that_ended_is_not_used(folder: Path) -> None:
 
 
 def test_client_of_another_process(daemon: Daemon) -> None:
-    """A client that was connected before a fork(2) and is used by both processes connects anew in the other one."""
+    """If two processes use a client after a fork(2), the child process makes a connection of its own."""
     with Client(str(daemon.path)) as made:
         assert made.upper("before") == "BEFORE"
         if (pid := os.fork()) == 0:
@@ -167,7 +167,7 @@ def test_client_of_another_process(daemon: Daemon) -> None:
 
 
 def test_client_recovers_after_an_error(folder: Path) -> None:
-    """After an error the same client works again as soon as there is a daemon again."""
+    """After an error the same client works again as soon as a daemon runs again."""
     with running(folder) as daemon:
         made = Client(str(daemon.path), restart=0)
         daemon.stop()
@@ -178,7 +178,7 @@ def test_client_recovers_after_an_error(folder: Path) -> None:
 
 
 def test_short_reply_is_tried_again(folder: Path) -> None:
-    """An answer that ends short is asked for again, never returned; one short time after time is ShortReplyError."""
+    """An answer that ends early is never returned, but asked for again; if that keeps failing, ShortReplyError."""
     with stranger(folder / "s", half, half, whole, *[half] * (1 + patience.MOST_SHORT)):
         assert upper("half a line", str(folder / "s")) == "HALF A LINE"
         with pytest.raises(ShortReplyError, match="closed early"):
@@ -186,7 +186,7 @@ def test_short_reply_is_tried_again(folder: Path) -> None:
 
 
 def test_answer_of_a_stranger(folder: Path) -> None:
-    """An answer with more than was asked for is none: ShortReplyError, and no rest is left for the next call."""
+    """An answer longer than expected raises ShortReplyError, and its rest does not reach the next call."""
 
     def talk(connection: socket.socket) -> None:
         connection.recv(100)
@@ -200,7 +200,7 @@ def test_answer_of_a_stranger(folder: Path) -> None:
 
 
 def test_no_answer_in_time(folder: Path) -> None:
-    """A server that says nothing is given up after the time-out; its late answer is not taken for the next call's."""
+    """A server that does not answer is given up after the time-out; the next call does not get its late answer."""
     asked = threading.Event()
 
     def stall(connection: socket.socket) -> None:
@@ -216,7 +216,7 @@ def test_no_answer_in_time(folder: Path) -> None:
 
 
 def test_answer_that_nobody_reads_in_time(folder: Path) -> None:
-    """A server that takes no text is given up after the time-out, too."""
+    """A server that reads nothing is given up after the time-out, too."""
     asked = threading.Event()
     with stranger(folder / "s", lambda connection: asked.wait(DEADLINE)):
         with Client(str(folder / "s"), timeout=0.05) as made, pytest.raises(ReplyTimeoutError):
@@ -225,7 +225,7 @@ def test_answer_that_nobody_reads_in_time(folder: Path) -> None:
 
 
 def test_full_queue(folder: Path) -> None:
-    """Where the daemon's queue is full, connecting waits as long as the time-out says, and no longer."""
+    """If the daemon's queue is full, connecting waits as long as the time-out says, and no longer."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(folder / "s"))
         listener.listen(0)
@@ -234,7 +234,7 @@ def test_full_queue(folder: Path) -> None:
 
 
 def test_closed_client() -> None:
-    """A client that was closed stays closed: a call is a ValueError."""
+    """A closed client stays closed: a call raises ValueError."""
     ends = socket.socketpair()
     made = Client.__new__(Client)
     made._connection, made._is_closed = ends[0], False
@@ -247,7 +247,7 @@ def test_closed_client() -> None:
 
 
 def test_interrupted_call_leaves_no_rest(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After Ctrl-C in the middle of a call the next one gets its own answer, on another connection."""
+    """After Ctrl-C during a call the next call gets its own answer, on another connection."""
     with Client(str(daemon.path)) as made:
 
         def interrupted(*_: object) -> bytes:
@@ -268,7 +268,7 @@ def test_errors_have_one_root() -> None:
 
 
 def test_handler_that_answers_before_it_is_asked(folder: Path) -> None:
-    """A handler may answer and close before it has read: its answer is taken, and no other connection is made."""
+    """A handler may answer and close before it reads: its answer is used, and the client does not reconnect."""
     path = folder / "early.sock"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))

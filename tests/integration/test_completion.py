@@ -60,7 +60,7 @@ def _complete(*words: str, folder: Path | None = None) -> set[str]:
 
 
 def test_bash_offers_the_commands() -> None:
-    """bash offers every command and the options that stand before it, and nothing else."""
+    """bash offers every command and the options that may precede it, and nothing else."""
     assert _complete("upperctl", "") == set(COMMANDS) | _options("")
     assert _complete("upperctl", "--socket", "stats", "") == set(COMMANDS) | _options("")
     assert _complete("upperctl", "--socket", "=", "stats", "st") == {"status", "stats"}
@@ -76,7 +76,7 @@ def test_bash_offers_the_options(command: str) -> None:
 
 
 def test_bash_offers_values(folder: Path) -> None:
-    """bash offers files where a file is wanted, the fields to sort by, and nothing where a number is."""
+    """bash offers files where a file is expected, the sort fields, and nothing where a number is expected."""
     (folder / "a file").touch()
     (folder / "another").touch()
     for before in (["--socket"], ["send", "--file"], ["stats", "--output"], ["send", "--file", "="]):
@@ -94,7 +94,7 @@ def terminal() -> Iterator[Terminal]:
 
 
 def test_bash_completes(terminal: Terminal, folder: Path) -> None:
-    """In a bash at a terminal, Tab makes a word whole."""
+    """In bash on a terminal, Tab completes a word."""
     environ = {"PS1": "ready> ", "HISTFILE": "", "HOME": str(folder), "INPUTRC": os.devnull}
     with terminal.program(_bash(), "--norc", "--noprofile", "-i", environ=environ):
         terminal.wait_for("ready> ")
@@ -113,7 +113,7 @@ def _zsh_options(text: str) -> set[str]:
 
 
 def test_zsh_offers_the_words() -> None:
-    """zsh offers every command, and each the program's options."""
+    """zsh offers every command, with the options that the program takes."""
     text = (FOLDER / "_upperctl").read_text()
     assert text.startswith("#compdef upperctl\n")
     names, _, rest = text[text.index("commands=(") :].partition("_arguments -C")
@@ -134,7 +134,7 @@ def _fish_options(lines: list[str]) -> set[str]:
 
 
 def test_fish_offers_the_words() -> None:
-    """fish offers every command, and each the program's options."""
+    """fish offers every command, with the options that the program takes."""
     text = (FOLDER / "upperctl.fish").read_text().replace("\\\n", "")
     lines = [line for line in text.split("\n") if line.startswith("complete ")]
     assert re.findall(r"^set -l commands (.*)$", text, re.M)[0].split() == list(COMMANDS)

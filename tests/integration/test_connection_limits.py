@@ -1,4 +1,4 @@
-"""--idle-timeout, --max-lifetime, --max-bytes: what one connection may take."""
+"""--idle-timeout, --max-lifetime, --max-bytes: the limits of one connection."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KINDS = ["unix", "tcp"]
 
 
 class _Place:
-    """A daemon with limits, and connections to it of either kind."""
+    """A daemon with limits, and a function that connects to it in the given way."""
 
     def __init__(self, daemon: Daemon, port: int) -> None:
         self.daemon = daemon
@@ -33,7 +33,7 @@ def _options(port: int, *options: str) -> tuple[str, ...]:
 
 
 def _end(client: socket.socket) -> bytes:
-    """What is left to read; a reset is an end, too."""
+    """What is left to read; a reset counts as an end, too."""
     try:
         return read_to_end(client)
     except ConnectionResetError:
@@ -48,7 +48,7 @@ def _counted(daemon: Daemon, name: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_idle_connection(folder: Path, kind: str) -> None:
-    """A connection on which nothing moves for that long is ended, not before, and what was unfinished is answered."""
+    """An idle connection is ended after the time-out, not before, and its unfinished character is answered."""
     port = free_port()
     with running(folder, *_options(port, "--idle-timeout", "1")) as daemon:
         with _Place(daemon, port).connect(kind) as client:
@@ -72,7 +72,7 @@ def test_connection_that_never_says_a_word(folder: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_busy_connection_is_not_idle(folder: Path, kind: str) -> None:
-    """A connection on which something moves now and then goes on for longer than the idle time-out."""
+    """A connection with traffic now and then lasts longer than the idle time-out."""
     port = free_port()
     with running(folder, *_options(port, "--idle-timeout", "1")) as daemon:
         with _Place(daemon, port).connect(kind) as client:
@@ -85,7 +85,7 @@ def test_busy_connection_is_not_idle(folder: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_client_that_never_reads(folder: Path, kind: str) -> None:
-    """A client that sends and never reads is idle once the buffers are full, and its child is free again."""
+    """A client that sends and never reads is idle once the buffers are full, and its child becomes free."""
     port = free_port()
     with running(folder, *_options(port, "--idle-timeout", "1", "--max-children", "8")) as daemon:
         with _Place(daemon, port).connect(kind) as client:
@@ -97,7 +97,7 @@ def test_client_that_never_reads(folder: Path, kind: str) -> None:
 
 
 def test_slow_reader_is_not_idle(folder: Path) -> None:
-    """A client that reads slowly but all the time gets everything, however long it takes."""
+    """A client that reads slowly but steadily gets everything, however long it takes."""
     size = 1 << 20
     with running(folder, "--idle-timeout", "1") as daemon, daemon.connect() as client:
         pid = os.fork()
@@ -116,7 +116,7 @@ def test_slow_reader_is_not_idle(folder: Path) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_lifetime(folder: Path, kind: str) -> None:
-    """A connection is ended at the end of its lifetime, however busy it is, and all that was taken is answered."""
+    """A connection is ended at the end of its lifetime, however busy it is, and all that was read is answered."""
     port = free_port()
     with running(folder, *_options(port, "--max-lifetime", "1")) as daemon:
         with _Place(daemon, port).connect(kind) as client:
@@ -140,7 +140,7 @@ def test_quiet_connection_at_the_end_of_its_lifetime(folder: Path) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_lifetime_of_a_connection_that_falls_quiet(folder: Path, kind: str) -> None:
-    """The lifetime ends in time, whenever the client has sent something last."""
+    """The lifetime ends on time, whenever the client last sent something."""
     port = free_port()
     with running(folder, *_options(port, "--max-lifetime", "2")) as daemon:
         began = time.monotonic()
@@ -155,7 +155,7 @@ def test_lifetime_of_a_connection_that_falls_quiet(folder: Path, kind: str) -> N
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_bytes(folder: Path, kind: str) -> None:
-    """A connection that sends more than it may is ended; the bytes up to there are answered, and no others."""
+    """A connection that sends more than the limit is ended; the bytes up to the limit are answered, and no others."""
     port = free_port()
     with running(folder, *_options(port, "--max-bytes", "100000")) as daemon:
         with _Place(daemon, port).connect(kind) as client:
@@ -178,7 +178,7 @@ def test_bytes(folder: Path, kind: str) -> None:
 
 
 def test_exactly_the_bytes_that_are_allowed(folder: Path) -> None:
-    """A connection that sends exactly what it may ends like any other."""
+    """A connection that sends exactly the limit ends like any other."""
     with running(folder, "--max-bytes", "1000", "--connections-per-child", "1") as daemon:
         assert daemon.ask(b"a" * 1000) == b"A" * 1000
         wait_until(lambda: daemon.board.header["ended"] == 1, "its child has ended")
@@ -187,7 +187,7 @@ def test_exactly_the_bytes_that_are_allowed(folder: Path) -> None:
 
 
 def test_each_connection_of_a_child_has_its_own(folder: Path) -> None:
-    """A child that is reused gives every connection the whole of the limits."""
+    """A reused child gives every connection the full limits."""
     options = ("--connections-per-child", "100", "--spare-children", "1", "--max-bytes", "10", "--idle-timeout", "60")
     with running(folder, *options) as daemon:
         for _ in range(20):
@@ -196,7 +196,7 @@ def test_each_connection_of_a_child_has_its_own(folder: Path) -> None:
 
 
 def test_idle_connections_one_after_the_other(folder: Path) -> None:
-    """A quiet connection is ended in its own time, whatever time those before it had."""
+    """A quiet connection is ended after its own idle time, whatever time the earlier connections took."""
     options = ("--max-children", "1", "--connections-per-child", "100", "--idle-timeout", "0.5")
     with running(folder, *options) as daemon:
         for _ in range(3):
@@ -210,7 +210,7 @@ def test_idle_connections_one_after_the_other(folder: Path) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_next_connection_after_one_that_was_ended(folder: Path, kind: str) -> None:
-    """After a connection that was ended at a limit the next one is served like any other."""
+    """After a connection that was ended at a limit, the next one is served normally."""
     port = free_port()
     options = ("--max-children", "2", "--connections-per-child", "100", "--max-bytes", "3")
     with running(folder, *_options(port, *options)) as daemon:
@@ -223,7 +223,7 @@ def test_next_connection_after_one_that_was_ended(folder: Path, kind: str) -> No
 
 
 def test_limits_are_changed_by_a_reload(folder: Path) -> None:
-    """After a reload every connection has the new limits, those of before, too."""
+    """After a reload every connection has the new limits, existing ones included."""
     config = folder / "upperd.toml"
     config.write_text("idle-timeout = 60\n")
     with running(folder, "--config", str(config)) as daemon, daemon.held() as before:
@@ -241,7 +241,7 @@ def test_limits_are_changed_by_a_reload(folder: Path) -> None:
 
 
 def test_drain_goes_before_the_limits(folder: Path) -> None:
-    """While the daemon drains a quiet connection ends at once, whatever its idle time-out is."""
+    """While the daemon drains, a quiet connection ends at once, whatever its idle time-out is."""
     with running(folder, "--idle-timeout", "600", "--max-lifetime", "600") as daemon, daemon.held() as client:
         began = time.monotonic()
         daemon.signal(signal.SIGTERM)
@@ -252,7 +252,7 @@ def test_drain_goes_before_the_limits(folder: Path) -> None:
 
 
 def test_unfinished_character_in_a_drain(folder: Path) -> None:
-    """A quiet connection in the middle of a character is ended by a drain, and what it sent is answered."""
+    """A drain ends a quiet connection that is in the middle of a character, and answers what it sent."""
     with running(folder) as daemon, daemon.held() as client:
         client.sendall(b"\xc3")
         wait_until(lambda: daemon.board.header["bytes_in"] == 5, "it is read")
@@ -264,7 +264,7 @@ def test_unfinished_character_in_a_drain(folder: Path) -> None:
 
 @pytest.mark.parametrize("option", ["--idle-timeout", "--max-lifetime"])
 def test_child_that_is_stopped(folder: Path, option: str) -> None:
-    """A child that cannot end its connection, since it is stopped, is killed by the parent, counted and logged."""
+    """A stopped child cannot end its connection, so the parent kills it, counts that and logs it."""
     with running(folder, option, "0.5") as daemon, daemon.connect() as client:
         client.sendall(b"x")
         assert client.recv(1) == b"X"
@@ -279,7 +279,7 @@ def test_child_that_is_stopped(folder: Path, option: str) -> None:
 
 
 def test_stopped_child_of_one_who_is_no_longer_allowed(folder: Path) -> None:
-    """A stopped child does not keep a connection that a reload forbids."""
+    """A stopped child does not keep open a connection that a reload forbids."""
     config = folder / "upperd.toml"
     config.write_text("")
     with running(folder, "--config", str(config)) as daemon, daemon.held() as client:

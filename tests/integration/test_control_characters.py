@@ -1,4 +1,4 @@
-"""Control characters, wherever they come from, reach neither a terminal nor the log raw."""
+"""Control characters from any source reach neither a terminal nor the log raw."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _ctl(daemon: Daemon, *words: str) -> str:
 
 @pytest.mark.parametrize("words", [["status"], ["stats"], ["stats", "--json"]], ids=" ".join)
 def test_scoreboard_of_a_hostile_owner(folder: Path, words: list[str]) -> None:
-    """What a broken child or a hostile owner has written into a scoreboard is shown with escapes."""
+    """Control characters that a broken child or a hostile owner wrote into a scoreboard are shown as escapes."""
     path = str(folder / "scoreboard")
     scoreboard.Scoreboard(path, 4).describe(f"1{EVIL}", [f"unix:/x{EVIL} (bound)", EVIL], [EVIL])
     with open(path, "r+b") as file, mmap.mmap(file.fileno(), layout.SIZE) as memory:
@@ -46,7 +46,7 @@ def test_scoreboard_of_a_hostile_owner(folder: Path, words: list[str]) -> None:
 
 
 def test_names_of_a_client(daemon: Daemon) -> None:
-    """A client's process name, its own address and its text reach neither log, status nor statistics."""
+    """A client's process name, its own address and its text appear neither in the log nor in status or statistics."""
     client = (
         "import socket, sys; open('/proc/self/comm', 'w').write('\\x1b[2Jcomm');"
         "c = socket.socket(socket.AF_UNIX); c.bind('\\0\\x1b[2J' + sys.argv[2]); c.connect(sys.argv[1]);"
@@ -87,7 +87,7 @@ class Handler(socketserver.BaseRequestHandler):
 
 
 def test_text_in_an_error(folder: Path) -> None:
-    """An exception that quotes what the client has sent is written as one line without control characters."""
+    """An exception that quotes the client's text is written as one line without control characters."""
     module = folder / "broken.py"
     module.write_text(BROKEN)
     with running(folder, "--handler", f"{module}:Handler") as daemon:

@@ -15,7 +15,7 @@ CTL = [sys.executable, "-m", "upperd.ctl.main"]
 
 
 def ctl(*arguments: str, data: bytes | None = None, **more: object) -> tuple[int, str, str]:
-    """Run upperctl: exit status, what it printed, what it complained."""
+    """Run upperctl; return its exit status, standard output and standard error."""
     done = subprocess.run([*CTL, *arguments], input=data, capture_output=True, timeout=60, **more)  # type: ignore[call-overload]
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
@@ -26,12 +26,12 @@ def test_send_words(daemon: Daemon) -> None:
 
 
 def test_send_standard_input(daemon: Daemon) -> None:
-    """send without words sends standard input, and adds no newline where there was none."""
+    """send without words sends standard input, and adds no newline."""
     assert ctl("--socket", str(daemon.path), "send", data=b"a\nb") == (0, "A\nB", "")
 
 
 def test_send_file_of_any_size(daemon: Daemon, folder: Path) -> None:
-    """send --file streams a file that no buffer holds."""
+    """send --file streams a file larger than any buffer."""
     (folder / "text").write_bytes(b"some text\n" * 1_000_000)
     status, printed, _ = ctl("send", "--socket", str(daemon.path), "--file", str(folder / "text"))
     assert (status, printed) == (0, "SOME TEXT\n" * 1_000_000)
@@ -44,7 +44,7 @@ def test_send_to_nobody(folder: Path) -> None:
 
 
 def test_stale_socket_is_explained(folder: Path) -> None:
-    """A socket on which nobody listens is told from a missing one."""
+    """upperctl tells a socket without a listener from a missing socket."""
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(folder / "s"))
     status, _, said = ctl("send", "--socket", str(folder / "s"), "x")
@@ -52,7 +52,7 @@ def test_stale_socket_is_explained(folder: Path) -> None:
 
 
 def test_permission_is_explained(daemon: Daemon, folder: Path) -> None:
-    """A user who may not connect is told whose file is in the way and its mode, with status 77."""
+    """A user who may not connect is told the file that denies it, its owner and its mode, with status 77."""
     if os.geteuid() != 0:
         pytest.skip("acting as another user takes root")
     os.chmod(folder, 0o755)
@@ -65,7 +65,7 @@ def test_permission_is_explained(daemon: Daemon, folder: Path) -> None:
 
 
 def test_short_reply_is_an_error(folder: Path) -> None:
-    """An answer that ends short is an error with status 76, and where any handler may serve, nothing is sent again."""
+    """An answer that ends early is an error, status 76; unless upperd's own handler serves, nothing is sent again."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(folder / "s"))
         listener.listen()
@@ -83,7 +83,7 @@ def test_short_reply_is_an_error(folder: Path) -> None:
 
 
 def test_status_of_a_daemon(daemon: Daemon) -> None:
-    """status exits with 0 while the daemon runs and with 3 after its end, when the last figures still stand."""
+    """status exits with 0 while the daemon runs, and with 3 after its end, when it still shows the last figures."""
     daemon.ask(b"x")
     status, shown, _ = ctl("status", "--socket", str(daemon.path))
     assert (status, f"running (pid {daemon.pid}), ready" in shown) == (0, True)
@@ -93,12 +93,12 @@ def test_status_of_a_daemon(daemon: Daemon) -> None:
 
 
 def test_status_without_a_daemon(folder: Path) -> None:
-    """status of a daemon that never was exits with 3."""
+    """status of a daemon that never ran exits with 3."""
     assert ctl("status", "--socket", str(folder / "upperd.sock"))[0] == 3
 
 
 def test_stats_for_programs(daemon: Daemon) -> None:
-    """stats --json has every child with its peer, and null for what is unknown."""
+    """stats --json has every child with its peer, and null for unknown values."""
     with daemon.held():
         status, printed, _ = ctl("stats", "--json", "--socket", str(daemon.path))
     data = json.loads(printed)

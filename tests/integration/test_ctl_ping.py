@@ -1,4 +1,4 @@
-"""upperctl ping, version and status against a real daemon, and against none."""
+"""upperctl ping, version and status, with and without a real daemon."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ LINE = re.compile(r"(\d+) bytes from \S+: seq=(\d+) time=(\d+\.\d{3}) ms")
 
 
 def ctl(*arguments: str, **more: object) -> tuple[int, str, str]:
-    """Run upperctl: exit status, what it printed, what it complained."""
+    """Run upperctl; return its exit status, standard output and standard error."""
     done = subprocess.run([*CTL, *arguments], capture_output=True, text=True, timeout=60, **more)  # type: ignore[call-overload]
     return done.returncode, done.stdout, done.stderr
 
 
 def test_round_trips(daemon: Daemon) -> None:
-    """ping prints a line for each round trip and sums up, each on a connection of its own."""
+    """ping prints a line for each round trip, on a new connection each time, and a summary."""
     status, printed, said = ctl("ping", "-c", "3", "-i", "0.02", "--socket", str(daemon.path))
     trips = LINE.findall(printed)
     assert (status, said, [number for _, number, _ in trips]) == (0, "", ["1", "2", "3"])
@@ -57,7 +57,7 @@ def test_check_of_health(daemon: Daemon) -> None:
 
 @contextmanager
 def listening(folder: Path, answer: bytes | None) -> Iterator[str]:
-    """A listener that gives every connection this answer; None: it never accepts."""
+    """A listener that gives every connection this answer; with None it never accepts."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(folder / "s"))
         listener.listen()
@@ -85,7 +85,7 @@ def listening(folder: Path, answer: bytes | None) -> Iterator[str]:
     ],
 )
 def test_lost(folder: Path, answer: bytes | None, reason: str) -> None:
-    """An answer that is late, short or wrong is lost, whose cause is named, and never printed raw."""
+    """A late, short or wrong answer counts as lost; its cause is named, and the answer is never printed raw."""
     with listening(folder, answer) as path:
         status, printed, _ = ctl("ping", "-c", "1", "-W", "0.5" if answer is None else "30", "--socket", path)
     assert (status, "1 sent, 0 answered, 100% loss" in printed) == (1, True)
@@ -94,7 +94,7 @@ def test_lost(folder: Path, answer: bytes | None, reason: str) -> None:
 
 
 def test_a_restart_is_survived(folder: Path) -> None:
-    """While the daemon restarts ping goes on, tells what is lost and that it answers again."""
+    """While the daemon restarts ping goes on, reports the losses, and reports that the daemon answers again."""
     with terminal("ping", "-i", "0.1", "--socket", str(folder / "upperd.sock")) as ping:
         ping.wait_for("lost: no socket at", "lost: likewise")
         with running(folder):
@@ -107,7 +107,7 @@ def test_a_restart_is_survived(folder: Path) -> None:
 
 
 def test_interrupted(daemon: Daemon) -> None:
-    """Ctrl-C ends ping, which else goes on for ever, with the summary, and as every command: a shell sees 130."""
+    """Ctrl-C ends an endless ping with the summary and, as for every command, with 130 for a shell."""
     with terminal("ping", "-i", "0.1", "--socket", str(daemon.path)) as ping:
         ping.wait_for("seq=5 ")
         ping.press("\x03")
@@ -118,18 +118,18 @@ def test_interrupted(daemon: Daemon) -> None:
 
 @pytest.mark.parametrize("options", [["-c", "0"], ["-c", "x"], ["-i", "0"], ["-W", "nan"], ["extra"]])
 def test_wrong_line_of_ping(options: list[str]) -> None:
-    """A count or a time that is none is answered with status 64."""
+    """An invalid count or time is answered with status 64."""
     assert ctl("ping", *options)[0] == 64
 
 
 def test_wrong_address(folder: Path) -> None:
-    """An address that is none ends ping at once, with another status than that of no answer."""
+    """An invalid address ends ping at once, with another status than a lack of answers."""
     status, _, said = ctl("ping", "--tcp", "nope")
     assert (status >= 64, "HOST:PORT" in said) == (True, True)
 
 
 def test_versions(daemon: Daemon) -> None:
-    """version names that of the program and that of the daemon."""
+    """version prints the version of the program and of the daemon."""
     status, printed, _ = ctl("version", "--socket", str(daemon.path))
     assert (status, printed) == (0, f"upperctl {__version__}\nupperd {__version__} (running, pid {daemon.pid})\n")
     daemon.stop()
@@ -137,7 +137,7 @@ def test_versions(daemon: Daemon) -> None:
 
 
 def test_versions_differ(daemon: Daemon) -> None:
-    """Where the daemon that runs is of another version, version says so, and what to do."""
+    """If the running daemon has another version, version says so, and what to do."""
     with open(daemon.path.parent / "scoreboard", "r+b") as file:  # not truncated: the daemon has mapped it
         file.seek(TEXT)
         file.write(b"0.0.1\x1b\nunix:x\n\0")
@@ -148,14 +148,14 @@ def test_versions_differ(daemon: Daemon) -> None:
 
 
 def test_versions_without_a_daemon(folder: Path) -> None:
-    """version without a daemon says that there is none, and is content."""
+    """version without a daemon says that none runs, and succeeds."""
     status, printed, _ = ctl("version", "--socket", str(folder / "s"))
     assert (status, printed.split("\n")[1].startswith("upperd: not running: no scoreboard at")) == (0, True)
 
 
 @pytest.mark.parametrize("environ", [{}, {"NO_COLOR": "1"}, {"TERM": "dumb"}])
 def test_status_on_a_terminal(daemon: Daemon, environ: dict[str, str]) -> None:
-    """On a terminal status is coloured, but where NO_COLOR or a dumb terminal forbids it, and has one screen."""
+    """On a terminal status fits one screen and is coloured, unless NO_COLOR or a dumb terminal forbids it."""
     with terminal("status", "--socket", str(daemon.path), **environ) as status:
         assert status.wait() == 0
         screen = status.screen()
@@ -168,7 +168,7 @@ def test_status_on_a_terminal(daemon: Daemon, environ: dict[str, str]) -> None:
 
 
 def test_status_of_a_killed_daemon(folder: Path) -> None:
-    """A daemon whose lock nobody holds does not run, even where a process has its pid, and is shown in red."""
+    """A daemon whose lock is free counts as stopped, even if a process has its pid, and is shown in red."""
     Scoreboard(str(folder / "scoreboard")).describe("1", ["unix:x"], [])
     with terminal("status", "--socket", str(folder / "upperd.sock")) as status:
         assert status.wait() == 3

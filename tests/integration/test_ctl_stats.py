@@ -1,4 +1,4 @@
-"""upperctl stats: for Prometheus, with a file, and again and again."""
+"""upperctl stats: for Prometheus, into a file, and repeatedly."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from upperd.server import layout
 
 
 def stats(path: Path, *options: str, **more: object) -> tuple[int, str, str]:
-    """Run upperctl stats: exit status, what it printed, what it complained."""
+    """Run upperctl stats; return its exit status, standard output and standard error."""
     line = [*CTL, "stats", "--socket", str(path), *options]
     done = subprocess.run(line, capture_output=True, text=True, timeout=60, **more)  # type: ignore[call-overload]
     return done.returncode, done.stdout, done.stderr
 
 
 def samples(text: str) -> dict[str, float]:
-    """By name, those that have no other label than the daemon's name, as Prometheus's parser reads them."""
+    """By name, the samples whose only label is the daemon's name, as Prometheus's parser reads them."""
     families = text_string_to_metric_families(text)
     return {sample.name: sample.value for family in families for sample in family.samples if len(sample.labels) == 1}
 
 
 def test_prometheus(daemon: Daemon) -> None:
-    """What Prometheus reads are the figures of the scoreboard, and the memory of the processes."""
+    """Prometheus reads the figures of the scoreboard, and the memory of the processes."""
     for _ in range(7):
         daemon.ask(b"four\xff")
     wait_until(lambda: daemon.board.spare == 8 + 1, "all is at rest: a child waits for this user, eight for another")
@@ -59,7 +59,7 @@ def test_prometheus(daemon: Daemon) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_prometheus_of_a_stopped_daemon(daemon: Daemon, number: signal.Signals) -> None:
-    """A daemon that was stopped or killed is a figure, and no error: up is 0, no child lives, the counters stay."""
+    """A daemon that was stopped or killed is no error: up is 0, children are 0, and the counters stay."""
     daemon.ask(b"x")
     daemon.signal(number)
     daemon.wait()
@@ -70,7 +70,7 @@ def test_prometheus_of_a_stopped_daemon(daemon: Daemon, number: signal.Signals) 
 
 
 def test_prometheus_into_a_file(daemon: Daemon) -> None:
-    """--output replaces a file in one step, that everybody may read, and prints nothing."""
+    """--output replaces a file, readable by all, in one step, and prints nothing."""
     path = daemon.folder / "upperd.prom"
     path.write_text("old")
     inode = path.stat().st_ino
@@ -81,14 +81,14 @@ def test_prometheus_into_a_file(daemon: Daemon) -> None:
 
 
 def test_a_file_that_cannot_be_written(daemon: Daemon) -> None:
-    """Where the file cannot be written, the cause and the cure are named, with status 73."""
+    """If the file cannot be written, the cause and the cure are named, with status 73."""
     status, _, said = stats(daemon.path, "--prometheus", "--output", str(daemon.folder / "no" / "x.prom"))
     assert (status, "No such file or directory" in said, "mkdir -p" in said) == (73, True, True)
     assert stats(daemon.path, "--output", str(daemon.folder / "x"))[0] == 64
 
 
 def test_json_is_stable(daemon: Daemon) -> None:
-    """The names in the JSON object are those of the scoreboard's fields, those of the processes, and a few more."""
+    """The JSON object has the names of the scoreboard's fields, those of the processes, and a few more."""
     with daemon.held():
         data = json.loads(stats(daemon.path, "--json")[1])
     more = {"version", "name", "handler", "running", "scoreboard", "now_usec"}
@@ -104,7 +104,7 @@ def test_json_is_stable(daemon: Daemon) -> None:
 
 
 def test_table_has_memory_and_time(daemon: Daemon) -> None:
-    """The table has the memory and the processor time of each child, and no column that says the same in each row."""
+    """The table has the memory and the processor time of each child, and no column with the same value in each row."""
     _, printed, _ = stats(daemon.path)
     lines = printed.split("\n")
     assert {"PSS" if os.geteuid() == 0 else "RSS", "CPU"} <= set(lines[0].split())
@@ -115,7 +115,7 @@ def test_table_has_memory_and_time(daemon: Daemon) -> None:
 
 @contextlib.contextmanager
 def watching(path: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
-    """`upperctl stats --watch` that prints into a pipe."""
+    """`upperctl stats --watch` with its output into a pipe."""
     line = [*CTL, "stats", "--socket", str(path), "--watch", "0.1", *options]
     with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
@@ -125,7 +125,7 @@ def watching(path: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_watch_in_a_pipe(daemon: Daemon) -> None:
-    """Without a terminal one block follows the other, each as it comes, until Ctrl-C, which ends it quietly."""
+    """Without a terminal each block is printed at once after the last, until Ctrl-C, which ends it quietly."""
     with watching(daemon.path) as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -150,7 +150,7 @@ def test_watch_for_programs(daemon: Daemon) -> None:
 
 
 def test_watch_on_a_terminal(daemon: Daemon) -> None:
-    """On a terminal the table is drawn in its place, a window that changes is filled anew, Ctrl-C ends it with 130."""
+    """On a terminal the table is redrawn in place and fits a resized window; Ctrl-C ends it with 130."""
     with terminal("stats", "--socket", str(daemon.path), "--watch", "0.1") as watch:
         watch.wait_for("total:", "a second:")
         with daemon.held():
@@ -166,7 +166,7 @@ def test_watch_on_a_terminal(daemon: Daemon) -> None:
 
 
 def test_watch_follows_a_restart(folder: Path) -> None:
-    """A daemon that stops while it is watched is shown as stopped, and the next one is found; the first must be."""
+    """A daemon that stops while watched is shown as stopped, and its successor is found; the first must exist."""
     path = folder / "upperd.sock"
     assert stats(path, "--watch")[0] == 69
     with running(folder) as daemon, terminal("stats", "--socket", str(path), "--watch", "0.1") as watch:
@@ -178,7 +178,7 @@ def test_watch_follows_a_restart(folder: Path) -> None:
 
 
 def test_watch_keeps_a_file_new(folder: Path) -> None:
-    """With --output the file is replaced again and again, and tells when the daemon comes and goes."""
+    """With --output the file is replaced repeatedly, and tells when the daemon stops and starts."""
     path = folder / "x.prom"
 
     def is_up() -> float:
@@ -202,11 +202,11 @@ parser.make_parser()
 os.setgroups([]); os.setgid({USER}); os.setuid({USER})
 sys.exit(ctl.main())
 """
-"""upperctl by another user, who perhaps may not read the files of this checkout."""
+"""upperctl by another user, who may not be able to read the files of this checkout."""
 
 
 def test_permission_for_prometheus(daemon: Daemon) -> None:
-    """Who may not read the scoreboard is told so, with status 77, and gets no figure that is not true."""
+    """A user who may not read the scoreboard is told so, with status 77, and sees no false figure."""
     need_root()
     os.chmod(daemon.folder, 0o755)
     line = [sys.executable, "-c", AS_ANOTHER, "stats", "--prometheus", "--socket", str(daemon.path)]
@@ -217,5 +217,5 @@ def test_permission_for_prometheus(daemon: Daemon) -> None:
 
 @pytest.mark.parametrize("options", [["--watch", "0"], ["--watch", "x"], ["--json", "--prometheus"]])
 def test_wrong_line_of_stats(options: list[str]) -> None:
-    """An interval that is none, or two forms at once, is answered with status 64."""
+    """An invalid interval, or two formats at once, is answered with status 64."""
     assert stats(Path("/nonexistent"), *options)[0] == 64

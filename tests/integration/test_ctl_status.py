@@ -20,7 +20,7 @@ CTL = [sys.executable, "-m", "upperd.ctl.main"]
 
 
 def status(path: Path, *wrapper: str, **popen: Any) -> tuple[int, dict[str, Any]]:
-    """The exit status, and what `upperctl status --json` says."""
+    """The exit status, and the output of `upperctl status --json`."""
     done = subprocess.run([*wrapper, *CTL, "--socket", str(path), "status", "--json"], capture_output=True, **popen)
     return done.returncode, json.loads(done.stdout)
 
@@ -36,7 +36,7 @@ def test_link_to_the_socket(daemon: Daemon) -> None:
 
 
 def test_scoreboard_elsewhere(folder: Path) -> None:
-    """A daemon with its scoreboard elsewhere runs, though another's last figures lie beside its socket."""
+    """A daemon whose scoreboard lies elsewhere is running, even if another's last figures lie beside its socket."""
     with running(folder) as first:
         first.stop()
     with running(folder, "--scoreboard", str(folder / "other")) as daemon:
@@ -48,7 +48,7 @@ def test_scoreboard_elsewhere(folder: Path) -> None:
 
 
 def test_all_files_are_removed(daemon: Daemon) -> None:
-    """A daemon whose socket, scoreboard and locks were removed, as at a logout, is known to run, and not found."""
+    """A daemon whose socket, scoreboard and locks were removed, as at a logout, is reported as running, but lost."""
     for path in daemon.folder.glob("*upperd.sock*"):
         path.unlink()
     for path in daemon.folder.glob("scoreboard*"):
@@ -59,7 +59,7 @@ def test_all_files_are_removed(daemon: Daemon) -> None:
 
 
 def test_removed_path_is_bound_anew(daemon: Daemon) -> None:
-    """A path that was removed is named by status and by a second start; a reload binds it anew, and it is served."""
+    """status and a second start name a path that was removed; a reload binds it again, and it is served."""
     held = daemon.held()
     daemon.path.unlink()
     assert f"no client finds {daemon.path}" in status(daemon.path)[1]["trouble"]
@@ -104,7 +104,7 @@ def test_scoreboard_of_another_daemon(folder: Path) -> None:
 
 
 def test_asking_leaves_no_trace(daemon: Daemon) -> None:
-    """However often status is asked, the daemon accepts nothing for it."""
+    """However often status is called, it makes no connection to the daemon."""
     for _ in range(3):
         assert status(daemon.path)[0] == 0
     assert daemon.stop() == 0
@@ -112,7 +112,7 @@ def test_asking_leaves_no_trace(daemon: Daemon) -> None:
 
 
 def test_another_program(folder: Path) -> None:
-    """Where a program listens that nothing shows to be upperd, the answer is "unknown", 4, and who it is."""
+    """If an unidentified program listens, the answer is "unknown", status 4, with that process named."""
     path = folder / "upperd.sock"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
@@ -124,7 +124,7 @@ def test_another_program(folder: Path) -> None:
 
 @pytest.mark.parametrize("namespace", [[], ["--pid", "--fork", "--mount-proc"], ["--time", "--boottime", "99999"]])
 def test_member_of_the_group(folder: Path, namespace: list[str]) -> None:
-    """A member of the daemon's group sees that it runs, from another pid or time namespace, too; no other user does."""
+    """A member of the daemon's group sees it running, also from another pid or time namespace; other users do not."""
     need_root()
     folder.chmod(0o755)
     drop = ["setpriv", f"--reuid={USER}", "--regid=0", "--clear-groups"]
@@ -142,7 +142,7 @@ def test_member_of_the_group(folder: Path, namespace: list[str]) -> None:
 
 
 def test_limit_is_trouble(folder: Path) -> None:
-    """With every child busy the trouble is that, and how many wait."""
+    """With every child busy status names that as the trouble, and how many connections wait."""
     with running(folder, "--max-children", "1", "--max-children-per-user", "0") as daemon, daemon.held():
         assert status(daemon.path)[1]["trouble"] == "every child is busy"
         with daemon.connect():

@@ -17,13 +17,13 @@ from screens import CTL, terminal
 from upperd import __version__
 
 FRAME = b"\x1b[H"
-"""What every picture begins with."""
+"""The beginning of every picture."""
 LEFT = (b"\x1b[?1049l", b"\x1b[?25h")
-"""The first screen again, the cursor."""
+"""Sequences that return to the first screen, and show the cursor."""
 
 
 def pids(screen: list[str]) -> list[int]:
-    """Those in the table, in its order."""
+    """The pids in the table, in its order."""
     return [int(found[1]) for found in (re.match(r" *(\d+) (?:busy|spare)", line) for line in screen) if found]
 
 
@@ -45,7 +45,7 @@ def test_a_child_is_a_row(daemon: Daemon) -> None:
 
 @pytest.mark.parametrize("way", ["q", "\x03", "SIGTERM"])
 def test_the_terminal_is_left_as_it_was(daemon: Daemon, way: str) -> None:
-    """However top ends, with q, Ctrl-C or a signal, the terminal is as it was before."""
+    """However top ends, with q, Ctrl-C or a signal, the terminal is restored."""
     with terminal("top", "--socket", str(daemon.path)) as top:
         top.wait_for("ready")
         assert not top.is_as_before()
@@ -77,11 +77,11 @@ os.tcsetpgrp(0, child)
 os.kill(child, signal.SIGCONT)
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
-"""What a shell does with a program that Ctrl-Z stops, and then `fg`."""
+"""Does what a shell does with a program that Ctrl-Z stops, and then `fg`."""
 
 
 def test_stopped_and_continued(daemon: Daemon) -> None:
-    """Ctrl-Z gives the terminal back; continued, top draws again."""
+    """Ctrl-Z restores the terminal; when continued, top draws again."""
     line = [*CTL, "top", "--socket", str(daemon.path), "--interval", "0.2"]
     with terminal(command=[sys.executable, "-c", SHELL, *line]) as top:
         top.wait_for("ready")
@@ -96,7 +96,7 @@ def test_stopped_and_continued(daemon: Daemon) -> None:
 
 
 def test_sorting(daemon: Daemon) -> None:
-    """The rows are sorted by the field that was asked for, and by keys: another field, the other way round."""
+    """The rows are sorted by the chosen field, and keys choose another field, or reverse the order."""
     with terminal("top", "--socket", str(daemon.path), "--sort", "pid", "--interval", "0.2") as top:
         rows = sorted(daemon.children())
         top.wait_until(lambda screen: pids(screen) == rows, "sorted by pid")
@@ -109,7 +109,7 @@ def test_sorting(daemon: Daemon) -> None:
 
 
 def test_scrolling(folder: Path) -> None:
-    """More children than lines: the rest is a key away, and none is lost on the way."""
+    """With more children than lines the others are a key away, and scrolling skips none."""
     options = ("--socket", str(folder / "upperd.sock"), "--sort", "pid", "--interval", "0.2")
     with running(folder, "--spare-children", "40") as daemon, terminal("top", *options) as top:
         first = pids(top.wait_for("1-14 of 40"))
@@ -123,7 +123,7 @@ def test_scrolling(folder: Path) -> None:
 
 @pytest.mark.parametrize(("columns", "lines"), [(40, 10), (20, 6), (200, 50)])
 def test_size_changes(daemon: Daemon, columns: int, lines: int) -> None:
-    """A window that changes its size is filled anew at once, and nothing runs over its edges."""
+    """top redraws at once when the window is resized, and nothing crosses its edges."""
     with terminal("top", "--socket", str(daemon.path), "--interval", "3000") as top:
         top.wait_until(lambda screen: top.raw.count(FRAME) > 2, "the second look: none follows for a while")
         top.set_size(columns, lines)
@@ -135,14 +135,14 @@ def test_size_changes(daemon: Daemon, columns: int, lines: int) -> None:
 
 
 def test_a_daemon_that_comes_and_goes(folder: Path) -> None:
-    """A daemon that stops is shown as stopped, with its last figures, and the next one is found."""
+    """A daemon that stops is shown as stopped, with its last figures, and its successor is found."""
     with terminal("top", "--socket", str(folder / "upperd.sock"), "--interval", "0.2") as top:
         top.wait_for("not running", "no scoreboard at", "start the daemon (")
         for _ in range(2):
             with running(folder) as daemon:
                 daemon.ask(b"x")
                 screen = top.wait_for(f"running (pid {daemon.pid}), ready", "9 spare")
-                assert "start the daemon (" not in "\n".join(screen)  # nothing is left of what stood there before
+                assert "start the daemon (" not in "\n".join(screen)  # nothing is left of the earlier picture
                 daemon.stop()
             top.wait_for("not running", "its last figures", "no children")
         with running(folder) as daemon:
@@ -153,7 +153,7 @@ def test_a_daemon_that_comes_and_goes(folder: Path) -> None:
 
 @pytest.mark.parametrize("environ", [{}, {"NO_COLOR": "1"}])
 def test_colours(daemon: Daemon, environ: dict[str, str]) -> None:
-    """There are colours, but where NO_COLOR is set."""
+    """top uses colours unless NO_COLOR is set."""
     with terminal("top", "--socket", str(daemon.path), **environ) as top:
         top.wait_for("ready")
         colours = set(re.findall(rb"\x1b\[[0-9;]*?(3\d)(?:;\d+)*m", top.raw))
@@ -161,7 +161,7 @@ def test_colours(daemon: Daemon, environ: dict[str, str]) -> None:
 
 
 def test_pause(daemon: Daemon) -> None:
-    """Space holds the picture, and lets it go on."""
+    """Space freezes the picture, and unfreezes it."""
     with terminal("top", "--socket", str(daemon.path), "--interval", "0.1") as top:
         top.wait_for("0 busy, 8 spare")
         top.press(" ")
@@ -176,7 +176,7 @@ def test_pause(daemon: Daemon) -> None:
 
 @pytest.mark.parametrize("options", [["--once"], []])
 def test_one_picture(daemon: Daemon, options: list[str]) -> None:
-    """--once, or without a terminal, top prints one picture of all children, without control characters, and ends."""
+    """With --once, or without a terminal, top prints one picture of all children, without control characters."""
     command = [*CTL, "top", *options, "--socket", str(daemon.path)]
     environ = {**os.environ, "COLUMNS": "100", "TERM": "xterm"}
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, env=environ)
@@ -193,7 +193,7 @@ def test_one_picture_of_nobody(folder: Path) -> None:
 
 
 def test_wrong_options() -> None:
-    """A field or an interval that is none is answered with status 64 and what there is."""
+    """An invalid field or interval is answered with status 64 and the valid ones."""
     done = subprocess.run([*CTL, "top", "--sort", "nope"], capture_output=True, text=True, timeout=60)
     assert (done.returncode, "rate" in done.stderr) == (64, True)
     done = subprocess.run([*CTL, "top", "--interval", "0"], capture_output=True, text=True, timeout=60)

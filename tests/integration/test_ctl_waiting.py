@@ -1,4 +1,4 @@
-"""upperctl says why there is no answer: what it waits for, when it gives up, and who refuses it."""
+"""upperctl says why no answer comes: what it waits for, when it gives up, and who refuses it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FULL = ("--max-children", "1", "--spare-children", "1")
 
 
 def test_wait_on_a_terminal(folder: Path) -> None:
-    """`send` on a terminal that has waited for two seconds says what it waits for, and is answered all the same."""
+    """On a terminal `send` says after two seconds what it waits for, and still gets its answer."""
     with (
         running(folder, *FULL) as daemon,
         daemon.held() as held,
@@ -32,7 +32,7 @@ def test_wait_on_a_terminal(folder: Path) -> None:
 
 @pytest.mark.parametrize("data", [None, b"text\n"], ids=["words", "stream"])
 def test_time_limit(folder: Path, data: bytes | None) -> None:
-    """`--timeout` ends a wait for an answer with status 75, and says why there is none."""
+    """`--timeout` ends a wait for an answer with status 75, and says why none came."""
     words = ["text"] if data is None else []
     with running(folder, *FULL) as daemon, daemon.held():
         status, printed, said = ctl("send", "--timeout", "0.3", "--socket", str(daemon.path), *words, data=data)
@@ -41,14 +41,14 @@ def test_time_limit(folder: Path, data: bytes | None) -> None:
 
 
 def test_time_limit_of_ping(folder: Path) -> None:
-    """`ping --timeout` is the time of each line, and what is not answered by then is lost."""
+    """`ping --timeout` limits each round trip; an answer that takes longer is lost."""
     with running(folder, *FULL) as daemon, daemon.held():
         status, printed, _ = ctl("ping", "-c", "1", "--timeout", "0.3", "--socket", str(daemon.path))
     assert (status, "seq=1 lost: no answer in 0.3 s: every child is busy" in printed) == (1, True)
 
 
 def test_quiet_stream_has_no_limit(daemon: Daemon) -> None:
-    """No time counts while no answer is due: a stream may be quiet for longer."""
+    """The time-out runs only while an answer is due: a stream may be quiet for longer."""
     command = [*CTL, "--socket", str(daemon.path), "send", "--timeout", "2"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as send:
         assert send.stdin is not None
@@ -64,7 +64,7 @@ def test_quiet_stream_has_no_limit(daemon: Daemon) -> None:
 
 
 def test_drain(folder: Path) -> None:
-    """During a drain `send` says for how long, with status 75, in place of a daemon that is not there."""
+    """During a drain `send` says how long it lasts, with status 75, rather than that there is no daemon."""
     with running(folder, "--drain-timeout", "20") as daemon, daemon.held() as busy:
         daemon.signal(signal.SIGTERM)
         daemon.manager.wait_for("STOPPING=1")
@@ -83,7 +83,7 @@ def test_refused(folder: Path, line: list[str]) -> None:
 
 
 def test_refused_and_not_told_why(folder: Path) -> None:
-    """Where the scoreboard cannot be read a peer that is refused is told that it is, and that it cannot know why."""
+    """If the scoreboard is unreadable, a refused peer is told of the refusal, and that the reason is unknown."""
     with running(folder, "--deny-user", str(os.geteuid())) as daemon:
         (folder / "scoreboard").unlink()
         status, _, said = ctl("send", "--socket", str(daemon.path), "x")
@@ -94,14 +94,14 @@ def test_refused_and_not_told_why(folder: Path) -> None:
 
 
 def test_refused_for_a_while(folder: Path) -> None:
-    """A limit that is over some time later is status 75."""
+    """Refusal by a limit that ends later has status 75."""
     with running(folder, "--max-rate-per-user", "1") as daemon:
         said = [ctl("send", "--socket", str(daemon.path), "x") for _ in range(3)]
     assert (75, "", f"upperctl: uid {os.geteuid()} connects more often than one user may: try again later\n") in said
 
 
 def test_what_is_no_socket(folder: Path) -> None:
-    """A path that is no stream socket is told from one on which nobody listens, and a named one is not to be named."""
+    """upperctl says what lies at a path that is no stream socket; it does not advise --socket if that was given."""
     (folder / "file").touch()
     os.mkfifo(folder / "pipe")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagrams:
@@ -124,7 +124,7 @@ def test_what_is_no_socket(folder: Path) -> None:
 
 @pytest.mark.parametrize("host", ["x..y", "no such host", "a\udcff"])
 def test_host_that_is_none(host: str) -> None:
-    """A host that has no address is named as what is wrong, without a number of the system's."""
+    """An unresolvable host is named as the fault, without an error number."""
     status, _, said = ctl("send", "--tcp", f"{host}:1", "x")
     assert (status, "cannot find the host of" in said, "[Errno" in said, "Traceback" in said) == (
         69,
@@ -135,5 +135,5 @@ def test_host_that_is_none(host: str) -> None:
 
 
 def test_dash_is_standard_input(daemon: Daemon) -> None:
-    """`send -` sends standard input, as every filter has it; after -- it is a text."""
+    """`send -` sends standard input, as filters do; after -- it is a text."""
     assert ctl("--socket", str(daemon.path), "send", "-", data=b"text") == (0, "TEXT", "")

@@ -20,7 +20,7 @@ from upperd.server import layout, snapshot
 
 
 def test_life_of_a_sysv_service(host: Host) -> None:
-    """Start, status 0, an answer, a second start that fails with 75 and changes nothing, stop, status 3."""
+    """The whole life works: start with 0, an answer, a second start with 75 that changes nothing, stop, status 3."""
     assert host.start().returncode == 0
     assert (host.status(), host.ask(b"x")) == (0, b"X")
     before = (host.pid_file.stat().st_ino, host.pid_file.stat().st_mtime_ns)
@@ -33,7 +33,7 @@ def test_life_of_a_sysv_service(host: Host) -> None:
 
 
 def test_start_returns_when_the_daemon_is_ready(host: Host) -> None:
-    """When the starter has returned the pid file stands and every spare child waits, each time."""
+    """When the starter returns, the pid file is complete and every spare child waits, each time."""
     for _ in range(5):
         done = host.start("--spare-children", "3")
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -52,7 +52,7 @@ def test_start_returns_when_the_daemon_is_ready(host: Host) -> None:
     ],
 )
 def test_failure_is_shown(host: Host, options: list[str], status: int, reason: str) -> None:
-    """A start that fails exits with the daemon's own status and says its own reason; nothing is left."""
+    """A failed start exits with the daemon's own status, prints its reason, and leaves nothing behind."""
     done = host.start(*options)
     assert done.returncode == status
     assert done.stderr.startswith("upperd: ")
@@ -68,7 +68,7 @@ def test_failure_is_shown(host: Host, options: list[str], status: int, reason: s
     ],
 )
 def test_end_without_a_word(host: Host, command: list[str], status: int, reason: str) -> None:
-    """A daemon that dies before it could say anything does not keep the starter waiting: its status, and a hint."""
+    """If the daemon dies without a word, the starter does not wait: it exits with the daemon's status, and a hint."""
     done = host.start(patch=f"cli._lean_command = lambda settings: {command}")
     assert done.returncode == status
     assert reason in done.stderr
@@ -76,7 +76,7 @@ def test_end_without_a_word(host: Host, command: list[str], status: int, reason:
 
 @pytest.mark.parametrize(("umask", "shown", "mode"), [(0, 0o022, 0o640), (0o077, 0o077, 0o600), (0o007, 0o007, 0o660)])
 def test_umask(host: Host, umask: int, shown: int, mode: int) -> None:
-    """The umask is the starter's, but never 0, so that not everybody may write to the socket; core limits stay."""
+    """The daemon keeps the starter's umask, but not 0, which would open the socket to all; core limits stay."""
     limit = resource.getrlimit(resource.RLIMIT_CORE)
     assert host.start(umask=umask).returncode == 0
     words = Path(f"/proc/{host.pid}/status").read_text()
@@ -87,7 +87,7 @@ def test_umask(host: Host, umask: int, shown: int, mode: int) -> None:
 
 
 def test_folder_of_the_starter_does_not_matter(host: Host) -> None:
-    """Relative paths, on the command line and in the file, are the starter's, at a reload too; the daemon is in /."""
+    """Relative paths in options and file are relative to the starter's folder, also at a reload; the daemon is in /."""
     words = ["--pid-file", "upperd.pid", "--socket", "upperd.sock", "--config", "c.toml"]
     (host.folder / "c.toml").write_text('max-children = 7\nscoreboard = "board"\n')
     assert host.start(*words, cwd=host.folder).returncode == 0
@@ -106,21 +106,21 @@ def test_folder_of_the_starter_does_not_matter(host: Host) -> None:
 
 
 def test_session_of_its_own(host: Host) -> None:
-    """The daemon has left the starter's session, and leads none, so no terminal can become its own."""
+    """The daemon has left the starter's session and leads none, so it can never acquire a terminal."""
     assert host.start().returncode == 0
     assert os.getsid(host.pid) not in (os.getsid(0), host.pid)
 
 
 @pytest.mark.parametrize("closed", ["", "<&-", ">&-", "<&- >&-"])
 def test_descriptors(host: Host, closed: str) -> None:
-    """Standard streams are /dev/null, however the starter had them; nothing is inherited, and children are as ever."""
+    """The standard streams are /dev/null, however the starter had them; nothing is inherited, and children work."""
     reading, writing = os.pipe()
     command = [sys.executable, "-c", LAUNCHER.format(patch=""), str(host.folder / "log.sock"), "--daemonize"]
     command += ["--socket", str(host.path), "--pid-file", str(host.pid_file)]
     script = ["sh", "-c", f'exec "$@" {closed}', "sh", *command]
     subprocess.run(script, env=ENVIRON, pass_fds=[writing], check=True, timeout=DEADLINE)
     os.close(writing)
-    # Its end of file: nobody holds the other end any more.
+    # The end of file: no process holds the other end any more.
     assert (select.select([reading], [], [], DEADLINE)[0], os.read(reading, 1)) == ([reading], b"")
     os.close(reading)
     spare = next(child["pid"] for child in host.board.children if child["waiting"])
@@ -130,7 +130,7 @@ def test_descriptors(host: Host, closed: str) -> None:
 
 
 def test_log_goes_to_syslog(host: Host) -> None:
-    """Entries are datagrams of RFC 3164 with facility daemon, the level, and our name and pid."""
+    """Syslog entries are datagrams of RFC 3164 with facility daemon, the level, and the daemon's name and pid."""
     assert host.start("--connections-per-child", "1").returncode == 0
     pid = host.pid
     assert host.syslog.recv(4096).startswith(f"<30>upperd[{pid}]: ready: upperd ".encode())
@@ -142,7 +142,7 @@ def test_log_goes_to_syslog(host: Host) -> None:
 
 @pytest.mark.parametrize("trouble", ["missing", "never read"])
 def test_syslog_in_trouble(host: Host, trouble: str) -> None:
-    """A syslog that is missing, or that nobody reads, neither stops nor slows the daemon; lost entries are counted."""
+    """A syslog that is missing or never read neither stops nor slows the daemon; lost entries are counted."""
     if trouble == "missing":
         (host.folder / "log.sock").unlink()
     assert host.start("--connections-per-child", "1").returncode == 0
@@ -153,7 +153,7 @@ def test_syslog_in_trouble(host: Host, trouble: str) -> None:
 
 @pytest.mark.parametrize("variable", ["NOTIFY_SOCKET", "LISTEN_FDS", "INVOCATION_ID"])
 def test_refused_under_systemd(folder: Path, variable: str) -> None:
-    """Where systemd supervises, the start is refused with status 64, the variable, and what to do."""
+    """Under systemd the start is refused with status 64, and the error names the variable, and what to do."""
     status, said = run_to_end(folder, "--daemonize", "--socket", str(folder / "s"), **{**ENVIRON, variable: "1"})
     assert status == 64
     assert "systemd supervises this process: use Type=notify without --daemonize" in said

@@ -13,7 +13,7 @@ from running import COMMAND, DEADLINE, Daemon, free_port, run_to_end, running, w
 from tools import missing
 
 SO_SNDBUFFORCE = 32
-"""Of asm-generic/socket.h; Python has no name for it."""
+"""From asm-generic/socket.h; Python has no name for it."""
 LONGEST = 212_960
 """Bytes that a Unix socket sends in one datagram by default: net.core.wmem_default, less 32."""
 
@@ -25,7 +25,7 @@ def _header(daemon: Daemon, name: str, count: int) -> None:
 def test_one_in_one_out(folder: Path) -> None:
     """Each datagram has one answer, over Unix sockets and UDP alike, and counts as a connection.
 
-    Each of an unknown user has a child of its own.
+    A datagram of an unknown user has a child of its own.
     """
     port = free_port()
     with serving(folder, "--udp", f"127.0.0.1:{port}") as daemon:
@@ -47,7 +47,7 @@ def test_one_in_one_out(folder: Path) -> None:
 
 
 def test_datagram_is_whole(folder: Path) -> None:
-    """What a datagram ends with inside of a character comes back as it came, and is not waited for."""
+    """An incomplete character at the end of a datagram comes back unchanged, without waiting for more."""
     options = ("--connections-per-child", "10", "--spare-children", "1")
     with serving(folder, *options) as daemon, sender(at(folder)) as client:
         assert ask(client, b"a\xc3") == b"A\xc3"
@@ -58,7 +58,7 @@ def test_datagram_is_whole(folder: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["unix", "udp"])
 def test_largest_answer_is_whole(folder: Path, kind: str) -> None:
-    """The largest datagram that can be sent is answered whole, cut nowhere."""
+    """A datagram of the largest possible size is answered in full."""
     port = free_port()
     to, size = (at(folder), LONGEST) if kind == "unix" else (("127.0.0.1", port), 65_507)
     with serving(folder, "--udp", f"127.0.0.1:{port}"), sender(to) as client:
@@ -66,7 +66,7 @@ def test_largest_answer_is_whole(folder: Path, kind: str) -> None:
 
 
 def test_answer_that_does_not_fit(folder: Path) -> None:
-    """An answer that no longer fits a datagram is not sent, not cut, and counted by its reason."""
+    """An answer too long for a datagram is neither sent nor cut, but counted with its reason."""
     port = free_port()
     with serving(folder, "--udp", f"127.0.0.1:{port}") as daemon, sender(("127.0.0.1", port)) as client:
         client.send("ΐ".encode() * 30_000)  # three times as long in upper case
@@ -79,7 +79,7 @@ def test_answer_that_does_not_fit(folder: Path) -> None:
 
 
 def test_datagram_that_is_too_long(folder: Path) -> None:
-    """A datagram that is longer than what is taken at one time is refused as a whole, and counted."""
+    """A datagram longer than the daemon reads at once is refused as a whole, and counted."""
     with serving(folder) as daemon, sender(at(folder)) as client:
         client.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE if os.geteuid() == 0 else socket.SO_SNDBUF, 2**20)
         try:
@@ -91,14 +91,14 @@ def test_datagram_that_is_too_long(folder: Path) -> None:
 
 
 def test_sender_without_an_address(folder: Path) -> None:
-    """A sender that has no address gets nothing, which is counted."""
+    """A sender without an address gets no answer, which is counted."""
     with serving(folder) as daemon, sender(at(folder), None) as client:
         client.send(b"nobody")
         _header(daemon, "unanswered", 1)
 
 
 def test_sender_that_is_gone(folder: Path) -> None:
-    """A sender that has closed its socket, or removed its path, is no error of the child; it is counted."""
+    """A sender that has closed its socket, or removed its path, causes no error in the child; it is counted."""
     with serving(folder) as daemon:
         with sender(at(folder), str(folder / "client")) as client:
             assert ask(client, b"x") == b"X"
@@ -106,7 +106,7 @@ def test_sender_that_is_gone(folder: Path) -> None:
             client.send(b"removed")
             _header(daemon, "unanswered", 1)
         with sender(at(folder), str(folder / "gone")) as client:
-            client.shutdown(socket.SHUT_RD)  # what a closed one comes to
+            client.shutdown(socket.SHUT_RD)  # the result of a closed one
             client.send(b"gone")
             _header(daemon, "unanswered", 2)
         assert daemon.stop() == 0
@@ -114,7 +114,7 @@ def test_sender_that_is_gone(folder: Path) -> None:
 
 
 def test_sender_that_does_not_read(folder: Path) -> None:
-    """A sender that never reads holds up neither child nor drain; others are answered, what it misses is counted."""
+    """A sender that never reads delays neither child nor drain; others are answered, and lost answers are counted."""
     deaf = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     deaf.bind("")
     with deaf, serving(folder, "--connections-per-child", "1000") as daemon, sender(at(folder)) as client:
@@ -128,7 +128,7 @@ def test_sender_that_does_not_read(folder: Path) -> None:
 
 
 def test_answers_that_nobody_reads(folder: Path) -> None:
-    """A connected sender that never reads can fill the buffer for answers: no child is held, what is missed counts."""
+    """A connected sender that never reads can fill the buffer for answers: no child is held, and losses are counted."""
     with serving(folder) as daemon:
         with sender(at(folder)) as deaf:
             for _ in range(1000):
@@ -142,7 +142,7 @@ def test_answers_that_nobody_reads(folder: Path) -> None:
 
 @pytest.mark.parametrize("place", ["relative", "a link", "another's"])
 def test_address_that_is_not_the_senders(folder: Path, place: str) -> None:
-    """The daemon answers no relative path and no socket of another user."""
+    """The daemon sends no answer to a relative path, or to a socket of another user."""
     (folder / "elsewhere").mkdir()
     with serving(folder, cwd=folder) as daemon, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as victim:
         victim.bind(str(folder / "victim"))
@@ -165,7 +165,7 @@ def test_address_that_is_not_the_senders(folder: Path, place: str) -> None:
 
 
 def _send_from_folder(folder: Path, address: str) -> None:
-    """Send from a socket with this address, which is relative to a folder of its own."""
+    """Send from a socket with this address, which is relative to the socket's own folder."""
     here = os.getcwd()
     os.chdir(folder / "elsewhere")
     try:
@@ -183,11 +183,11 @@ print("bound", flush=True)
 input()
 client.sendto(b"ready=1", sys.argv[1])
 """
-"""Sends from a path, in the place of which there may be something else by then."""
+"""Sends from a path that may belong to something else by the time of the answer."""
 
 
 def test_privileged_port_is_not_answered(folder: Path) -> None:
-    """A datagram by UDP from a port below 1024, which may be another server's, has no answer."""
+    """A datagram from a UDP port below 1024, which may be another server's, gets no answer."""
     if os.geteuid() != 0:
         pytest.skip("such a port takes root")
     port = free_port()
@@ -204,7 +204,7 @@ def test_privileged_port_is_not_answered(folder: Path) -> None:
 
 
 def test_without_a_stream(folder: Path) -> None:
-    """--no-socket with --datagram serves that alone; the scoreboard lies beside it."""
+    """--no-socket with --datagram serves datagrams only; the scoreboard lies beside that socket."""
     command = [*COMMAND, "--no-socket", "--datagram", str(at(folder))]
     with running(folder, command=command) as daemon, sender(at(folder)) as client:
         assert ask(client, b"x") == b"X"
@@ -214,7 +214,7 @@ def test_without_a_stream(folder: Path) -> None:
 
 
 def test_path_is_taken(folder: Path) -> None:
-    """A path on which a live daemon takes datagrams is an error; one that a dead one has left is taken over."""
+    """A datagram path of a live daemon is an error; one that a dead daemon left behind is taken over."""
     with serving(folder) as daemon:
         options = ("--no-socket", "--datagram", str(at(folder)), "--scoreboard", str(folder / "other"))
         status, said = run_to_end(folder, *options)
@@ -225,7 +225,7 @@ def test_path_is_taken(folder: Path) -> None:
 
 
 def test_path_of_another_program(folder: Path) -> None:
-    """A path on which another program takes datagrams, or listens for streams, is an error and stays as it is."""
+    """A path on which another program takes datagrams, or listens, is an error and stays unchanged."""
     for kind, status in ((socket.SOCK_DGRAM, 75), (socket.SOCK_STREAM, 73)):
         path = folder / kind.name
         with socket.socket(socket.AF_UNIX, kind) as other:
@@ -237,7 +237,7 @@ def test_path_of_another_program(folder: Path) -> None:
 
 
 def test_permissions_of_the_path(folder: Path) -> None:
-    """The path has the mode of --socket-mode, else 0660 less the umask."""
+    """The path has the mode of --socket-mode, by default 0660 less the umask."""
     with serving(folder, umask=0o027):
         assert at(folder).stat().st_mode & 0o777 == 0o640
     with serving(folder, "--socket-mode", "0606"):
@@ -257,7 +257,7 @@ def test_permissions_of_the_path(folder: Path) -> None:
     ],
 )
 def test_what_cannot_be_had(folder: Path, options: list[str], status: int, reason: str) -> None:
-    """An address or a path that cannot be had ends the start with the reason, its cure, and an exit status."""
+    """An address or a path that cannot be bound ends the start with the reason, its cure, and an exit status."""
     (folder / "file").touch()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
@@ -267,7 +267,7 @@ def test_what_cannot_be_had(folder: Path, options: list[str], status: int, reaso
 
 
 def test_other_hosts_by_udp(folder: Path) -> None:
-    """With --tcp-allow-remote --udp takes any address, with a warning; the answer comes from where it was sent to."""
+    """With --tcp-allow-remote --udp takes any address, with a warning; the answer comes from the address sent to."""
     port = free_port()
     options = ("--udp", f"0.0.0.0:{port}", "--tcp-allow-remote")
     with running(folder, *options) as daemon:
@@ -278,7 +278,7 @@ def test_other_hosts_by_udp(folder: Path) -> None:
 
 
 def test_answer_by_stock_programs(folder: Path) -> None:
-    """A client that is not connected is answered from the address that it sent to."""
+    """An unconnected client gets its answer from the address that it sent to."""
     with serving(folder), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
         client.settimeout(DEADLINE)
         client.bind(str(folder / "client"))

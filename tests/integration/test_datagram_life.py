@@ -1,4 +1,4 @@
-"""Sockets for datagrams from a service manager, and what becomes of datagrams when the daemon stops."""
+"""Datagram sockets from a service manager, and the fate of datagrams when the daemon stops."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from upperd.server.snapshot import read
 
 
 def _bound(address: str | tuple[str, int]) -> socket.socket:
-    """As a socket unit makes it (ListenDatagram=, PassCredentials=yes)."""
+    """A socket as a socket unit makes it (ListenDatagram=, PassCredentials=yes)."""
     sock = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET, socket.SOCK_DGRAM)
     sock.bind(address)
     if isinstance(address, str):
@@ -29,13 +29,13 @@ def _bound(address: str | tuple[str, int]) -> socket.socket:
 
 @pytest.fixture
 def stack() -> Iterator[ExitStack]:
-    """What the test closes at its end."""
+    """Sockets that the test closes at its end."""
     with ExitStack() as stack:
         yield stack
 
 
 def test_passed_sockets_are_served(folder: Path, stack: ExitStack) -> None:
-    """Sockets for datagrams that are passed are served beside those for streams; what was queued before is answered."""
+    """Passed datagram sockets are served beside stream sockets; datagrams queued before the start are answered."""
     unix, udp = stack.enter_context(_bound(str(at(folder)))), stack.enter_context(_bound(("127.0.0.1", 0)))
     stream = stack.enter_context(socket.socket(socket.AF_UNIX))
     stream.bind(str(folder / "upperd.sock"))
@@ -56,7 +56,7 @@ def test_passed_sockets_are_served(folder: Path, stack: ExitStack) -> None:
 
 
 def test_sender_from_before_is_unknown(folder: Path, stack: ExitStack) -> None:
-    """Of a datagram that was queued before anybody asked for its sender's uid the sender is unknown, not nobody's."""
+    """A datagram queued before the socket had SO_PASSCRED has an unknown sender, not the user nobody."""
     unix = stack.enter_context(_bound(str(at(folder))))
     unix.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
     client = stack.enter_context(sender(at(folder)))
@@ -65,13 +65,13 @@ def test_sender_from_before_is_unknown(folder: Path, stack: ExitStack) -> None:
         assert client.recv(16) == b"BEFORE"
         assert ask(client, b"after") == b"AFTER"
         assert daemon.stop() == 0
-    # Each by a child of its own, and either may be reaped first.
+    # Each is served by a child of its own, and either may be reaped first.
     assert {record.get("peer_uid") for record in records(daemon)} == {None, str(os.geteuid())}
 
 
 @pytest.mark.parametrize("kind", ["not bound", "connected", "sequenced"])
 def test_useless_socket_is_named(folder: Path, stack: ExitStack, kind: str) -> None:
-    """A passed socket by which no datagram can come, or from one peer alone, ends the start with status 78."""
+    """A passed socket that cannot receive datagrams, or only from one peer, ends the start with status 78."""
     pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     useless = {
         "not bound": socket.socket(socket.AF_INET, socket.SOCK_DGRAM),
@@ -105,7 +105,7 @@ def test_drain_answers_what_is_queued(folder: Path, stack: ExitStack) -> None:
 
 
 def test_stopping_loses_none(folder: Path, stack: ExitStack) -> None:
-    """Reloads and restarts under load lose no datagram of a passed socket: each is answered, by whichever daemon."""
+    """Reloads and restarts under load lose no datagram of a passed socket: one daemon or the next answers each."""
     unix = stack.enter_context(_bound(str(at(folder))))
     over = threading.Event()
     pool = stack.enter_context(ThreadPoolExecutor(4))
@@ -129,7 +129,7 @@ def _served(folder: Path) -> int:
 
 
 def _ask_until(over: threading.Event, path: Path, number: int) -> int:
-    """Send one datagram after the other, each when the last one is answered. How many."""
+    """Send one datagram after the other, each when the last one was answered. Return how many."""
     count = 0
     with sender(path) as client:
         while not over.is_set():
@@ -140,7 +140,7 @@ def _ask_until(over: threading.Event, path: Path, number: int) -> int:
 
 
 def test_idle_daemon_leaves(folder: Path, stack: ExitStack) -> None:
-    """With --idle-exit a daemon of such sockets leaves when none has come for so long; the next has the next."""
+    """With --idle-exit the daemon leaves when no datagram came for that time; the next one gets the next datagram."""
     unix = stack.enter_context(_bound(str(at(folder))))
     client = stack.enter_context(sender(at(folder)))
     with running(folder, **activated(folder, [unix], "--idle-exit", "1")) as daemon:
@@ -153,7 +153,7 @@ def test_idle_daemon_leaves(folder: Path, stack: ExitStack) -> None:
 
 
 def test_store_keeps_datagrams(folder: Path, stack: ExitStack) -> None:
-    """With --store-listeners what is sent while there is no daemon is answered by the next one, from both sockets."""
+    """With --store-listeners the next daemon answers what is sent while no daemon runs, on both sockets."""
     port = free_port()
     options = ("--udp", f"127.0.0.1:{port}", "--tcp", f"127.0.0.1:{port}", "--store-listeners")
     clients = [stack.enter_context(sender(("127.0.0.1", port)))]

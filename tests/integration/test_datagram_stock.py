@@ -1,4 +1,4 @@
-"""Handlers of datagrams under the classes of socketserver and PreforkingMixIn: change one line, keep the handler."""
+"""Datagram handlers under the classes of socketserver and PreforkingMixIn: change one line, keep the handler."""
 
 import subprocess
 import sys
@@ -101,10 +101,10 @@ def _run(script: str, *arguments: str) -> None:
     ],
 )  # fmt: skip
 def test_every_datagram_server(folder: Path, name: str) -> None:
-    """Every handler of datagrams answers under every stock class and under PreforkingMixIn, also while it is to end."""
+    """Every datagram handler answers under every stock class and under PreforkingMixIn, also during a shutdown."""
     _run(LIBRARY, name, str(folder / "s"))
 
 
 def test_handler_that_hangs() -> None:
-    """server_close ends a child whose handler of a datagram hangs, within drain_timeout and without an error."""
+    """server_close ends a child whose datagram handler hangs, within drain_timeout and without an error."""
     _run(HANGING)

@@ -1,4 +1,4 @@
-"""Datagrams of several users: who sent each is what the kernel says, and no child serves two."""
+"""Datagrams of several users: the kernel names the sender of each, and no child serves two users."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ REUSED = ("--connections-per-child", "1000", "--socket-mode", "0666")
 
 @pytest.fixture
 def open_folder(folder: Path) -> Path:
-    """One that every user may look into."""
+    """A folder that every user may enter."""
     need_root()
     os.chmod(folder, 0o755)
     return folder
 
 
 def test_users_take_turns(open_folder: Path) -> None:
-    """With four users taking turns no child serves two, and each datagram is answered whole."""
+    """With four users that take turns no child serves two of them, and each datagram is answered in full."""
     texts = {61001 + user: [f"user {user} {number}\xdf" * (1 + 1000 * (number % 2)) for number in range(10)]
              for user in range(4)}  # fmt: skip
     with serving(open_folder, *REUSED, "--spare-children", "2") as daemon:
@@ -41,7 +41,7 @@ def test_users_take_turns(open_folder: Path) -> None:
 
 
 def test_child_is_the_senders(open_folder: Path) -> None:
-    """The child that answers belongs to the sender's user, by uid, gid and pid, and waits for more of that user."""
+    """The child that answers belongs to the sender's user, by uid, gid and pid, and waits for more from that user."""
     with serving(open_folder, *REUSED) as daemon:
         clients = {uid: start_sender(uid, at(open_folder), ["one", "two", "three"]) for uid in (USER, OTHER)}
         for client in clients.values():
@@ -54,7 +54,7 @@ def test_child_is_the_senders(open_folder: Path) -> None:
 
 
 def test_users_need_the_same_place(open_folder: Path) -> None:
-    """Where there is one place for the children of all users, each has it in turn, by a child of its own."""
+    """If only one child may exist, the users get it in turn, each with a child of its own."""
     options = ("--no-socket", "--datagram", str(at(open_folder)), "--socket-mode", "0666", "--max-children", "1")
     with running(open_folder, command=[*COMMAND, *options]) as daemon:
         for turn in range(6):
@@ -66,7 +66,7 @@ def test_users_need_the_same_place(open_folder: Path) -> None:
 
 
 def test_children_that_are_stopped(folder: Path) -> None:
-    """The parent receives: a datagram for a child that is stopped is not lost, another child answers it, once."""
+    """The parent receives datagrams, so one for a stopped child is not lost: another child answers it, once."""
     with serving(folder, "--spare-children", "1") as daemon:
         for pid in daemon.children():
             os.kill(pid, signal.SIGSTOP)
@@ -82,7 +82,7 @@ def test_children_that_are_stopped(folder: Path) -> None:
 
 
 def test_largest_is_handed_over(open_folder: Path) -> None:
-    """A datagram of the largest size reaches a child of its user whole, and is answered at its sender's path."""
+    """A datagram of the largest size reaches its user's child complete, and the answer reaches its sender's path."""
     with serving(open_folder, *REUSED, "--spare-children", "1", "--max-children", "3") as daemon:
         assert answers(start_sender(USER, at(open_folder), ["x"])) == ["X"]
         wait_until(lambda: daemon.board.busy == 0, "a child waits for more of that user")
@@ -92,7 +92,7 @@ def test_largest_is_handed_over(open_folder: Path) -> None:
 
 
 def test_rules_go_by_the_sender(open_folder: Path) -> None:
-    """Who is denied has no answer, who is allowed by name has; group rules go by the sender's group."""
+    """Denied users get no answer, allowed ones do; group rules use the sender's group."""
     options = ("--deny-user", str(USER), "--allow-user", "0", "--allow-group", str(OTHER), "--socket-mode", "0666")
     with serving(open_folder, *options) as daemon:
         denied = start_sender(USER, at(open_folder), ["me"], 0.5)
@@ -106,7 +106,7 @@ def test_rules_go_by_the_sender(open_folder: Path) -> None:
 
 
 def test_rate_of_a_user(open_folder: Path) -> None:
-    """Who sends more datagrams a second than one user may is refused for a while; others are not."""
+    """A user that exceeds its rate of datagrams is refused for a while; other users are not."""
     with serving(open_folder, *REUSED, "--max-rate-per-user", "5") as daemon:
         many = start_sender(USER, at(open_folder), [str(number) for number in range(5000)], 0.05)
         wait_until(lambda: daemon.board.header["refused_rate"] > 0, "the sender is refused")
@@ -116,7 +116,7 @@ def test_rate_of_a_user(open_folder: Path) -> None:
 
 
 def test_abstract_socket(open_folder: Path) -> None:
-    """--datagram @NAME is for root and the daemon's user, unless others are allowed by name; one daemon has it."""
+    """--datagram @NAME serves root and the daemon's user, unless others are allowed by name; one daemon has it."""
     name = f"@upperd-datagram-{os.getpid()}"
     options = ("--no-socket", "--datagram", name, "--scoreboard", str(open_folder / "scoreboard"))
     with running(open_folder, command=[*COMMAND, *options]) as daemon:

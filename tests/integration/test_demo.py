@@ -1,4 +1,4 @@
-"""`make run`: what it shows can be typed."""
+"""`make run`: every command that it shows can be typed."""
 
 import re
 import signal
@@ -23,7 +23,7 @@ def terminal() -> Iterator[Terminal]:
 
 
 def test_demonstration_ends_by_itself() -> None:
-    """Elsewhere than on a terminal it shows the answer and the status, and ends well, as often as it is called."""
+    """Without a terminal it shows the answer and the status, and ends well, however often it is called."""
     for text, answer in ("grüße", "GRÜSSE"), ("again", "AGAIN"):
         done = subprocess.run([*DEMO, text], cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE)
         assert (done.returncode, done.stderr) == (0, "")
@@ -32,7 +32,7 @@ def test_demonstration_ends_by_itself() -> None:
 
 
 def test_what_the_demonstration_shows_can_be_typed(terminal: Terminal) -> None:
-    """On a terminal it stays until Ctrl-C, and each command that it shows of its client works in another terminal."""
+    """On a terminal it runs until Ctrl-C, and each client command that it shows works in another terminal."""
     with terminal.program(*DEMO, cwd=str(ROOT)) as demonstration:
         terminal.wait_for("From another terminal:\n")
         terminal.wait_for("send hello\n")

@@ -1,4 +1,4 @@
-"""What `make dist` builds, installed where nothing else is."""
+"""The output of `make dist`, installed in an otherwise empty environment."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHARED = (
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with both."""
+    """The folder with the wheel and the sources."""
     folder = tmp_path_factory.mktemp("dist")
     subprocess.run([sys.executable, "-m", "hatchling", "build", "--directory", str(folder)], cwd=ROOT, check=True)
     return folder
@@ -29,12 +29,12 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("kind", ["*.whl", "*.tar.gz"], ids=["wheel", "sdist"])
 def test_distribution(built: Path, folder: Path, kind: str) -> None:
-    """From the wheel, and from the sources, pip makes an environment whose daemon and client work, with the manual."""
+    """From the wheel, and from the sources, pip makes an environment whose daemon, client and manual work."""
     [package] = built.glob(kind)
     env = folder / "env"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(env)], check=True)
     [site] = env.glob("lib/python*/site-packages")
-    # There is no network: what upperd needs, and builds with, is what the tests run with.
+    # There is no network: the dependencies of upperd and of its build are those that the tests run with.
     (site / "others.pth").write_text(f"{sysconfig.get_path('purelib')}\n{sysconfig.get_path('platlib')}\n")
     pip = [sys.executable, "-m", "pip", "--python", str(env / "bin/python"), "install", "--quiet", "--no-deps"]
     options = ["--no-index", "--no-build-isolation", "--disable-pip-version-check", "--ignore-installed"]

@@ -1,4 +1,4 @@
-"""SIGTERM: nothing that was begun is lost, within the bound."""
+"""SIGTERM: within the time limit, nothing that was begun is lost."""
 
 import re
 import signal
@@ -11,14 +11,14 @@ from running import Daemon, activated, is_full, read_exactly, read_to_end, runni
 
 
 def test_idle_daemon_ends_at_once(daemon: Daemon) -> None:
-    """With nobody connected the daemon ends with status 0, and its children with it."""
+    """Without a client the daemon ends with status 0, and its children with it."""
     children = daemon.children()
     assert daemon.stop() == 0
     assert [pid for pid in children if Path(f"/proc/{pid}").exists()] == []
 
 
 def test_quiet_connection_is_ended(daemon: Daemon) -> None:
-    """A connection on which nothing is under way is ended, not waited for."""
+    """A quiet connection is ended without waiting."""
     with daemon.held() as idle:
         daemon.signal(signal.SIGTERM)
         assert idle.recv(1) == b""
@@ -27,7 +27,7 @@ def test_quiet_connection_is_ended(daemon: Daemon) -> None:
 
 
 def test_transfer_under_way_is_finished(daemon: Daemon) -> None:
-    """An upload that goes on after SIGTERM is served to its end of file."""
+    """An upload that continues after SIGTERM is served to its end of file."""
     with daemon.connect() as upload:
         upload.sendall(b"begin ")
         assert read_exactly(upload, 6) == b"BEGIN "
@@ -42,7 +42,7 @@ def test_transfer_under_way_is_finished(daemon: Daemon) -> None:
 
 
 def test_unfinished_character_is_waited_for(daemon: Daemon) -> None:
-    """A client in the middle of a character is not quiet: its second half is answered."""
+    """A client in the middle of a character is not quiet: the second half is answered."""
     with daemon.connect() as client:
         client.sendall(b"a\xc3")
         assert client.recv(1) == b"A"
@@ -54,7 +54,7 @@ def test_unfinished_character_is_waited_for(daemon: Daemon) -> None:
 
 @pytest.mark.parametrize("family", ["unix", "tcp"])
 def test_deadline_cuts(folder: Path, family: str) -> None:
-    """At the deadline a transfer is cut: what was taken is answered, the client sees an end, the log counts it."""
+    """At the deadline a transfer is cut: all that was read is answered, the client sees an end, the log counts it."""
     with running(folder, "--drain-timeout", "1", "--tcp", "127.0.0.1:0") as daemon:
         port = int(re.findall(r"tcp:127.0.0.1:(\d+)", " ".join(daemon.board.listeners))[0])
         client = daemon.connect() if family == "unix" else socket.create_connection(("127.0.0.1", port), 30)
@@ -68,7 +68,7 @@ def test_deadline_cuts(folder: Path, family: str) -> None:
 
 
 def _send_until_refused(client: socket.socket, daemon: Daemon) -> tuple[int, int]:
-    """Talk on after SIGTERM, never quiet, until the daemon ends the connection: bytes taken, bytes answered."""
+    """Keep sending after SIGTERM until the daemon ends the connection; return the bytes taken, and those answered."""
     sent = received = 0
     client.sendall(b"x")
     sent += 1
@@ -91,7 +91,7 @@ def _send_until_refused(client: socket.socket, daemon: Daemon) -> tuple[int, int
 
 
 def test_second_signal_ends_at_once(daemon: Daemon) -> None:
-    """A second SIGTERM does not wait for the deadline, though a transfer is under way."""
+    """A second SIGTERM ends the daemon before the deadline, even during a transfer."""
     with daemon.connect() as client:
         client.sendall(b"a\xc3")
         assert client.recv(1) == b"A"
@@ -104,7 +104,7 @@ def test_second_signal_ends_at_once(daemon: Daemon) -> None:
 
 
 def test_reader_that_never_reads_is_killed_at_the_deadline(folder: Path) -> None:
-    """A client that sends and never reads holds the daemon up to the deadline and no longer."""
+    """A client that sends and never reads delays the daemon to the deadline and no longer."""
     with running(folder, "--drain-timeout", "0.5") as daemon, daemon.connect() as client:
         client.setblocking(False)
         wait_until(lambda: is_full(client), "every buffer is full")

@@ -1,4 +1,4 @@
-"""A signal may come at any moment of the daemon's life, its first instant included."""
+"""A signal may arrive at any moment of the daemon's life, the first included."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from running import running, wait_until
 
-# What can be seen from outside of each step of the start.
+# The outward sign of each step of the start.
 STEPS = {
     "the process runs": lambda folder: True,
     "the path is bound": lambda folder: (folder / "upperd.sock").exists(),
@@ -20,7 +20,7 @@ STEPS = {
 
 @pytest.mark.parametrize("step", STEPS)
 def test_sigterm_while_starting(folder: Path, step: str) -> None:
-    """SIGTERM during the start ends the daemon in order or by that signal: no traceback, nobody left."""
+    """SIGTERM during the start ends the daemon in order or by the signal: no traceback, and no process is left."""
     for _ in range(8):
         for name in ("upperd.sock", "scoreboard", "log"):
             (folder / name).unlink(missing_ok=True)
@@ -32,7 +32,7 @@ def test_sigterm_while_starting(folder: Path, step: str) -> None:
 
 
 def _spin_until(seen: object) -> None:
-    """As soon as it is so, without the pause of `wait_until`: the steps are short."""
+    """Wait until it is so, without the pauses of `wait_until`, since the steps are short."""
     assert callable(seen)
     if not seen():
         while not seen():
@@ -46,7 +46,7 @@ def test_any_signal_to_a_child(folder: Path, number: signal.Signals) -> None:
         victims = set(daemon.children())
         _signal(victims, number)
         if number not in (signal.SIGHUP, signal.SIGPIPE, signal.SIGALRM):  # which a waiting child ignores
-            # Again and again, as the parent does: one may come in the instant before accept().
+            # Again and again, as the parent does: a signal may come in the instant before accept().
             wait_until(lambda: not _signal(victims & set(daemon.children()), number), "they end")
         assert [daemon.ask(b"x") for _ in range(10)] == [b"X"] * 10
         assert daemon.process.poll() is None
@@ -54,7 +54,7 @@ def test_any_signal_to_a_child(folder: Path, number: signal.Signals) -> None:
 
 
 def _signal(pids: set[int], number: signal.Signals) -> set[int]:
-    """Signal them; return them."""
+    """Send them the signal, and return them."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
@@ -62,7 +62,7 @@ def _signal(pids: set[int], number: signal.Signals) -> set[int]:
 
 
 def test_many_sigterms(folder: Path) -> None:
-    """SIGTERM again and again does no harm: the daemon ends with status 0, all of its children too."""
+    """Repeated SIGTERM does no harm: the daemon ends with status 0, and all of its children too."""
     with running(folder) as daemon, daemon.held() as client:
         children = daemon.children()
         for _ in range(50):
@@ -73,7 +73,7 @@ def test_many_sigterms(folder: Path) -> None:
 
 
 def test_terminal_interrupts_the_whole_group(folder: Path) -> None:
-    """Ctrl-C goes to every process of the group: a transfer under way is finished all the same."""
+    """Ctrl-C reaches every process of the group, and a transfer under way is still finished."""
     with running(folder, process_group=0) as daemon, daemon.connect() as client:
         client.sendall(b"a\xc3")
         assert client.recv(1) == b"A"

@@ -1,4 +1,4 @@
-"""Every command that `upperctl --help`, upperctl(1) and upperd(7) give as an example works, typed as it stands."""
+"""Every example command of `upperctl --help`, upperctl(1) and upperd(7) works as printed."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from upperd.ctl.parser import EXAMPLES
 ROOT = Path(__file__).parents[2]
 PORT = free_port()
 ENDLESS = ("tail -f", "--watch", "upperctl ping ")
-"""What begins so, or has that in it, goes on until Ctrl-C."""
+"""A command with such a beginning, or such a part, runs until Ctrl-C."""
 
 
 def _of_the_help() -> list[str]:
-    """The commands of each --help: two in a line, or one and what it does."""
+    """The commands of each --help: two in a line, or one and its effect."""
     lines = [line for text in EXAMPLES.values() for line in text.splitlines() if line.startswith("  ")]
     parts = [part for line in lines for part in re.split(" {3,}", line.strip())]
     return [part for part in parts if part.startswith(("upperctl ", "tail ")) and "COMMAND" not in part]
@@ -40,11 +40,11 @@ def _of_the_manual(page: str) -> list[str]:
 
 HELP, MANUAL = _of_the_help(), _of_the_manual("upperctl.1") + _of_the_manual("upperd.7")
 HERE = dict.fromkeys(line for line in HELP + MANUAL if not line.startswith("journalctl "))
-"""Those of a journal are in tests/systemd/test_unit_journal.py."""
+"""The journal examples are in tests/systemd/test_unit_journal.py."""
 
 
 def test_examples_are_found() -> None:
-    """The help of every command has one of its own, and so have the pages."""
+    """Every command's help has an example of its own, and so have the pages."""
     assert {line.split()[1] for line in HELP if line.startswith("upperctl ")} >= EXAMPLES.keys() - {""}
     assert len(HELP) > 12
     assert len(MANUAL) > 10
@@ -57,7 +57,7 @@ ip link set lo up && mount -t tmpfs tmpfs /run && mkdir -p /run/upperd/state && 
 
 
 class Home:
-    """A user with a daemon at the default path, and upperctl in PATH: root with the system's, else the user's own."""
+    """A user with a daemon at the default path, and upperctl in PATH: root with the system's, other users their own."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -90,7 +90,7 @@ class Home:
         return subprocess.Popen(command, env=self.environ, cwd=self.folder, text=True, **popen)
 
     def type(self, command: str, **popen: Any) -> subprocess.Popen[str]:
-        """Have a shell run it: where an example names a place that is not this user's, with the one that is."""
+        """Run the command in a shell, with places in the example replaced by this user's."""
         shell = ["sh", "-c", command.replace("/var/lib/prometheus/node-exporter", str(self.folder))]
         if self.is_root:
             return self.start(["nsenter", "-t", str(self.daemon.pid), "-m", "-n", "--wd=.", *shell], **popen)
@@ -110,7 +110,7 @@ def home() -> Iterator[Home]:
 
 @pytest.mark.parametrize("command", HERE)
 def test_example_works(home: Home, command: str) -> None:
-    """An example ends well and prints something, or goes on until Ctrl-C; nothing is said on standard error."""
+    """An example ends well and prints something, or goes on until Ctrl-C; standard error stays empty."""
     for tool in ("jq", "socat", "od"):
         if f"{tool} " in command:
             path_of(tool)

@@ -1,4 +1,4 @@
-"""A start that fails leaves nothing behind: no lock, no path, no folder."""
+"""A failed start leaves nothing behind: no lock, path or folder."""
 
 import os
 import socket
@@ -21,7 +21,7 @@ SITUATIONS = {
     "the pid file has no folder": ("", "--socket s --pid-file none/pid", 73),
     "the handler is missing": ("", "--socket s --handler nowhere:Handler", 78),
 }
-"""What lies at the path `s`, the options, and the exit status."""
+"""The kind of file at the path `s`, the options, and the exit status."""
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def port() -> Iterator[int]:
 @pytest.mark.parametrize("mode", ["", "--daemonize --pid-file pid"], ids=["foreground", "background"])
 @pytest.mark.parametrize("situation", SITUATIONS)
 def test_nothing_is_left(folder: Path, port: int, situation: str, mode: str) -> None:
-    """The folder is as it was before the start; what another program has put there stays."""
+    """The folder is as it was before the start; another program's files stay."""
     there, options, status = SITUATIONS[situation]
     words = [*mode.split(), *options.replace("PORT", str(port)).split(), "--no-fallback"]
     with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""With every child busy, users take turns: no user waits for another one's queue."""
+"""With every child busy, users take turns: no user waits for another user's queue."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CROWD = 300
 HOLD_SECONDS = 0.1
 PROMISED_SECONDS = 0.3
 TRIES = 3
-"""On a machine that is busy with something else: the best of so many counts."""
+"""For a machine that is busy with other work: the best of this many tries counts."""
 DAVE, ERIN = 61004, 61005
 
 SLOW = """
@@ -51,7 +51,7 @@ print(time.monotonic() - before, flush=True)
 
 
 def _seconds_until_served(daemon: Daemon, uid: int) -> float:
-    """How long this user waits for the first byte of an answer, from connect() on."""
+    """How long this user waits for the first byte of an answer, counted from connect()."""
     with start_as(uid, _ASK, str(daemon.path)) as process:
         return float(said(process))
 
@@ -65,7 +65,7 @@ def _fastest(daemon: Daemon, uid: int) -> float:
 
 
 class Crowd:
-    """Clients that keep what they are answered, and close so many seconds after their answer came."""
+    """Clients that hold their connections, and close them this many seconds after their answer came."""
 
     def __init__(self, clients: Iterable[socket.socket]) -> None:
         self._clients = {client.fileno(): client for client in clients}
@@ -100,7 +100,7 @@ class Crowd:
 
 @pytest.mark.parametrize("per_user", ["", "--max-children-per-user=8"], ids=["default", "all"])
 def test_daemon(folder: Path, per_user: str) -> None:
-    """Another user's connection is the next to be served, however many of one user's wait; and all are answered."""
+    """Another user's connection is served next, however many of one user's wait; and all are answered."""
     needs_root(folder)
     options = ("--max-children", "8", "--socket-mode", "0666", *filter(None, [per_user]))
     with running(folder, *options) as daemon:
@@ -125,12 +125,12 @@ def test_library(folder: Path, settings: str) -> None:
         assert _fastest(daemon, BOB) < PROMISED_SECONDS
         assert not select.select([clients[-1]], [], [], 0)[0], "it was not the last one"
         pids = [int(read_to_end(client)) for client in clients]
-        # Children are used again; each time that the other user came, one may have made room, and one come after it.
+        # Children are reused; at each visit of the other user one may have made room, and one may have come after it.
     assert len(set(pids)) <= 8 + 2 * TRIES
 
 
 def test_users_take_turns(folder: Path) -> None:
-    """Of users who wait each has one connection served in turn, and each user's in the order in which they came."""
+    """Waiting users have one connection served in turn, each user's in the order of arrival."""
     needs_root(folder)
     options = ("--max-children", "1", "--spare-children", "1", "--socket-mode", "0666")
     with running(folder, *options) as daemon, contextlib.ExitStack() as until:
@@ -147,14 +147,14 @@ def test_users_take_turns(folder: Path) -> None:
         while waiting:
             for client in select.select([*waiting], [], [], DEADLINE)[0]:
                 order.append(waiting.pop(client))
-                client.close()  # and the one child serves the next
+                client.close()  # and the only child serves the next one
     turns = [ALICE, BOB, CAROL] * 2 + [ALICE, BOB] + [ALICE] * 3
     assert [uid for uid, _ in order] == turns
     assert [number for uid, number in order if uid == ALICE] == list(range(6))
 
 
 def test_share_of_the_queue(folder: Path) -> None:
-    """Beyond a quarter of the queue a user is refused, and that is counted; others are let in."""
+    """Beyond a quarter of the queue a user is refused, and that is counted; other users are queued."""
     needs_root(folder)
     options = ("--max-children", "4", "--max-children-per-user", "1", "--max-queue", "40", "--socket-mode", "0666")
     with running(folder, *options) as daemon, contextlib.ExitStack() as until:
@@ -196,7 +196,7 @@ def test_full_queue(folder: Path) -> None:
 
 
 def test_seven_eighths(folder: Path) -> None:
-    """Where nothing else is said a user has seven eighths of the children, and what is beyond that waits."""
+    """By default a user has at most seven eighths of the children, and its further connections wait."""
     needs_root(folder)
     with running(folder, "--max-children", "16", "--socket-mode", "0666") as daemon, contextlib.ExitStack() as until:
         assert daemon.board.header["max_children_per_user"] == 14

@@ -1,4 +1,4 @@
-"""TCP in the place of the default path, for root and the daemon's own user alone; never for a path that was named."""
+"""TCP in place of an unusable default path, for root and the daemon's own user only; never for a path given by name."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from tools import need
 from upperd.base.paths import FALLBACK_TCP
 
 MODULES = os.pathsep.join((str(Path(__file__).parents[2]), sysconfig.get_path("purelib")))
-"""Without the standard library of the Python that runs the tests: it may be of another version than the host's."""
+"""Excludes the standard library of this Python, whose version may differ from that of the host's Python."""
 IN_NETWORK = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
-"""A network of its own, in which port 9999 is free."""
+"""A network namespace of its own, in which port 9999 is free."""
 TAKEN = """
 import os, socket, sys
 listener = socket.create_server(("127.0.0.1", 9999))
@@ -56,7 +56,7 @@ def _tools() -> None:
 
 @contextmanager
 def _without_path(folder: Path, *options: str, uid: int = 0, first: Sequence[str] = ()) -> Iterator[Daemon]:
-    """A daemon of this user whose default path cannot be used: the folder is missing in which its own would be.
+    """A daemon of this user with an unusable default path, since the parent of its folder is missing.
 
     `first`: a command that executes it.
     """
@@ -69,7 +69,7 @@ def _without_path(folder: Path, *options: str, uid: int = 0, first: Sequence[str
 
 
 def _ask(daemon: Daemon, uid: int) -> str:
-    """What a client of this user gets."""
+    """The answer to a client of this user."""
     there = ["nsenter", f"--net=/proc/{daemon.pid}/ns/net", "setpriv", f"--reuid={uid}", f"--regid={uid}"]
     command = [*there, "--clear-groups", "/usr/bin/python3", "-IS", "-c", ASK]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
@@ -77,7 +77,7 @@ def _ask(daemon: Daemon, uid: int) -> str:
 
 
 def test_it_is_for_root_and_the_daemons_own_user(folder: Path) -> None:
-    """On the documented address root and the daemon's own user are served, no other one; log and status say so."""
+    """On the documented address root and the daemon's own user are served, and no other; log and status say so."""
     with _without_path(folder, uid=USER) as daemon:
         assert "missing does not exist" in daemon.log
         assert "; listening on TCP instead" in daemon.log
@@ -89,7 +89,7 @@ def test_it_is_for_root_and_the_daemons_own_user(folder: Path) -> None:
 
 
 def test_a_rule_lets_others_in(folder: Path) -> None:
-    """With a rule that allows a user, it holds there as elsewhere; one that denies a user lets no other one in."""
+    """A rule that allows a user holds there as elsewhere; one that denies a user admits no other."""
     with _without_path(folder, "--allow-user", str(OTHER)) as daemon:
         assert "alone" not in daemon.log
         assert [_ask(daemon, uid) for uid in (OTHER, USER)] == ["X", ""]
@@ -110,7 +110,7 @@ def test_a_reload_does_not_open_it(folder: Path) -> None:
 
 
 def test_where_users_are_not_known_nobody_is_served(folder: Path) -> None:
-    """Where the kernel does not say who connects there is no fallback: the start fails, and the message says why."""
+    """If the kernel does not name the peer there is no fallback: the start fails, and the message says why."""
     netlink_refused()
     with _without_path(folder, first=[sys.executable, "-c", SANDBOX, sandbox.__file__]) as daemon:
         assert daemon.wait() == 73
@@ -118,7 +118,7 @@ def test_where_users_are_not_known_nobody_is_served(folder: Path) -> None:
 
 
 def test_taken_port(folder: Path) -> None:
-    """Where the port is taken, too, the message has the cure of the path: no option chose the port."""
+    """If the port is taken as well, the message has the cure for the path, since no option chose the port."""
     command = [*IN_NETWORK, "/usr/bin/python3", "-IS", "-c", TAKEN, *COMMAND]
     done = subprocess.run(
         command, env={**os.environ, "RUNTIME_DIRECTORY": str(folder / "missing/x")}, capture_output=True, text=True
@@ -144,11 +144,11 @@ def _not_a_folder(folder: Path) -> str:
 @pytest.mark.parametrize("place", [_missing, _too_long, _not_a_folder])
 @pytest.mark.parametrize("in_file", [False, True])
 def test_a_path_that_was_named_is_an_error(folder: Path, place: Callable[[Path], str], in_file: bool) -> None:
-    """A path that the line or the file names is never replaced by TCP: status 73, and nothing is left behind."""
+    """A path given on the command line or in the file is never replaced by TCP: status 73, and nothing is left."""
     path = place(folder)
     (folder / "upperd.toml").write_text(f'socket = "{path}"\n')
     before = sorted(folder.rglob("*"))
-    for _ in range(2):  # the second start is as the first one
+    for _ in range(2):  # the second start is like the first
         status, said = run_to_end(folder, *(["--config", "upperd.toml"] if in_file else ["--socket", path]))
         assert (status, "TCP" in said) == (73, False)
         assert ": make the folder " in said or "choose a" in said

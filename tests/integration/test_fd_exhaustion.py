@@ -1,4 +1,4 @@
-"""A full table of descriptors, in a child and in the parent: nobody spins, no connection is lost."""
+"""A full table of descriptors, in a child or in the parent: no process spins, and no connection is lost."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from running import Daemon, ask_on, read_exactly, running, wait_until
 
 
 def _set_descriptors(pid: int, count: int) -> None:
-    """Allow a process this many descriptors (prlimit(2)); what it has open stays open."""
+    """Limit a process to this many descriptors (prlimit(2)); open ones stay open."""
     _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (count, hard))
 
@@ -24,7 +24,7 @@ def _cpu_ticks(pid: int) -> int:
 
 
 def _fill_table(daemon: Daemon) -> int:
-    """Let the daemon open no descriptor more; returns the limit of before."""
+    """Keep the daemon from opening more descriptors; return the earlier limit."""
     soft, _ = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
     used = set(map(int, os.listdir(f"/proc/{daemon.pid}/fd")))
     _set_descriptors(daemon.pid, next(number for number in range(soft) if number not in used))
@@ -32,7 +32,7 @@ def _fill_table(daemon: Daemon) -> int:
 
 
 def test_accept_that_fails_loses_nobody(folder: Path) -> None:
-    """While the parent's table is full clients wait in the kernel's queue; then all are served."""
+    """While the parent's table is full clients wait in the kernel's queue; later all are served."""
     with running(folder) as daemon, contextlib.ExitStack() as until:
         soft = _fill_table(daemon)
         clients = [until.enter_context(daemon.connect()) for _ in range(6)]
@@ -57,7 +57,7 @@ def test_child_without_a_descriptor_loses_nobody(folder: Path) -> None:
 
 
 def test_parent_does_not_spin(folder: Path) -> None:
-    """While the parent's table is full and clients wait, it uses next to no processor time."""
+    """While the parent's table is full and clients wait, the parent uses next to no processor time."""
     with running(folder) as daemon, contextlib.ExitStack() as until:
         soft = _fill_table(daemon)
         clients = [until.enter_context(daemon.connect()) for _ in range(6)]
@@ -71,7 +71,7 @@ def test_parent_does_not_spin(folder: Path) -> None:
 
 
 def test_a_child_that_waits_gives_up_its_descriptor(folder: Path) -> None:
-    """Where the last descriptor is a channel of a child that waits, the child leaves, and the client is served."""
+    """If the last descriptor is a waiting child's channel, the child leaves, and the client is served."""
     with running(folder) as daemon:
         _fill_table(daemon)
         assert daemon.ask(b"x") == b"X"
@@ -80,7 +80,7 @@ def test_a_child_that_waits_gives_up_its_descriptor(folder: Path) -> None:
 
 
 def test_too_few_descriptors_to_start(folder: Path) -> None:
-    """A start while the table allows next to nothing ends with a reason, and does not hang."""
+    """A start with next to no free descriptors ends with a reason, and does not hang."""
     with running(
         folder, ready=False, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (12, 12))
     ) as daemon:

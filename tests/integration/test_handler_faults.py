@@ -1,4 +1,4 @@
-"""Handlers that are broken on purpose: what becomes of the daemon, and of the connections of others."""
+"""Handlers that are broken on purpose, and their effect on the daemon and on the connections of others."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ class H(StreamRequestHandler):
 
 
 def write(folder: Path, text: str) -> tuple[str, ...]:
-    """Write a module with such a handler; the words that have a daemon serve it."""
+    """Write a module with such a handler; return the options that make the daemon serve it."""
     (folder / "h.py").write_text(PREAMBLE + text)
     return "--handler", f"{folder}/h.py:H"
 
 
 def is_over(daemon: Daemon, request: bytes) -> bytes:
-    """What comes of a request up to the end of the connection, which the handler makes."""
+    """The answer to a request, up to the end of the connection, which the handler makes."""
     with daemon.connect() as connection:
         if request:
             connection.sendall(request)
         return read_to_end(connection)
 
 
-# What is found out before anything is served
+# Faults that are found before anything is served
 
 MISTAKES = {
     "KeyboardInterrupt at ": "raise KeyboardInterrupt",
@@ -63,7 +63,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize("reason", MISTAKES)
 def test_mistake_is_one_message(folder: Path, reason: str) -> None:
-    """A start and a check say the same cause, safe for a terminal, and end with status 78 at once."""
+    """A start and a check report the same cause, safe for a terminal, and end with status 78 at once."""
     words = write(folder, MISTAKES[reason])
     for more in ((), ("--check-config",)):
         status, said = run_to_end(folder, *words, "--socket", str(folder / "upperd.sock"), *more)
@@ -73,13 +73,13 @@ def test_mistake_is_one_message(folder: Path, reason: str) -> None:
 
 
 def test_file_that_is_named_like_a_module(folder: Path) -> None:
-    """The message for FILE.py:CLASS without a folder says how a file is named."""
+    """The message for FILE.py:CLASS without a folder says how to name a file."""
     write(folder, "")
     status, said = run_to_end(folder, "--handler", "h.py:H")
     assert (status, "./h.py:H" in said) == (78, True)
 
 
-# What others must not feel
+# Faults that others must not notice
 
 
 @pytest.mark.parametrize("name", ["event", "level", "self"])
@@ -100,7 +100,7 @@ class H(StreamRequestHandler):
 
 
 def test_module_that_spoils_its_process(folder: Path) -> None:
-    """A reload works though the module has changed sys.argv and the working folder."""
+    """A reload works even if the module has changed sys.argv and the working folder."""
     words = write(folder, "sys.argv = ['x']\nos.chdir('/')")
     with running(folder, *words) as daemon:
         daemon.signal(signal.SIGHUP)
@@ -109,7 +109,7 @@ def test_module_that_spoils_its_process(folder: Path) -> None:
 
 
 def test_module_that_leaves_a_process_behind(folder: Path) -> None:
-    """A reload that is ended by the module, which has left a process behind, holds up nobody."""
+    """A module that ends the reload, and leaves a process behind, delays nothing."""
     text = """
 if os.path.exists(f"{HERE}/bad"):
     if os.fork() == 0:
@@ -126,7 +126,7 @@ if os.path.exists(f"{HERE}/bad"):
 
 
 def test_child_that_ends_in_its_beginning(folder: Path) -> None:
-    """A start_child that ends its process, even with status 0, has forking pause, and loses no connection."""
+    """If start_child ends its process, even with status 0, forking pauses, and no connection is lost."""
     text = f"""
 class H(H):
     @classmethod
@@ -145,7 +145,7 @@ class H(H):
 
 
 def test_beginning_that_fails_for_long(folder: Path) -> None:
-    """However often children fail to begin, a connection waits for one that does."""
+    """However often children fail to begin, a connection waits until one does."""
     text = f"""
 class H(H):
     @classmethod
@@ -162,7 +162,7 @@ class H(H):
 
 
 def test_end_that_hangs(folder: Path) -> None:
-    """Children whose end_child hangs are killed, and give their places to other users."""
+    """Children whose end_child hangs are killed, and their places go to other users."""
     needs_root(folder)
     text = """
 class H(H):
@@ -182,7 +182,7 @@ class H(H):
 
 @pytest.mark.parametrize("where", ["start_child", "handle"])
 def test_copy_of_a_child(folder: Path, where: str) -> None:
-    """Where a handler forks, the copy that comes back serves nothing, says nothing, and leaves no record."""
+    """If a handler forks and the copy returns, the copy serves nothing, says nothing, and leaves no record."""
     text = {
         "start_child": """
 class H(H):
@@ -206,11 +206,11 @@ class H(H):
         assert "exception=" not in daemon.log
 
 
-# What becomes of a connection
+# The fate of a connection
 
 
 def test_nothing_is_sent_twice(folder: Path) -> None:
-    """`upperctl send` to a handler that fails has it fail once; what upperd's own handler is sent may be sent again."""
+    """With a failing handler `upperctl send` sends once; only to upperd's own handler may it send again."""
     text = """
 class H(H):
     def handle(self):
@@ -242,7 +242,7 @@ class H(BaseRequestHandler):
 
 @pytest.mark.parametrize("left", ["self.file = self.request.makefile('rwb')", "self.number = self.request.detach()"])
 def test_connection_that_is_left_open(folder: Path, left: str) -> None:
-    """The client sees the end though the handler has left a file, or the bare descriptor, open."""
+    """The client sees the end even if the handler has left a file, or the bare descriptor, open."""
     text = f"""
 class H(BaseRequestHandler):
     def handle(self):

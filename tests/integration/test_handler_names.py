@@ -20,7 +20,7 @@ def module(folder: Path) -> Path:
     return write_module(folder)
 
 
-# Names, and programs of one's own
+# Names, and custom programs
 
 PROGRAM = '''#!{python}
 import sys
@@ -41,7 +41,7 @@ if __name__ == "__main__":
 
 @pytest.fixture
 def program(folder: Path) -> Path:
-    """A script around a handler; its name has no suffix, as that of a command."""
+    """A script around a handler; its name has no suffix, like that of a command."""
     path = folder / "shoutd"
     path.write_text(PROGRAM.format(python=sys.executable))
     path.chmod(0o755)
@@ -49,7 +49,7 @@ def program(folder: Path) -> Path:
 
 
 def test_program_has_the_command_line(folder: Path, program: Path) -> None:
-    """Help, version, errors and checks of a program are in its own name, with the options of upperd but its own."""
+    """Help, version, errors and checks of a program have its own name, and the options of upperd except --handler."""
     helped = subprocess.run([program, "--help"], capture_output=True, text=True, check=True).stdout
     assert helped.startswith("usage: shoutd [OPTION]...\n\nSay every line backwards.\n")
     assert ("--max-children" in helped, "--handler" in helped) == (True, False)
@@ -60,7 +60,7 @@ def test_program_has_the_command_line(folder: Path, program: Path) -> None:
 
 
 def test_program_serves(folder: Path, program: Path) -> None:
-    """A program has its own default path, and its own name in log and status; `upperctl -n` finds it; it reloads."""
+    """A program has its own default path, and its name in log and status; `upperctl -n` finds it; it reloads."""
     runtime = folder / "run"
     runtime.mkdir(mode=0o700)
     environ = {"XDG_RUNTIME_DIR": str(runtime), "RUNTIME_DIRECTORY": ""}
@@ -86,7 +86,7 @@ def upperctl(environ: dict[str, str], *words: str) -> str:
 
 
 def test_instance_has_its_name(folder: Path, module: Path) -> None:
-    """The name of an instance stands in its status, its log, its figures, and those for Prometheus."""
+    """The name of an instance appears in its status, its log, its figures, and its Prometheus metrics."""
     with running(folder, *options(module, "Shout", "--name", "upperd@shout")) as daemon:
         assert daemon.ask(b"a\n") == b"A\n"
         assert (daemon.board.name, _figure(daemon)) == ("upperd@shout", '{name="upperd@shout",counter="lines"} 1')

@@ -1,4 +1,4 @@
-"""What a handler may do to the process that it runs in, and how its process begins."""
+"""What a handler may do to its process, and how that process begins."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ENDS = {
 
 @pytest.mark.parametrize("word", ENDS)
 def test_handler_that_ends_its_process(folder: Path, module: Path, word: str) -> None:
-    """The connection ends, the record says which exception, and where, and the next one has a new child."""
+    """After an exception the connection ends, the record says which one and where, and the next has a new child."""
     with running(folder, *options(module)) as daemon:
         before = daemon.ask(b"pid\n")
         assert daemon.ask(f"{word}\n".encode()) == b""
@@ -43,7 +43,7 @@ def test_handler_that_ends_its_process(folder: Path, module: Path, word: str) ->
 
 @pytest.mark.parametrize("word", ["fork", "thread", "close", "ignore"])
 def test_handler_that_spoils_its_process(folder: Path, module: Path, word: str) -> None:
-    """One that forks, starts a thread, closes what is not its own, or ignores signals harms its own connection only."""
+    """A handler that forks, starts a thread, closes others' files or ignores signals harms only its own connection."""
     with running(folder, *options(module, "Shout", "--drain-timeout", "5")) as daemon:
         before = daemon.ask(b"pid\n")
         daemon.ask(f"{word}\n".encode())
@@ -60,7 +60,7 @@ def test_handler_that_spoils_its_process(folder: Path, module: Path, word: str) 
 
 
 def test_handler_that_ends_by_force_only(folder: Path, module: Path) -> None:
-    """A handler that ignores every signal, and never returns, does not keep the daemon from ending."""
+    """A handler that ignores every signal and never returns does not keep the daemon from ending."""
     with running(folder, *options(module, "Shout", "--drain-timeout", "0.1")) as daemon, daemon.connect() as connection:
         connection.sendall(b"hang\n")
         assert connection.recv(64) == b"hangs\n"
@@ -72,7 +72,7 @@ def test_handler_that_ends_by_force_only(folder: Path, module: Path) -> None:
 
 
 def test_slow_beginning(folder: Path, module: Path) -> None:
-    """A child whose beginning takes longer than a connection may wait for its start is waited for."""
+    """A child that begins more slowly than a connection may wait for its start is still given time."""
     with running(folder, *options(module, "Slow")) as daemon, daemon.connect() as connection:
         connection.sendall(b"hello")
         connection.settimeout(1.6)  # beyond START_SECONDS, and a look
@@ -85,7 +85,7 @@ def test_slow_beginning(folder: Path, module: Path) -> None:
 
 
 def test_beginning_that_fails(folder: Path, module: Path) -> None:
-    """While children fail to begin, connections wait, and the log says why; then they are answered."""
+    """While children fail to begin, connections wait, and the log says why; later they are answered."""
     with running(folder, *options(module, "Broken")) as daemon, daemon.connect() as connection:
         connection.sendall(b"hello")
         wait_until(lambda: f"FileNotFoundError: No such file or directory: '{module.parent}/database'"

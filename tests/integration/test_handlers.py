@@ -1,4 +1,4 @@
-"""`--handler`: a class of the operator's own, served by the daemon as its own one is."""
+"""`--handler`: the daemon serves a class of the operator's like its own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def module(folder: Path) -> Path:
 
 
 def test_handler_is_served(folder: Path, module: Path) -> None:
-    """A handler answers, knows its peer and counts; a child begins once, and ends once when it leaves by itself."""
+    """A handler answers, knows its peer and counts; a child begins once, and ends once if it leaves by itself."""
     notes = module.parent / "notes"
     notes.mkdir()
     with running(folder, *options(module, "Shout", "--spare-children", "1")) as daemon:
@@ -37,13 +37,13 @@ def test_handler_is_served(folder: Path, module: Path) -> None:
 
 
 def test_file_is_a_handler(folder: Path, module: Path) -> None:
-    """A file may be named in the place of a module, by a path from where the daemon is started."""
+    """A file may be given in place of a module, by a path relative to the folder of the start."""
     with running(folder, "--handler", "code/shout.py:Shout", cwd=folder) as daemon:
         assert daemon.ask(b"hello\n") == b"HELLO\n"
 
 
 def test_datagrams(folder: Path, module: Path) -> None:
-    """A DatagramRequestHandler answers datagrams, and knows who sent them."""
+    """A DatagramRequestHandler answers datagrams, and knows their senders."""
     words = options(module, "Backwards", "--no-socket", "--datagram", str(at(folder)))
     command = [*COMMAND, "--scoreboard", str(folder / "scoreboard"), *words]
     with running(folder, command=command), sender(at(folder)) as client:
@@ -88,7 +88,7 @@ MODULES = {
 
 @pytest.mark.parametrize("reference", MISTAKES)
 def test_mistakes_are_named(folder: Path, module: Path, reference: str) -> None:
-    """What is wrong with a handler is one message with its cause, exit status 78, by a start and by a check."""
+    """A faulty handler causes one message with its cause, and exit status 78, at a start and at a check."""
     for name, text in MODULES.items():
         (module.parent / f"{name}.py").write_text(text)
     words = ("--handler", reference, "--python-path", str(module.parent), "--socket", str(folder / "upperd.sock"))
@@ -108,7 +108,7 @@ def test_mistakes_are_named(folder: Path, module: Path, reference: str) -> None:
     ],
 )
 def test_handler_that_does_not_fit(folder: Path, module: Path, name: str, more: tuple[str, ...], reason: str) -> None:
-    """A handler for the other kind of socket, or with a counter that is taken, ends the start with status 78."""
+    """A handler for the other kind of socket, or with a counter name that is taken, ends the start with status 78."""
     status, said = run_to_end(folder, *options(module, name, "--socket", str(folder / "upperd.sock"), *more))
     assert (status, reason in said) == (78, True)
     assert not (folder / "upperd.sock").exists()
@@ -121,7 +121,7 @@ def test_words_that_are_no_handler(folder: Path, option: str) -> None:
 
 
 def test_reload(folder: Path, module: Path) -> None:
-    """A reload that finds the handler's module broken keeps the old settings; code itself takes a restart."""
+    """A reload that finds the handler's module broken keeps the old settings; new code needs a restart."""
     config = folder / "upperd.toml"
     config.write_text(f'handler = "shout:Shout"\npython-path = ["{module.parent}"]\nmax-children = 5\n')
     with running(folder, "--config", str(config)) as daemon:

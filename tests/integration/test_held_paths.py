@@ -1,4 +1,4 @@
-"""Paths that a service manager has: the message names it and the cure, and no daemon that does not run."""
+"""Paths that a service manager holds: the message names the manager and the cure, not a daemon that does not run."""
 
 import os
 import socket
@@ -26,7 +26,7 @@ def _start(path: Path, name: str, control: socket.socket) -> "subprocess.Popen[b
 
 
 def test_socket_of_a_unit(folder: Path) -> None:
-    """Where systemd listens for a socket unit, the unit is named, and no daemon; after its end, what keeps it."""
+    """If systemd listens for a socket unit, the message names the unit; after systemd's end, the ended process."""
     path = folder / "upperd.sock"
     ours, theirs = socket.socketpair()
     with ours, theirs, _start(path, "systemd", theirs) as manager:
@@ -42,7 +42,7 @@ def test_socket_of_a_unit(folder: Path) -> None:
 
 
 def test_reasons_have_no_numbers(folder: Path) -> None:
-    """A name that is not found, and a scoreboard that cannot be made, are said in words, with a cure or an effect."""
+    """An unresolvable name, and a scoreboard that cannot be made, are described in words, with a cure or an effect."""
     status, said = run_to_end(folder, "--no-socket", "--tcp", "no-such-host.invalid:1")
     assert status == 73
     assert "no-such-host.invalid:1: " in said

@@ -1,4 +1,4 @@
-"""Every documented hook of socketserver is called where the stock class calls it, and does what it does there."""
+"""Every documented hook of socketserver is called where the stock class calls it, with the same effect."""
 
 from __future__ import annotations
 
@@ -232,5 +232,5 @@ with Busy(PATH, Echo) as server:
 
 @pytest.mark.parametrize("promise", CASES)
 def test_hook(folder: Path, promise: str) -> None:
-    """What is documented of socketserver's hooks holds for PreforkingMixIn (each parameter is a promise)."""
+    """The documented behaviour of socketserver's hooks holds for PreforkingMixIn (each parameter is a promise)."""
     run_program(folder, CASES[promise])

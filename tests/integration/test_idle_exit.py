@@ -1,4 +1,4 @@
-"""--idle-exit: the daemon leaves when nobody needs it, and nobody notices."""
+"""--idle-exit: the daemon leaves when it is not needed, and no client notices."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CYCLES = 40
 
 @pytest.fixture
 def listener(folder: Path) -> Iterator[socket.socket]:
-    """What a socket unit holds."""
+    """A socket as a socket unit holds it."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(folder / "upperd.sock"))
         listener.listen(100)
@@ -41,7 +41,7 @@ def test_leaves_when_idle(folder: Path, listener: socket.socket) -> None:
 
 
 def test_stays_while_a_client_is_connected(folder: Path, listener: socket.socket) -> None:
-    """A connection that is open keeps the daemon, however quiet it is; the time counts from its end."""
+    """An open connection keeps the daemon, however quiet it is; the time counts from its end."""
     with running(folder, **activated(folder, [listener], "--idle-exit", "0.2")) as daemon:
         with _connect(listener) as client:
             client.sendall(b"held")
@@ -54,7 +54,7 @@ def test_stays_while_a_client_is_connected(folder: Path, listener: socket.socket
 
 
 def test_reused_children_count(folder: Path, listener: socket.socket) -> None:
-    """Connections of a child that is reused keep the daemon, though no child ends."""
+    """Connections of a reused child keep the daemon, even if no child ends."""
     options = ("--idle-exit", "0.5", "--connections-per-child", "1000000", "--spare-children", "1")
     with running(folder, **activated(folder, [listener], *options)) as daemon:
         for _ in range(12):
@@ -68,7 +68,7 @@ def test_reused_children_count(folder: Path, listener: socket.socket) -> None:
 def test_nobody_notices(folder: Path, listener: socket.socket) -> None:
     """A client that connects at the moment of exit is served, by this daemon or by the next one."""
     moments = [0.1 + 0.004 * (number % 12) for number in range(CYCLES)]
-    moments.insert(CYCLES // 2, 1.0)  # once at least it has left, however slow the host is
+    moments.insert(CYCLES // 2, 1.0)  # it has left at least once, however slow the host is
     starts = 0
     while moments:
         starts += 1
@@ -80,7 +80,7 @@ def test_nobody_notices(folder: Path, listener: socket.socket) -> None:
                     client.shutdown(socket.SHUT_WR)
                     wait_until(lambda: can_read(client) or daemon.process.poll() is not None, "it answers, or leaves")
                     if not can_read(client):
-                        # As the manager does: it starts the daemon again for who waits in the queue.
+                        # As the manager does: start the daemon again for the clients in the queue.
                         with running(folder, **activated(folder, [listener])):
                             assert client.recv(8) == b"NOW"
                     else:
@@ -99,7 +99,7 @@ def test_ignored_where_nobody_would_start_us_again(folder: Path) -> None:
 
 
 def test_sigterm_while_leaving(folder: Path, listener: socket.socket) -> None:
-    """SIGTERM again and again while it leaves, to the last instant, ends the daemon with status 0 all the same."""
+    """Repeated SIGTERM while the daemon leaves, to the last instant, still ends it with status 0."""
     with running(folder, **activated(folder, [listener], "--idle-exit", "0.05")) as daemon:
         wait_until(lambda: "idle:" in daemon.log or daemon.process.poll() is not None, "it leaves")
         while daemon.process.poll() is None:

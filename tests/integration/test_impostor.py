@@ -40,7 +40,7 @@ while listener in select.select([listener, 0], [], [])[0]:
         connection.sendall(text.upper())
     connection.close()
 """
-"""It ends at the end of its standard input, and says what it has got."""
+"""Ends at the end of its standard input, and prints what it received."""
 
 SEND = """
 import os, sys
@@ -59,7 +59,7 @@ os.setgroups([]); os.setgid(uid); os.setuid(uid)
 sys.argv[1:] = sys.argv[4:]
 sys.exit(ctl.main())
 """
-"""upperctl as another user, with an address and a path of the test's own. (That user need not be able to import it.)"""
+"""upperctl as another user, with a test address and path. (That user may be unable to import it.)"""
 
 
 class Caller:
@@ -72,7 +72,7 @@ class Caller:
         self.default = Path(f"/tmp/upperd-{self.uid}")
 
     def run(self, *words: str, runtime: str = "") -> tuple[int, str, str]:
-        """The exit status, what was printed and what was complained."""
+        """The exit status, standard output and standard error."""
         command = [sys.executable, "-c", SEND, str(self.uid), str(self.port), str(self._folder / "none"), *words]
         environ = {**os.environ, "XDG_RUNTIME_DIR": runtime, "PYTHONPATH": str(ROOT)}
         done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, env=environ, input="")
@@ -97,7 +97,7 @@ def caller(folder: Path) -> Iterator[Caller]:
 
 @contextmanager
 def impostor(uid: int, where: str) -> Iterator[list[str]]:
-    """Another user's listener; at the end, what it received."""
+    """Another user's listener, and at the end what it received."""
     got: list[str] = []
     with start_as(uid, IMPOSTOR, where) as process:
         assert said(process) == "listens"
@@ -119,14 +119,14 @@ def test_tcp_impostor(caller: Caller, owner: int) -> None:
 
 @pytest.mark.parametrize("owner", ["root", "the caller"])
 def test_tcp_daemon_is_trusted(caller: Caller, owner: str) -> None:
-    """The fallback address is used where its listener is root's or the caller's own."""
+    """The fallback address is used if its listener belongs to root or to the caller."""
     with impostor(0 if owner == "root" else caller.uid, str(caller.port)) as got:
         assert caller.run("send", "text")[:2] == (0, "TEXT\n")
     assert "got text" in got
 
 
 def test_folder_of_an_impostor(caller: Caller) -> None:
-    """A /tmp/upperd-UID that another user has made is passed over: no text, and none of its statistics."""
+    """A /tmp/upperd-UID that another user made is skipped: it gets no text, and its statistics are not shown."""
     path = caller.make_default(OTHER, 0o777)
     (path.parent / "scoreboard").write_bytes(b"planted")
     with impostor(OTHER, str(path)) as got:
@@ -148,7 +148,7 @@ def test_socket_of_an_impostor_in_our_folder(caller: Caller) -> None:
 
 
 def test_runtime_folder_of_another(caller: Caller, folder: Path) -> None:
-    """A runtime folder of another user, which su(1) may leave in the environment, is passed over."""
+    """A runtime folder of another user, as su(1) may leave it in the environment, is skipped."""
     theirs = folder / "run" / "upperd"
     theirs.mkdir(parents=True)
     os.chown(theirs, OTHER, OTHER)
@@ -165,7 +165,7 @@ def test_own_daemon_is_found(caller: Caller) -> None:
 
 
 def test_named_address_is_the_users_own_word(caller: Caller, folder: Path) -> None:
-    """A listener that --socket or --tcp names is trusted."""
+    """A listener given by --socket or --tcp is trusted."""
     path = folder / "open"
     path.mkdir()
     os.chmod(path, 0o777)
@@ -190,11 +190,11 @@ while not select.select([0], [], [], 0)[0]:
                     pass
 print("", flush=True)
 """
-"""It opens the port on ::1 again and again, for an instant each."""
+"""Opens the port on ::1 again and again, for an instant each."""
 
 
 def _find_both(monkeypatch: pytest.MonkeyPatch, folder: Path, port: int) -> None:
-    """No daemon on any path, and a localhost that is ::1 first, then 127.0.0.1."""
+    """A host without a daemon on any path, and a localhost that is ::1 first, then 127.0.0.1."""
     monkeypatch.setattr(paths, "FALLBACK_TCP", f"localhost:{port}")
     monkeypatch.setattr(paths, "SYSTEM_SOCKET", str(folder / "none"))
     monkeypatch.setattr(paths, "client_sockets", lambda *of_whom: [paths.SYSTEM_SOCKET])
@@ -203,7 +203,7 @@ def _find_both(monkeypatch: pytest.MonkeyPatch, folder: Path, port: int) -> None
 
 
 def test_impostor_comes_and_goes(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """A user who opens the port for an instant, again and again, beside the daemon of root, gets no text."""
+    """A user who repeatedly opens the port for an instant, beside root's daemon, gets no text."""
     need_root()
     if not socket.has_ipv6:
         missing("there is no IPv6")
@@ -224,7 +224,7 @@ def test_impostor_comes_and_goes(monkeypatch: pytest.MonkeyPatch, folder: Path) 
 
 
 def test_connection_that_nobody_has_accepted(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """Until the connection is accepted its owner is unknown, although it reads as root's: the client sends nothing."""
+    """Until a connection is accepted its owner is unknown, although the kernel lists root: the client sends nothing."""
     port = free_port()
     _find_both(monkeypatch, folder, port)
     with socket.create_server(("127.0.0.1", port)) as listener:
@@ -235,7 +235,7 @@ def test_connection_that_nobody_has_accepted(monkeypatch: pytest.MonkeyPatch, fo
 
 
 def test_owner_that_cannot_be_known(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """Where the kernel's table cannot be read nobody is trusted."""
+    """If the kernel's table is unreadable no listener is trusted."""
     port = free_port()
     _find_both(monkeypatch, folder, port)
     monkeypatch.setattr(tcp, "_TABLES", dict.fromkeys(tcp._TABLES, str(folder / "none")))
@@ -247,7 +247,7 @@ def test_owner_that_cannot_be_known(monkeypatch: pytest.MonkeyPatch, folder: Pat
 
 
 def test_fallback_is_said(caller: Caller) -> None:
-    """Where the text goes by TCP, which nobody has named, standard error says so."""
+    """If the text goes over TCP, which the user did not name, standard error says so."""
     with impostor(0, str(caller.port)):
         status, printed, said_of = caller.run("send", "text")
     assert (status, printed) == (0, "TEXT\n")
@@ -266,7 +266,7 @@ def test_no_fallback_where_it_was_refused(caller: Caller) -> None:
 
 
 def test_status_needs_no_daemon_of_an_impostor(caller: Caller) -> None:
-    """A scoreboard that is a link, in the caller's own folder too, is not followed."""
+    """A scoreboard that is a link is not followed, even in the caller's own folder."""
     path = caller.make_default(caller.uid, 0o700)
     (path.parent / "scoreboard").symlink_to("/etc/passwd")
     status, printed, _ = caller.run("--socket", str(path), "status")

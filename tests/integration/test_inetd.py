@@ -18,7 +18,7 @@ from super_servers import FAMILIES, INETD, connection, serving
 
 @FAMILIES
 def test_connection_is_served_to_its_end(folder: Path, family: str) -> None:
-    """A question, half-closed, is answered to the last byte; the process ends with status 0 and one record."""
+    """A question and a half-close are answered to the last byte; the process ends with status 0 and one record."""
     with serving(folder, family) as service:
         assert ask_on(service.client, "straße \xff".encode()) == "STRASSE \u0178".encode()
         status, log = service.wait()
@@ -29,7 +29,7 @@ def test_connection_is_served_to_its_end(folder: Path, family: str) -> None:
 
 @FAMILIES
 def test_end_comes_while_another_process_holds_the_connection(folder: Path, family: str) -> None:
-    """The client reads the end of its answer even where who accepted the connection keeps it, as systemd does."""
+    """The client reads the end of its answer even if the accepting program keeps the connection, as systemd does."""
     client, accepted = connection(family)
     with client, accepted, open(folder / "log", "wb") as log:
         process = subprocess.Popen(INETD, stdin=accepted, stderr=log)
@@ -46,7 +46,7 @@ def test_answers_come_while_the_client_asks(folder: Path, family: str) -> None:
 
 @FAMILIES
 def test_ten_megabytes(folder: Path, family: str) -> None:
-    """A stream that no buffer holds comes back whole, in order."""
+    """A stream larger than any buffer comes back whole, in order."""
     text = b"".join(b"line %d\n" % number for number in range(900_000))
     with serving(folder, family) as service:
         sending = threading.Thread(target=lambda: (service.client.sendall(text), service.client.shutdown(1)))
@@ -60,7 +60,7 @@ def test_ten_megabytes(folder: Path, family: str) -> None:
 
 @FAMILIES
 def test_transfer_under_way_is_finished(folder: Path, family: str) -> None:
-    """An upload that goes on after SIGTERM is served to its end of file."""
+    """An upload that continues after SIGTERM is served to its end of file."""
     with serving(folder, family) as service:
         assert service.ask(b"begin") == b"BEGIN"
         service.process.terminate()
@@ -73,7 +73,7 @@ def test_transfer_under_way_is_finished(folder: Path, family: str) -> None:
 
 @FAMILIES
 def test_quiet_connection_is_ended(folder: Path, family: str) -> None:
-    """SIGTERM ends a connection on which nothing is under way, with status 0."""
+    """SIGTERM ends a quiet connection with status 0."""
     with serving(folder, family) as service:
         assert service.ask(b"x") == b"X"
         service.process.terminate()
@@ -85,7 +85,7 @@ def test_quiet_connection_is_ended(folder: Path, family: str) -> None:
 @FAMILIES
 @pytest.mark.parametrize("how", ["deadline", "second signal"])
 def test_cut(folder: Path, family: str, how: str) -> None:
-    """At the deadline, or a second SIGTERM, a transfer is cut: of a Unix client every byte taken is answered."""
+    """At the deadline, or a second SIGTERM, a transfer is cut; a Unix client has every byte taken answered."""
     with serving(folder, family, "--drain-timeout", "0.5" if how == "deadline" else "60") as service:
         assert service.ask(b"x") == b"X"
         service.process.terminate()
@@ -99,14 +99,14 @@ def test_cut(folder: Path, family: str, how: str) -> None:
 
 
 def _has_taken_signals(pid: int) -> bool:
-    """Whether a process sleeps, and no signal is pending for it (proc(5), status)."""
+    """Whether a process sleeps without a pending signal (proc(5), status)."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
     return status["State"].startswith("S") and int(status["ShdPnd"], 16) == 0
 
 
 def _talk_until_refused(client: socket.socket) -> tuple[int, int]:
-    """Never be quiet: bytes that the kernel took, bytes answered."""
+    """Keep sending; return the bytes that the kernel took, and those answered."""
     sent = received = 0
     with contextlib.suppress(ConnectionError):
         while True:
@@ -121,7 +121,7 @@ def _talk_until_refused(client: socket.socket) -> tuple[int, int]:
 
 
 def test_client_that_never_reads(folder: Path) -> None:
-    """A client that sends and never reads holds the process up to the deadline and two seconds, no longer."""
+    """A client that sends and never reads delays the process to two seconds past the deadline, no longer."""
     with serving(folder, "unix", "--drain-timeout", "0.1") as service:
         assert service.ask(b"x") == b"X"
         service.client.setblocking(False)
@@ -143,7 +143,7 @@ def test_signal_at_any_moment(folder: Path) -> None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 service.process.wait(0.02 * moment)
             service.process.terminate()
-        # Those in a connection end after a second of quiet: all of them in the same one.
+        # A connection ends after a second of quiet: all of them in the same one.
         for service in services:
             status, log = service.wait()
             assert status in (0, -signal.SIGTERM)
@@ -163,7 +163,7 @@ def test_peer_that_goes_away(folder: Path, family: str) -> None:
 
 
 def test_peer_that_is_gone_already(folder: Path) -> None:
-    """A TCP client that has reset its connection before the process began is no error."""
+    """A TCP client that reset its connection before the process began is no error."""
     client, accepted = connection("tcp")
     with accepted:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -174,7 +174,7 @@ def test_peer_that_is_gone_already(folder: Path) -> None:
 
 @pytest.mark.parametrize("options", [(), ("--bogus",), ("--log-level", "debug")])
 def test_nothing_but_answers_reaches_the_client(folder: Path, options: tuple[str, ...]) -> None:
-    """Where the connection is standard output and error, too, no log, error or help is written to it."""
+    """If the connection is standard output and error, too, no log, error or help is written to it."""
     client, accepted = connection("unix")
     with client, accepted:
         with subprocess.Popen([*INETD, *options], stdin=accepted, stdout=accepted, stderr=accepted) as process:
@@ -186,7 +186,7 @@ def test_nothing_but_answers_reaches_the_client(folder: Path, options: tuple[str
 
 
 def test_log_level(folder: Path) -> None:
-    """The record of an ordinary end is left out where only warnings are logged."""
+    """The record of an ordinary end is left out if only warnings are logged."""
     with serving(folder, "unix", "--log-level", "warning") as service:
         assert ask_on(service.client, b"x") == b"X"
         assert service.wait() == (0, "")
@@ -204,7 +204,7 @@ def test_log_level(folder: Path) -> None:
     ],
 )
 def test_rules_and_limits(option: tuple[str, str], sent: bytes, answer: bytes, outcome: str) -> None:
-    """The rules and the limits of a connection hold for one that another program has accepted, too."""
+    """The daemon's rules and connection limits also hold for a connection that another program accepted."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.settimeout(DEADLINE)

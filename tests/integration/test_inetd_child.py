@@ -1,4 +1,4 @@
-"""`upperd --inetd` is a parent of one child, which serves the connection by the daemon's rules and limits."""
+"""`upperd --inetd` is the parent of one child, which serves the connection by the daemon's rules and limits."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Start = Callable[..., subprocess.Popen[str]]
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Serves a connection that was accepted; its standard error can be read."""
+    """Serves an accepted connection; its standard error can be read."""
     with contextlib.ExitStack() as stack:
 
         def serve(accepted: socket.socket, *options: str, **popen: Any) -> subprocess.Popen[str]:
@@ -40,7 +40,7 @@ def start() -> Iterator[Start]:
 
 @pytest.fixture
 def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
-    """A client's end, and the one that a super-server has accepted."""
+    """A client's end, and the end that a super-server accepted."""
     client, accepted = socket.socketpair()
     client.settimeout(DEADLINE)
     with client, accepted:
@@ -54,7 +54,7 @@ def _tcp() -> tuple[socket.socket, socket.socket]:
 
 
 def _said(process: subprocess.Popen[str]) -> str:
-    """What it logged, when it has ended."""
+    """The log, once the process has ended."""
     return process.communicate(timeout=DEADLINE)[1]
 
 
@@ -65,7 +65,7 @@ def _child_of(process: subprocess.Popen[str]) -> int:
 
 
 def test_one_child_serves(start: Start, pair: tuple[socket.socket, socket.socket]) -> None:
-    """One child serves, with the connection and its channel open, and nothing that the super-server has left open."""
+    """One child serves, with the connection and its channel open, and nothing that the super-server left open."""
     client, accepted = pair
     reading, writing = os.pipe()
     process = start(accepted, pass_fds=[writing], env={**os.environ, "LISTEN_FDNAMES": "x", "WATCHDOG_USEC": "9"})
@@ -86,7 +86,7 @@ def test_one_child_serves(start: Start, pair: tuple[socket.socket, socket.socket
 
 
 def test_child_that_is_killed(start: Start, pair: tuple[socket.socket, socket.socket]) -> None:
-    """When the child is killed the client reads the end, the record says by which signal, and the status is 70."""
+    """If the child is killed the client reads the end, the record names the signal, and the status is 70."""
     client, accepted = pair
     process = start(accepted)
     assert is_served(client)
@@ -97,7 +97,7 @@ def test_child_that_is_killed(start: Start, pair: tuple[socket.socket, socket.so
 
 
 def test_parent_that_is_killed(start: Start, pair: tuple[socket.socket, socket.socket]) -> None:
-    """When the parent is killed the conversation goes on to its end, and the child ends with it."""
+    """If the parent is killed the conversation goes on to its end, and the child ends with it."""
     client, accepted = pair
     process = start(accepted)
     assert is_served(client)
@@ -120,7 +120,7 @@ def test_parent_that_is_killed(start: Start, pair: tuple[socket.socket, socket.s
     ],
 )
 def test_rules_are_the_daemons(folder: Path, start: Start, options: tuple[str, ...], is_let_in: list[bool]) -> None:
-    """Users and groups, supplementary ones too, are let in or refused as by the daemon; a refusal is logged."""
+    """Users and groups, supplementary ones too, are admitted or refused as by the daemon; a refusal is logged."""
     needs_root(folder)
     peers = [{"uid": ALICE}, {"uid": BOB}, {"uid": 0, "groups": [STAFF]}]
     path = folder / "s"
@@ -147,7 +147,7 @@ def test_rules_are_the_daemons(folder: Path, start: Start, options: tuple[str, .
     ],
 )
 def test_rules_by_tcp(start: Start, options: tuple[str, ...], known: bool, unknown: bool) -> None:
-    """On loopback a rule knows the user that connected; where the kernel does not say, no rule that names one holds."""
+    """On loopback a rule knows the peer's user; if the kernel does not name it, no rule about a user holds."""
     for expected, popen in ((known, {}), (unknown, {"preexec_fn": netlink_refused()})):
         client, accepted = _tcp()
         process = start(accepted, *options, **popen)

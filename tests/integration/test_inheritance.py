@@ -1,4 +1,4 @@
-"""What a child has of its parent: the channel between them, its connection, and nothing else."""
+"""What a child inherits from its parent: their channel, its connection, and nothing else."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ def _listening_inodes(daemon: Daemon) -> set[str]:
 
 
 def _own_files(pid: int) -> list[str]:
-    """What a process has open, beside what its standard streams are; numbers of inodes as N."""
+    """What a process has open besides the files of its standard streams, with inode numbers as N."""
     standard = {os.readlink(f"/proc/{pid}/fd/{number}") for number in (0, 1, 2)}
     return sorted(re.sub(r"\d+", "N", link) for link in open_files(pid) if link not in standard)
 
 
 def test_child_holds_no_listener(folder: Path) -> None:
-    """No child holds any of the listeners, so none can accept, and none keeps a listener from the next daemon."""
+    """No child holds a listener, so none can accept, and none keeps a listener from the next daemon."""
     with running(folder, "--tcp", "127.0.0.1:0", "--spare-children", "2") as daemon, daemon.held():
         listening = _listening_inodes(daemon)
         assert len(listening) == 2
-        for pid in daemon.children():  # it was forked, and closes what is not its own first thing
+        for pid in daemon.children():  # a new child first closes what is not its own
             wait_until(lambda pid=pid: not _sockets(pid) & listening, "it holds no listener")  # type: ignore[misc]
 
 
@@ -57,7 +57,7 @@ def test_descriptors_of_a_child_are_few_and_known(folder: Path) -> None:
 
 
 def test_idle_child_holds_the_channel_alone(daemon: Daemon) -> None:
-    """A child that has served its user and waits for more has its end of the channel, and no connection any more."""
+    """A child that waits for more connections has its end of the channel, and no connection any more."""
     assert daemon.ask(b"x") == b"X"
     served = next(child["pid"] for child in daemon.board.children if child["connections"])
     wait_until(lambda: _own_files(served) == ["socket:[N]"], "it has closed the connection")
@@ -74,7 +74,7 @@ def test_later_child_holds_no_more(folder: Path) -> None:
 
 
 def test_child_of_datagrams_holds_its_channel(folder: Path) -> None:
-    """A child that answers datagrams holds no socket of the daemon's: its parent sends what it answers."""
+    """A child that answers datagrams holds no socket of the daemon: its parent sends the answers."""
     with serving(folder, "--udp", "127.0.0.1:0", "--spare-children", "2") as daemon, sender(at(folder)) as client:
         assert ask(client, b"x") == b"X"
         pid = next(child["pid"] for child in daemon.board.children if child["connections"])
@@ -84,7 +84,7 @@ def test_child_of_datagrams_holds_its_channel(folder: Path) -> None:
 
 @pytest.mark.parametrize("way", ["bound", "activated"])
 def test_environment_is_scrubbed(folder: Path, way: str) -> None:
-    """The manager's variables stand in nobody's environment: not the parent's, not a child's."""
+    """The manager's variables are in no environment: neither the parent's, nor a child's."""
     environ = {"WATCHDOG_USEC": "60000000", "LISTEN_FDNAMES": ""}
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(folder / ("upperd.sock" if way == "activated" else "other.sock")))
@@ -100,7 +100,7 @@ def test_environment_is_scrubbed(folder: Path, way: str) -> None:
 
 
 def test_nobody_may_mistake_a_child_for_the_manager(folder: Path) -> None:
-    """No child ever sends to the manager: all that comes is from the main process."""
+    """No child ever sends to the manager: all messages come from the main process."""
     with running(folder, environ={"WATCHDOG_USEC": "100000"}) as daemon:
         daemon.manager.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         senders = set()
@@ -115,5 +115,5 @@ def test_nobody_may_mistake_a_child_for_the_manager(folder: Path) -> None:
 
 
 def _waiting(daemon: Daemon) -> int:
-    """The pid of a child that waits; 0: there is none, or it is being forked at this moment."""
+    """The pid of a child that waits; 0 if there is none, or it is just being forked."""
     return next((child["pid"] for child in daemon.board.children if child["waiting"]), 0)

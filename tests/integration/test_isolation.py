@@ -15,11 +15,11 @@ from running import DEADLINE, Daemon, activated, running, wait_until
 from users import ALICE, BOB, CAROL, connect_as, is_served, needs_root, serves
 
 CLOSING_SECONDS = 5.0
-"""A child closes what is not its own first thing; on a busy machine it may not have come so far."""
+"""A child first closes what is not its own; on a busy machine this may take a while."""
 
 
 def _assert_isolated(daemon: Daemon, children: Callable[[], list[int]] | None = None) -> None:
-    """Fail with what children hold that they must not."""
+    """Fail with what children hold and must not."""
     children = children or daemon.children
     end = time.monotonic() + CLOSING_SECONDS
     while found := excess(daemon.pid, children()):
@@ -51,7 +51,7 @@ def test_child_of_a_daemon(folder: Path) -> None:
         assert waiting
         assert {len(sockets(pid)) for pid in waiting} == {1}
         assert {len(sockets(pid) & sockets(daemon.pid)) for pid in busy} == {1}
-        # And what it no longer serves it no longer holds.
+        # And they hold no connection that they have finished.
         for connection in served + queued:
             connection.close()
         wait_until(lambda: not daemon.board.header["queued"], "the queue is served")
@@ -61,7 +61,7 @@ def test_child_of_a_daemon(folder: Path) -> None:
 
 
 def test_child_maps_one_page_of_the_scoreboard(folder: Path) -> None:
-    """A child maps its own page of the scoreboard for writing; of the rest it maps at most the header, to read it."""
+    """A child maps its own page of the scoreboard for writing, and at most the header of the rest, for reading."""
     with running(folder, "--spare-children", "3") as daemon, daemon.held():
         _assert_isolated(daemon)
         path = str(daemon.path.parent / "scoreboard")
@@ -72,7 +72,7 @@ def test_child_maps_one_page_of_the_scoreboard(folder: Path) -> None:
 
 
 def test_child_under_load(folder: Path) -> None:
-    """While connections of several users come and go, no socket is ever held by two children."""
+    """While connections of several users come and go, two children never hold the same socket."""
     needs_root(folder)
     options = ("--max-children", "6", "--spare-children", "2", "--socket-mode", "0666", "--connections-per-child", "3")
     with running(folder, *options) as daemon:
@@ -85,7 +85,7 @@ def test_child_under_load(folder: Path) -> None:
 
 
 def test_child_for_datagrams(folder: Path) -> None:
-    """A child for datagrams holds nothing by which it could read them, or change how its parent does."""
+    """A child for datagrams holds nothing with which it could read the socket, or change how its parent reads it."""
     with serving(folder, "--tcp", "127.0.0.1:0", "--spare-children", "2") as daemon, daemon.held():
         with sender(at(folder)) as client:
             assert ask(client, b"x") == b"X"
@@ -150,7 +150,7 @@ def test_two_servers_in_one_program(folder: Path) -> None:
         _assert_isolated(daemon, lambda: _children(daemon))
         for client in served:
             client.close()
-        # Those that waited are served by the same children, and still each holds but its own.
+        # The waiting children serve them, and still each holds only its own.
         assert all(client.recv(64) for client in waiting[:4])
         _assert_isolated(daemon, lambda: _children(daemon))
 

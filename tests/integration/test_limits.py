@@ -1,4 +1,4 @@
-"""At max_children nothing special happens: the loop turns, and clients wait in the backlog."""
+"""At max_children the loop still turns, and clients wait in the backlog."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _hold(daemon: Daemon, count: int, until: contextlib.ExitStack) -> list[socke
 
 
 def _all(children: int) -> tuple[str, ...]:
-    """Options for so many children, all of which one user may have."""
+    """Options for this many children, all of which one user may have."""
     return "--max-children", str(children), "--max-children-per-user", "0"
 
 
@@ -31,7 +31,7 @@ def _tcp_port(daemon: Daemon) -> int:
 
 
 def test_one_more_than_the_stock_limit(folder: Path) -> None:
-    """At forty held connections of forty the next client waits, and is served as soon as one of them ends."""
+    """With forty of forty children busy the next client waits, and is served as soon as one of them ends."""
     with running(folder, *_all(40)) as daemon, contextlib.ExitStack() as until:
         held = _hold(daemon, 40, until)
         waiting = until.enter_context(daemon.connect())
@@ -43,7 +43,7 @@ def test_one_more_than_the_stock_limit(folder: Path) -> None:
 
 
 def test_status_at_the_limit_after_a_rest(folder: Path) -> None:
-    """Where all children that may be wait already, connections taken after a long rest show in STATUS all the same."""
+    """If max_children children wait already, connections after a long rest still show in STATUS."""
     with running(folder, *_all(2), "--spare-children", "2") as daemon, contextlib.ExitStack() as until:
         daemon.manager.socket.settimeout(2 * STATUS_SECONDS)
         with contextlib.suppress(TimeoutError):
@@ -69,7 +69,7 @@ def test_never_more_children_than_the_limit(folder: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_at_the_limit(folder: Path, number: signal.Signals) -> None:
-    """At the limit SIGTERM and SIGINT are acted upon at once: quiet connections end, the daemon too."""
+    """At the limit SIGTERM and SIGINT take effect at once: quiet connections end, and so does the daemon."""
     with running(folder, *_all(2)) as daemon, contextlib.ExitStack() as until:
         held = _hold(daemon, 2, until)
         daemon.signal(number)
@@ -80,7 +80,7 @@ def test_signal_at_the_limit(folder: Path, number: signal.Signals) -> None:
 
 
 def test_queued_clients_are_served_at_the_end(folder: Path) -> None:
-    """SIGTERM at the limit: quiet connections make room, and who was queued already is served before the end."""
+    """After SIGTERM at the limit quiet connections make room, and clients already queued are served before the end."""
     with running(folder, *_all(2), "--drain-timeout", "20") as daemon, contextlib.ExitStack() as until:
         held = _hold(daemon, 2, until)
         queued = [until.enter_context(daemon.connect()) for _ in range(5)]
@@ -95,7 +95,7 @@ def test_queued_clients_are_served_at_the_end(folder: Path) -> None:
 
 
 def test_listeners_share_the_limit(folder: Path) -> None:
-    """While one listener has more clients than there are children, the other one's clients get their turns."""
+    """While one listener has more clients than there are children, another listener's clients get their turns."""
     options = ("--max-children", "4", "--spare-children", "2", "--tcp", "127.0.0.1:0")
     with running(folder, *options) as daemon, contextlib.ExitStack() as until:
         crowd = [until.enter_context(daemon.connect()) for _ in range(20)]

@@ -1,4 +1,4 @@
-"""What a daemon does about files of its own that something else has removed."""
+"""The daemon's reaction when something else removes its files."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from upperd.client import upper
 
 
 def test_locks_are_made_again(folder: Path) -> None:
-    """The lock of a socket that was removed is made again while clients come, so a second daemon finds the first."""
+    """A removed lock is made again while clients come, so a second daemon finds the first."""
     lock = folder / "upperd.sock.lock"
     with running(folder) as daemon:
         lock.unlink()

@@ -1,4 +1,4 @@
-"""PreforkingMixIn in other people's programs: every hook does what socketserver documents."""
+"""PreforkingMixIn in library programs: every hook does what socketserver documents."""
 
 import subprocess
 import sys
@@ -157,7 +157,7 @@ assert server.active_children == set()
 
 @pytest.mark.parametrize("promise", CASES)
 def test_library_promise(folder: Path, promise: str) -> None:
-    """What is documented of socketserver's hooks holds for PreforkingMixIn (each parameter is a promise)."""
+    """The documented behaviour of socketserver's hooks holds for PreforkingMixIn (each parameter is a promise)."""
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", PRELUDE + CASES[promise], str(folder / "s")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=90)
     assert (done.returncode, done.stderr) == (0, "")

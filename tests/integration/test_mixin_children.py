@@ -1,4 +1,4 @@
-"""The children of a server with PreforkingMixIn: who is served by which, and when they are forked, reaped and ended.
+"""Children of a server with PreforkingMixIn: when they are forked, reaped and ended, and for which user.
 
 Each body runs in a process of its own, so that pytest itself, which has threads, never forks.
 """
@@ -43,7 +43,7 @@ def test_any_handler_is_served(folder: Path, family: str) -> None:
 
 @apart
 def test_child_is_reused(folder: Path) -> None:
-    """One process serves several connections of its user, and no more of them than it may."""
+    """One process serves several connections of its user, up to the limit."""
     server = make_server("unix", folder, Lines)
     server.connections_per_child, server.spare_children = 3, 1
     with serving(server):
@@ -65,7 +65,7 @@ def test_unknown_peers(folder: Path, reuse: str) -> None:
 
 @apart
 def test_children_are_reaped_while_nobody_comes(folder: Path) -> None:
-    """A child that ended is reaped at once, though no request and no poll_interval follows."""
+    """A child that ended is reaped at once, even if no request and no poll_interval follows."""
     server = make_server("unix", folder, Lines)
     server.connections_per_child = 1
     with serving(server, poll_interval=10 * DEADLINE):
@@ -75,7 +75,7 @@ def test_children_are_reaped_while_nobody_comes(folder: Path) -> None:
 
 @apart
 def test_spare_children_are_made_good(folder: Path) -> None:
-    """When the rush is over, spare_children wait again: not just the last of them."""
+    """After a rush, spare_children children wait again, not just the last of them."""
     server = make_server("unix", folder, Lines)
     server.spare_children, server.connections_per_child = 4, 1
     with serving(server, poll_interval=0.05):
@@ -87,7 +87,7 @@ def test_spare_children_are_made_good(folder: Path) -> None:
 
 @apart
 def test_full_descriptor_table_does_not_spin(folder: Path) -> None:
-    """With the table of descriptors full the loop uses next to no processor time, and serves when there is room."""
+    """With a full table of descriptors the loop uses next to no processor time, and serves when there is room."""
     server = make_server("unix", folder)
     with serving(server, poll_interval=0.05):
         assert ask(server, b"x") == b"X"
@@ -124,7 +124,7 @@ def _fill_table() -> list[int]:
 
 @apart
 def test_idle_children_end_with_the_program(folder: Path) -> None:
-    """When the program is killed its idle children end, and those forked by a thread that has ended before, too."""
+    """When the program is killed its idle children end, also those forked by a thread that has ended before."""
     reading, writing = os.pipe()
     program = os.fork()
     if program == 0:
@@ -144,7 +144,7 @@ def test_idle_children_end_with_the_program(folder: Path) -> None:
 
 
 def _is_zombie(pid: int) -> bool:
-    """Whether it has ended and waits for the process that adopted it."""
+    """Whether the process has ended and waits to be reaped by the process that adopted it."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:

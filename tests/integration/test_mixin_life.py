@@ -1,4 +1,4 @@
-"""A server with PreforkingMixIn from serve_forever to server_close, as other people's programs use it.
+"""A server with PreforkingMixIn from serve_forever to server_close, as library programs use it.
 
 Each body runs in a process of its own, so that pytest itself, which has threads, never forks.
 """
@@ -19,7 +19,7 @@ from running import DEADLINE, wait_until
 
 @apart
 def test_no_thread_is_needed(folder: Path) -> None:
-    """In a program of one thread, a signal handler may call shutdown: serve_forever returns, nothing deadlocks."""
+    """In a single-threaded program a signal handler may call shutdown: serve_forever returns without a deadlock."""
     server = make_server("unix", folder)
     program, client = os.getpid(), os.fork()
     if client == 0:
@@ -54,7 +54,7 @@ def test_shutdown_from_another_thread(folder: Path) -> None:
 
 @apart
 def test_shutdown_needs_no_poll_interval(folder: Path) -> None:
-    """shutdown wakes the loop by itself: it does not wait for poll_interval to pass."""
+    """shutdown wakes the loop by itself, and does not wait for poll_interval to pass."""
     server = make_server("unix", folder)
     with serving(server, poll_interval=10 * DEADLINE):
         assert ask(server, b"x") == b"X"
@@ -82,7 +82,7 @@ def test_serving_again(folder: Path) -> None:
 
 @apart
 def test_connection_outlives_shutdown(folder: Path) -> None:
-    """shutdown stops accepting, it does not end a connection: server_close waits for its end."""
+    """shutdown stops accepting, and ends no connection: server_close waits for the end of each."""
     server = make_server("unix", folder)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -135,7 +135,7 @@ def test_block_on_close_false_does_not_wait(folder: Path) -> None:
 @pytest.mark.parametrize("state", ["idle", "at the limit"])
 @apart
 def test_service_actions_are_called(folder: Path, state: str) -> None:
-    """service_actions is called every poll_interval while nothing happens, and with max_children busy too."""
+    """service_actions is called every poll_interval while nothing happens, also with max_children busy."""
     calls = 0
 
     class Counting(UnixServer):

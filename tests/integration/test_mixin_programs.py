@@ -1,4 +1,4 @@
-"""PreforkingMixIn in programs that are not ours: what they may do, they may do with the stock class, too."""
+"""PreforkingMixIn in other programs, which may use it as they use the stock class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Between hand-over and start nothing is lost: children are killed and stopped at random, under load."""
+"""Nothing is lost between hand-over and start: children are killed and stopped at random, under load."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from users import ALICE, BOB, needs_root
 SECONDS = 8.0
 CLIENTS = 4
 PAUSE = 0.03
-"""Seconds from one child that is hit to the next, on average."""
+"""Seconds between two hits, on average."""
 KILLS = 20
-"""For each one that is stopped."""
+"""Kills for each stop."""
 STOP_SECONDS = 1.5
-"""For so long: more than a child has for beginning with what it was handed."""
+"""Seconds of a stop: longer than a child may take to begin with a connection that it was handed."""
 
 SERVE = """
 class Marked(socketserver.BaseRequestHandler):
@@ -68,15 +68,15 @@ while time.monotonic() < end:
         unmarked.append(reason)
 print(tried, answered, len(unmarked), *unmarked, flush=True)
 """
-"""Asks again and again; prints how often, how often it was answered, and how often it did not hear a word, and why."""
+"""Asks again and again; prints how often it asked, was answered, and got no byte, and for which reason."""
 
 
 def _hit(daemon: Daemon, chance: random.Random) -> tuple[int, int, int]:
-    """Kill and stop children for a while; returns how many, and how many connections this took.
+    """Kill and stop children for a while; return how many, and the number of connections that this took.
 
-    A connection is given up if three children in a row die before they have started it. So one that is stopped is not
-    killed, and the next child is hit when a connection of our own has been served: on a slow machine it takes its time.
-    One that was stopped after it had started goes on in the end: nothing is promised of it.
+    A connection is given up if three children in a row die before they have started it. So a stopped child is not
+    killed, and the next child is hit after a connection of our own was served, which takes longer on a slow
+    machine. A child that was stopped after it had started is continued in the end: nothing is promised about it.
     """
     killed, stopped, asked = 0, dict[int, float](), 0
     end, pause = time.monotonic() + SECONDS, threading.Event()
@@ -124,13 +124,13 @@ def _trouble(daemon: Daemon, count: Callable[[], tuple[int, int]]) -> None:
     assert killed > KILLS
     assert stopped > 0
     assert answered > 100
-    # Each connection was started, once. A client heard no word of it where the child was killed just then.
+    # Each connection was started, once. The client got no byte of it if the child was killed just then.
     assert (started, lost) == (tried + asked, 0)
     assert unmarked <= killed / 10
 
 
 def test_library(folder: Path) -> None:
-    """Every connection is started, by one child alone, whatever becomes of the children: `PreforkingMixIn`."""
+    """One child alone starts every connection, whatever becomes of the children: `PreforkingMixIn`."""
     needs_root(folder)
     with program(folder, SERVE) as daemon:
 

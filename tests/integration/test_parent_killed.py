@@ -1,4 +1,4 @@
-"""kill -9 of the parent, where no service manager ends what is left: it cuts nobody, and nothing stands in the way."""
+"""SIGKILL to the parent, without a service manager to clean up: no client is cut, and a new daemon can start."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_daemon(folder: Path, per_child: str) -> None:
 
 
 def test_daemon_on_tcp(folder: Path) -> None:
-    """The same with TCP: the port is free at once, with conversations of the last daemon under way."""
+    """The same with TCP: the port is free at once, even if conversations of the last daemon are under way."""
     port = free_port()
     with contextlib.ExitStack() as until:
         with running(folder, "--tcp", f"127.0.0.1:{port}") as daemon:
@@ -67,7 +67,7 @@ def test_daemon_on_tcp(folder: Path) -> None:
 
 
 def test_client_that_reads_nothing(folder: Path) -> None:
-    """A child that is about to send is not cut either: what the kernel had taken is answered, whole and in order."""
+    """A child that is about to send is not cut either: all that the kernel had taken is answered, in order."""
     data = bytes(range(97, 123)) * 40_000
     with running(folder) as daemon, daemon.held() as client:
         client.setblocking(False)

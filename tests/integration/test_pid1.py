@@ -1,4 +1,4 @@
-"""upperd as process 1 of a container: it reaps every orphan, takes its signals from the beginning, and ends all."""
+"""upperd as process 1 of a container: it reaps every orphan, handles signals from the beginning, and ends all."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ NUMBERS = {"SIGTERM": signal.SIGTERM, "SIGINT": signal.SIGINT}
 
 
 class Container:
-    """A daemon that is process 1 of a namespace of its own."""
+    """A daemon that is process 1 of its own namespace."""
 
     def __init__(self, daemon: Daemon) -> None:
-        self.daemon = daemon  # whose process is unshare(1): it ends as process 1 ends
+        self.daemon = daemon  # whose process is unshare(1), which ends as process 1 ends
         self.pid = wait_until(lambda: daemon.children(), "process 1 begins")[0]
-        """Of process 1, as it is seen from here."""
+        """Process 1, with its pid outside of the namespace."""
 
     def signal(self, number: signal.Signals) -> None:
-        """As a container's runtime does, from outside."""
+        """Signal process 1, as a container's runtime does, from outside."""
         os.kill(self.pid, number)
 
     def children(self) -> list[int]:
         return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
 
     def run(self, script: str) -> None:
-        """Run a shell in there, as `docker exec` does: what it leaves behind is process 1's."""
+        """Run a shell in the container, as `docker exec` does: process 1 adopts what the shell leaves behind."""
         command = ["nsenter", "--target", str(self.pid), "--pid", "--mount", "sh", "-c", script]
         subprocess.run(command, check=True, timeout=DEADLINE)
 
@@ -59,7 +59,7 @@ def container(folder: Path, *options: str, before: str = "", ready: bool = True)
 
 
 def test_orphans_are_reaped(folder: Path) -> None:
-    """Orphans leave no zombies, be they older than the daemon or come under load, and no account is lost by it."""
+    """Orphans leave no zombies, whether older than the daemon or created under load, and no record is lost by it."""
     with container(folder, before="true & sleep 0.1 &") as inside:
         held = inside.daemon.held()
         for _ in range(5):
@@ -75,7 +75,7 @@ def test_orphans_are_reaped(folder: Path) -> None:
 
 
 def test_only_there(daemon: Daemon) -> None:
-    """A daemon that is not process 1 asks for no signal when a child ends: it costs nothing."""
+    """A daemon that is not process 1 asks for no signal when a child ends, so it has no such cost."""
     [caught] = [line for line in Path(f"/proc/{daemon.pid}/status").read_text().splitlines() if "SigCgt" in line]
     mask = int(caught.split()[1], 16)
     assert mask >> (signal.SIGTERM - 1) & 1
@@ -96,7 +96,7 @@ def test_reload(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", NUMBERS)
 def test_signal_before_it_serves(folder: Path, name: str) -> None:
-    """What ends it while it still starts is not lost, as it is for a process 1 without handlers: it ends with 0."""
+    """A signal during the start is not lost, as it is for a process 1 without handlers: the daemon ends with 0."""
     config = folder / "fifo"
     os.mkfifo(config)
     with container(folder, "--config", str(config), ready=False) as inside:
@@ -105,7 +105,7 @@ def test_signal_before_it_serves(folder: Path, name: str) -> None:
             try:
                 return os.open(config, os.O_WRONLY | os.O_NONBLOCK)
             except OSError:
-                return 0  # nobody reads yet
+                return 0  # no process reads yet
 
         with open(wait_until(opened, "it reads its file"), "wb"):
             inside.signal(NUMBERS[name])
@@ -115,7 +115,7 @@ def test_signal_before_it_serves(folder: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", NUMBERS)
 def test_drain(folder: Path, name: str) -> None:
-    """`docker stop`, and Ctrl-C: a transfer goes on to its end, then the container ends with status 0."""
+    """After `docker stop`, and Ctrl-C, a transfer goes on to its end, then the container ends with status 0."""
     with container(folder) as inside, inside.daemon.connect() as client:
         client.sendall("ß".encode() + b"\xc3")  # it ends in the middle of a character: not quiet
         assert read_exactly(client, 2) == b"SS"
@@ -129,7 +129,7 @@ def test_drain(folder: Path, name: str) -> None:
 
 
 def test_kill(folder: Path) -> None:
-    """SIGKILL, when a drain takes longer than the runtime waits, ends all that is in there; it can start again."""
+    """If a drain outlasts the runtime's patience, SIGKILL ends the whole container, which can be started again."""
     with container(folder) as inside:
         with inside.daemon.held():
             inside.run("sleep 600 &")
@@ -144,7 +144,7 @@ def test_kill(folder: Path) -> None:
 
 
 def test_deadline(folder: Path) -> None:
-    """With a --drain-timeout shorter than the runtime's patience nobody is killed: who is not done is cut, status 0."""
+    """A --drain-timeout shorter than the runtime's patience avoids SIGKILL: unfinished clients are cut, status 0."""
     with container(folder, "--drain-timeout", "0.2") as inside, inside.daemon.connect() as client:
         client.sendall(b"A\xc3")
         assert read_exactly(client, 1) == b"A"
@@ -155,7 +155,7 @@ def test_deadline(folder: Path) -> None:
 
 
 def test_not_in_the_background(folder: Path) -> None:
-    """--daemonize is refused: the container would end with process 1."""
+    """--daemonize is refused, since the container would end with process 1."""
     need_root()
     need("unshare")
     environ = {name: value for name, value in os.environ.items() if name not in ("INVOCATION_ID", "NOTIFY_SOCKET")}
@@ -165,7 +165,7 @@ def test_not_in_the_background(folder: Path) -> None:
 
 
 def test_nowhere_to_write(folder: Path) -> None:
-    """Where the file system is read-only, the error says so and what to do; TCP alone needs no folder."""
+    """On a read-only file system the error says so and what to do; TCP alone needs no folder."""
     need_root()
     need("unshare")
     read_only = f"mount -t tmpfs -o ro none {folder}/ro && exec"
@@ -178,7 +178,7 @@ def test_nowhere_to_write(folder: Path) -> None:
 
 
 def test_example_is_valid() -> None:
-    """The words of the image in docs/containers.md are ones that upperd and upperctl understand."""
+    """upperd and upperctl understand the command lines of the image in docs/containers.md."""
     text = (Path(__file__).parents[2] / "docs/containers.md").read_text()
     lists = {name: json.loads(words) for name, words in re.findall(r"^([A-Z]+) .*?(\[.*\])$", text, re.MULTILINE)}
     assert lists["ENTRYPOINT"][0] == "upperd"

@@ -11,7 +11,7 @@ from running import running
 
 
 def test_stale_pid_file(host: Host) -> None:
-    """After SIGKILL the pid file that is left does not keep the next daemon from starting, or from writing its own."""
+    """A pid file left after SIGKILL does not keep the next daemon from starting, or from writing its own."""
     assert host.start().returncode == 0
     first = host.pid
     host.end(signal.SIGKILL)
@@ -21,7 +21,7 @@ def test_stale_pid_file(host: Host) -> None:
 
 
 def test_pid_file_of_another_daemon(host: Host) -> None:
-    """A daemon on another path does not take the pid file of one that lives: nobody could stop that one any more."""
+    """A daemon on another path does not take a live daemon's pid file, without which that one could not be stopped."""
     assert host.start().returncode == 0
     first = host.pid
     done = host.start("--socket", str(host.folder / "other.sock"))
@@ -31,7 +31,7 @@ def test_pid_file_of_another_daemon(host: Host) -> None:
 
 
 def test_link_as_pid_file_is_not_followed(host: Host) -> None:
-    """A planted link is replaced; what it points to stays as it was."""
+    """A planted link is replaced, and its target stays as it was."""
     (host.folder / "precious").write_text("1\n")
     host.pid_file.symlink_to(host.folder / "precious")
     assert host.start().returncode == 0
@@ -41,7 +41,7 @@ def test_link_as_pid_file_is_not_followed(host: Host) -> None:
 
 
 def test_no_other_file_is_overwritten(host: Host) -> None:
-    """A file that holds no pid is left alone: the start fails with 73 and names it."""
+    """A file without a pid is left alone: the start fails with 73 and names it."""
     host.pid_file.write_text("root:x:0:0\n")
     done = host.start()
     assert (done.returncode, "is there and is not a pid file" in done.stderr) == (73, True)
@@ -51,7 +51,7 @@ def test_no_other_file_is_overwritten(host: Host) -> None:
 
 @pytest.mark.parametrize("left", ["ours", "another's"])
 def test_pid_file_in_the_foreground(folder: Path, left: str) -> None:
-    """Without --daemonize it is written, too; at the end it is removed if it still tells that pid, else left."""
+    """Without --daemonize the file is written, too; at the end it is removed only if it still contains that pid."""
     pid_file = folder / "p"
     with running(folder, "--pid-file", str(pid_file)) as daemon:
         assert pid_file.read_text() == f"{daemon.pid}\n"

@@ -1,4 +1,4 @@
-"""What another user plants where the daemon makes its files: nothing of it is followed, written or removed."""
+"""Links and files planted by another user at the daemon's paths are neither followed, written nor removed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TEXT = "precious\n"
 
 @pytest.fixture
 def shared(folder: Path) -> Iterator[Path]:
-    """A folder in which everybody may write and rename, as /tmp would be without its sticky bit."""
+    """A folder in which all users may write and rename, as in a /tmp without its sticky bit."""
     need_root()
     os.chmod(folder, 0o755)
     (folder / "shared").mkdir()
@@ -47,7 +47,7 @@ def _options(shared: Path) -> list[str]:
 
 
 def _start_and_stop(folder: Path, shared: Path) -> str:
-    """Start a daemon and stop it where it starts; returns its log."""
+    """Start a daemon and, if it starts, stop it; return its log."""
     (folder / "log").unlink(missing_ok=True)
     with running(folder, command=[*COMMAND, "--no-fallback", *_options(shared)], ready=False) as daemon:
 
@@ -124,7 +124,7 @@ def test_race(folder: Path, shared: Path, precious: Path, names: list[str]) -> N
 
 
 def test_path_is_never_opened_for_writing(folder: Path, shared: Path, precious: Path) -> None:
-    """Of a planted hard link strace sees no open for writing, no change of mode and no removal but of our own files."""
+    """With a planted hard link the daemon opens, changes and removes only its own files, as strace sees it."""
     need("strace")
     for name in ("s", "s.lock", "board", "board.lock", "pid"):
         (shared / name).hardlink_to(precious)
@@ -139,7 +139,7 @@ def test_path_is_never_opened_for_writing(folder: Path, shared: Path, precious: 
 
 @pytest.mark.parametrize("prepared", ["a folder of another user", "a link", "an open folder"])
 def test_default_folder_in_tmp(folder: Path, precious: Path, prepared: str) -> None:
-    """A /tmp/upperd-UID that another user has prepared is not used, and the daemon says so and what to do."""
+    """A /tmp/upperd-UID that another user prepared is not used; the daemon says so, and what to do."""
     need_root()
     uid = 61000 + os.getpid() % 500
     default, elsewhere = Path(f"/tmp/upperd-{uid}"), folder / "elsewhere"
@@ -180,7 +180,7 @@ def _run_python(program: str) -> tuple[int, str]:
 
 
 def test_lock_of_another_user(folder: Path, shared: Path) -> None:
-    """A lock file that another user has made, and may hold, is refused with its name and the cure."""
+    """A lock file that another user made, and may have locked, is refused with its name and the cure."""
     (shared / "s.lock").touch(0o666)
     os.chown(shared / "s.lock", USER, USER)
     status, text = run_to_end(folder, "--no-fallback", *_options(shared))

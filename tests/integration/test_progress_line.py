@@ -1,4 +1,4 @@
-"""upperctl send shows how far it is where a person looks, and nowhere else."""
+"""upperctl send shows its progress to a person at a terminal, and nowhere else."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _send(daemon: Daemon, *words: str) -> list[str]:
 
 
 def test_file_to_a_pipe(daemon: Daemon, terminal: Terminal, text: Path, folder: Path) -> None:
-    """With a file, and standard error on a terminal, there is one line, drawn over and over, that ends at 100 %."""
+    """With a file, and standard error on a terminal, one line is drawn over and over, and ends at 100 %."""
     with (
         open(folder / "answer", "wb") as answer,
         terminal.program(*_send(daemon, "--file", str(text)), stdout=answer) as process,
@@ -52,7 +52,7 @@ def test_file_to_a_pipe(daemon: Daemon, terminal: Terminal, text: Path, folder: 
 
 
 def test_pipe_of_unknown_size(daemon: Daemon, terminal: Terminal, folder: Path) -> None:
-    """From a pipe there are bytes and rate, as they come, and neither share nor time left."""
+    """From a pipe the line shows bytes and rate as they come, and neither share nor time left."""
     with (
         open(folder / "answer", "wb") as answer,
         terminal.program(*_send(daemon), stdin=subprocess.PIPE, stdout=answer) as process,
@@ -71,7 +71,7 @@ def test_pipe_of_unknown_size(daemon: Daemon, terminal: Terminal, folder: Path) 
 
 
 def test_text_on_the_same_terminal(daemon: Daemon, terminal: Terminal, folder: Path) -> None:
-    """Where the terminal shows the text itself, nothing is drawn into it."""
+    """If the terminal shows the text itself, no progress is drawn into it."""
     (folder / "short").write_text("one\ntwo\n")
     with terminal.program(*_send(daemon, "--file", str(folder / "short"))) as process:
         assert terminal.wait_end(process) == 0
@@ -79,7 +79,7 @@ def test_text_on_the_same_terminal(daemon: Daemon, terminal: Terminal, folder: P
 
 
 def test_text_on_another_terminal(daemon: Daemon, terminal: Terminal, text: Path) -> None:
-    """A terminal that shows the text does not keep another, on standard error, from showing how far it is."""
+    """If one terminal shows the text, and standard error is another, that one shows the progress."""
     other = Terminal()
     try:
         (text.parent / "short").write_text("one\n")
@@ -93,7 +93,7 @@ def test_text_on_another_terminal(daemon: Daemon, terminal: Terminal, text: Path
 
 
 def test_typed_text(daemon: Daemon, terminal: Terminal) -> None:
-    """Where the text is typed on the terminal, nothing is drawn into it; Ctrl-D ends it."""
+    """If the text is typed on the terminal, no progress is drawn into it; Ctrl-D ends it."""
     with terminal.program(*_send(daemon), stdout=subprocess.PIPE) as process:
         terminal.type("typed\n")
         assert process.stdout.read(6) == b"TYPED\n"
@@ -104,7 +104,7 @@ def test_typed_text(daemon: Daemon, terminal: Terminal) -> None:
 
 @pytest.mark.parametrize("term", ["dumb", ""])
 def test_dumb_terminal(daemon: Daemon, terminal: Terminal, text: Path, term: str) -> None:
-    """A terminal that cannot go back to the beginning of a line gets none."""
+    """A terminal without carriage return gets no progress line."""
     command = _send(daemon, "--file", str(text))
     with terminal.program(*command, stdout=subprocess.DEVNULL, environ={"TERM": term}) as process:
         assert terminal.wait_end(process) == 0
@@ -113,7 +113,7 @@ def test_dumb_terminal(daemon: Daemon, terminal: Terminal, text: Path, term: str
 
 @pytest.mark.parametrize("no_colour", ["", "1"])
 def test_colour_of_the_line(daemon: Daemon, terminal: Terminal, text: Path, no_colour: str) -> None:
-    """The line has a colour unless NO_COLOR is set to something."""
+    """The line has a colour unless NO_COLOR is set and not empty."""
     command = _send(daemon, "--file", str(text))
     with terminal.program(*command, stdout=subprocess.DEVNULL, environ={"NO_COLOR": no_colour}) as process:
         assert terminal.wait_end(process) == 0
@@ -122,13 +122,13 @@ def test_colour_of_the_line(daemon: Daemon, terminal: Terminal, text: Path, no_c
 
 
 def test_no_terminal(daemon: Daemon, text: Path) -> None:
-    """Without a terminal nothing is said."""
+    """Without a terminal nothing is printed on standard error."""
     done = subprocess.run(_send(daemon, "--file", str(text)), capture_output=True, timeout=DEADLINE)
     assert (done.returncode, len(done.stdout), done.stderr) == (0, SIZE, b"")
 
 
 def test_answer_comes_at_once(daemon: Daemon) -> None:
-    """Each line of a pipe is answered and written at once, however slowly they come."""
+    """Each line of a pipe is answered and written at once, however slowly the lines come."""
     with subprocess.Popen(_send(daemon), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -143,7 +143,7 @@ def test_answer_comes_at_once(daemon: Daemon) -> None:
 
 
 def test_interrupt_ends_the_line(daemon: Daemon, terminal: Terminal) -> None:
-    """Ctrl-C ends a transfer as every filter's, by the signal; the line is ended first, and nothing else is said."""
+    """Ctrl-C ends a transfer by the signal, as with any filter; the progress line is ended, no message follows."""
     with terminal.program(*_send(daemon), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
         process.stdin.write(b"x" * 1000)
         process.stdin.flush()
@@ -174,7 +174,7 @@ def test_shell_sees_130(daemon: Daemon) -> None:
 
 @pytest.mark.parametrize("with_line", [False, True], ids=["plain", "line"])
 def test_reader_has_enough(daemon: Daemon, terminal: Terminal, text: Path, with_line: bool) -> None:
-    """When the reader of the answer has gone, upperctl ends quietly, with the status that a shell gives SIGPIPE."""
+    """When the reader of the answer has gone, upperctl ends quietly, with a shell's status for SIGPIPE."""
     command = _send(daemon, "--file", str(text))
     with terminal.program(
         *command, stdout=subprocess.PIPE, **({} if with_line else {"stderr": subprocess.DEVNULL})

@@ -1,4 +1,4 @@
-"""upperctl send on a terminal: a prompt, with lines that can be edited and come back."""
+"""upperctl send on a terminal: a prompt with line editing and a history."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def terminal() -> Iterator[Terminal]:
 
 
 def _environ(folder: Path, **more: str) -> dict[str, str]:
-    """Without colour, and with a home in the folder."""
+    """An environment without colour, and with a home in the folder."""
     home = folder / "home"
     home.mkdir(exist_ok=True)
     return {"HOME": str(home), "XDG_STATE_HOME": "", "NO_COLOR": "1", "INPUTRC": os.devnull, **more}
@@ -41,7 +41,7 @@ def _history(folder: Path) -> Path:
 
 
 def _type(terminal: Terminal, keys: str) -> None:
-    """Press these keys at the prompt: before it is there, the terminal would take some of them for its own."""
+    """Press these keys once the prompt is shown: before that the terminal would interpret some of them."""
     wait_until(lambda: terminal.drain() or terminal.shown.endswith(">>: "), "the prompt")
     terminal.type(keys)
 
@@ -62,7 +62,7 @@ def test_prompt(daemon: Daemon, terminal: Terminal, folder: Path) -> None:
 
 
 def test_one_connection(daemon: Daemon, terminal: Terminal, folder: Path) -> None:
-    """All the lines of a prompt go through one connection."""
+    """All lines of a prompt go through one connection."""
     with terminal.program(*_prompt(daemon), environ=_environ(folder)) as process:
         for number in range(3):
             _type(terminal, f"line {number}\n")
@@ -75,7 +75,7 @@ def test_one_connection(daemon: Daemon, terminal: Terminal, folder: Path) -> Non
 
 
 def test_editing(daemon: Daemon, terminal: Terminal, folder: Path) -> None:
-    """A line can be edited before it is sent, and an earlier one be called back."""
+    """A line can be edited before it is sent, and an earlier one can be recalled."""
     with terminal.program(*_prompt(daemon), environ=_environ(folder)):
         _type(terminal, f"bcx{BACKSPACE}{CTRL_A}a\n")
         terminal.wait_for("ABC\n")
@@ -84,7 +84,7 @@ def test_editing(daemon: Daemon, terminal: Terminal, folder: Path) -> None:
 
 
 def test_history_file(daemon: Daemon, terminal: Terminal, folder: Path) -> None:
-    """Lines come back in the next prompt, from a file of the user's alone; but not one that begins with a space."""
+    """A private file keeps the lines for the next prompt, except those that begin with a space."""
     with terminal.program(*_prompt(daemon), environ=_environ(folder)) as process:
         for line in ("kept", " secret", "kept", "last"):
             _type(terminal, f"{line}\n")
@@ -100,7 +100,7 @@ def test_history_file(daemon: Daemon, terminal: Terminal, folder: Path) -> None:
 
 
 def test_history_survives_a_kill(daemon: Daemon, terminal: Terminal, folder: Path) -> None:
-    """A line is remembered at once, not at the end."""
+    """A line is saved at once, not at the end."""
     with terminal.program(*_prompt(daemon), environ=_environ(folder)) as process:
         _type(terminal, "one\n")
         terminal.wait_for("ONE")
@@ -109,7 +109,7 @@ def test_history_survives_a_kill(daemon: Daemon, terminal: Terminal, folder: Pat
 
 
 def test_state_folder(daemon: Daemon, terminal: Terminal, folder: Path) -> None:
-    """XDG_STATE_HOME says where the lines are remembered."""
+    """XDG_STATE_HOME determines where the lines are saved."""
     with terminal.program(*_prompt(daemon), environ=_environ(folder, XDG_STATE_HOME=str(folder / "state"))):
         _type(terminal, "one\n")
         terminal.wait_for("ONE")
@@ -119,7 +119,7 @@ def test_state_folder(daemon: Daemon, terminal: Terminal, folder: Path) -> None:
 
 @pytest.mark.parametrize("home", ["", "missing", "relative"])
 def test_no_home(daemon: Daemon, terminal: Terminal, folder: Path, home: str) -> None:
-    """Without a home that exists nothing is made; the prompt works, and remembers as long as it runs."""
+    """If the home does not exist it is not made; the prompt works, and keeps its history while it runs."""
     value = str(folder / "nobody") if home == "missing" else home
     with terminal.program(*_prompt(daemon), environ=_environ(folder, HOME=value), cwd=folder):
         _type(terminal, "one\n")
@@ -130,7 +130,7 @@ def test_no_home(daemon: Daemon, terminal: Terminal, folder: Path, home: str) ->
 
 
 def test_history_of_another(daemon: Daemon, terminal: Terminal, folder: Path) -> None:
-    """A link in the place of the file is not followed, and where the folder is another user's nothing is written."""
+    """A link in place of the history file is not followed, and nothing is written into another user's folder."""
     environ = _environ(folder)
     _history(folder).parent.mkdir(parents=True)
     (folder / "precious").write_text("precious\n")
@@ -149,7 +149,7 @@ def test_history_of_another(daemon: Daemon, terminal: Terminal, folder: Path) ->
 
 
 def test_interrupt_leaves_the_line(daemon: Daemon, terminal: Terminal, folder: Path) -> None:
-    """Ctrl-C leaves the line and nothing more; a second one says what ends."""
+    """Ctrl-C discards the line and nothing more; a second one says how to end the prompt."""
     with terminal.program(*_prompt(daemon), environ=_environ(folder)) as process:
         _type(terminal, "not this")
         terminal.wait_for("not this")
@@ -165,7 +165,7 @@ def test_interrupt_leaves_the_line(daemon: Daemon, terminal: Terminal, folder: P
 
 
 def test_interrupt_between_two_waits(daemon: Daemon, terminal: Terminal, folder: Path) -> None:
-    """A Ctrl-C that comes after a key is shown, and before the next is waited for, is noticed without another key."""
+    """Ctrl-C after a key was shown, and before the next is awaited, takes effect without another key."""
     need("strace")
     late = ("strace", "-o", os.devnull, "-e", "trace=write", "-e", "inject=write:delay_exit=30000")
     with terminal.program(*late, *_prompt(daemon), environ=_environ(folder)) as process:
@@ -178,7 +178,7 @@ def test_interrupt_between_two_waits(daemon: Daemon, terminal: Terminal, folder:
 
 
 def test_interrupt_while_it_waits(terminal: Terminal, folder: Path) -> None:
-    """Ctrl-C while the answer is waited for leaves the line, too, and the next has an answer of its own."""
+    """Ctrl-C while the answer is awaited discards the line, too, and the next line gets its own answer."""
     with (
         running(folder, "--max-children", "1", "--spare-children", "1") as daemon,
         daemon.held() as held,
@@ -198,7 +198,7 @@ def test_interrupt_while_it_waits(terminal: Terminal, folder: Path) -> None:
 
 
 def test_restart_meanwhile(terminal: Terminal, folder: Path) -> None:
-    """A daemon that was restarted between two lines is asked as if nothing had happened."""
+    """After a restart of the daemon between two lines, the prompt works as if nothing had happened."""
     with running(folder) as first:
         program = terminal.program(*_prompt(first), environ=_environ(folder))
         process = program.__enter__()
@@ -217,7 +217,7 @@ def test_restart_meanwhile(terminal: Terminal, folder: Path) -> None:
 
 
 def test_daemon_goes_away(terminal: Terminal, folder: Path) -> None:
-    """Without a daemon a line gets an error with the cure; the prompt stays; its status is that of the last line.
+    """Without a daemon a line gets an error with the cure, the prompt stays, and the last line decides the status.
 
     The end of the parent alone ends no connection.
     """
@@ -241,7 +241,7 @@ def test_daemon_goes_away(terminal: Terminal, folder: Path) -> None:
 
 
 def test_no_daemon_from_the_beginning(terminal: Terminal, folder: Path) -> None:
-    """Without a daemon there is no prompt, but the error and its status."""
+    """Without a daemon at the start upperctl prints the error instead of a prompt, and exits with its status."""
     command = [*CTL, "--socket", str(folder / "none"), "send"]
     with terminal.program(*command, environ=_environ(folder)) as process:
         assert terminal.wait_end(process) == 69
@@ -260,7 +260,7 @@ def test_colour_of_the_prompt(daemon: Daemon, terminal: Terminal, folder: Path) 
 
 
 def test_bytes_that_are_no_text(daemon: Daemon, terminal: Terminal, folder: Path) -> None:
-    """What is no UTF-8 is sent, and comes back, as it is."""
+    """Invalid UTF-8 is sent, and comes back, unchanged."""
     with terminal.program(*_prompt(daemon), environ=_environ(folder, LC_ALL="C.UTF-8")):
         _type(terminal, "")
         os.write(terminal.screen, b"a\xffb\n")
@@ -271,7 +271,7 @@ def test_bytes_that_are_no_text(daemon: Daemon, terminal: Terminal, folder: Path
 def test_letter_that_the_locale_has_not(
     daemon: Daemon, terminal: Terminal, folder: Path, environ: dict[str, str]
 ) -> None:
-    """Under LC_ALL=C a line with a letter beyond ASCII is shown, answered and remembered as anywhere."""
+    """Under LC_ALL=C a line with a non-ASCII letter is shown, answered and saved as in any locale."""
     with terminal.program(*_prompt(daemon), environ=_environ(folder, LC_ALL="C", **environ)) as process:
         _type(terminal, "straße\n")
         terminal.wait_for("STRASSE\n")

@@ -1,4 +1,4 @@
-"""What the service manager is told."""
+"""Messages to the service manager."""
 
 import re
 import select
@@ -22,18 +22,18 @@ def test_ready_means_ready(folder: Path) -> None:
 
 
 def test_status_follows_what_happens(daemon: Daemon) -> None:
-    """STATUS is one line that names the busy children, the limit, the totals, and the busiest child with its peer."""
+    """STATUS is one line with the busy children, the limit, the totals, and the busiest child with its peer."""
     with daemon.held():
         line = ""
         while "4 B out" not in line:  # the first may come while the answer is under way
             line = daemon.manager.wait_for("STATUS=1 busy")
     assert re.search(r"of 64 children; 1 connection, 4 B in, 4 B out; busiest \d+ \(uid \d+\) 4 B in", line)
-    daemon.manager.wait_for("STATUS=0 busy, 9 spare")  # one waits for more of this user
+    daemon.manager.wait_for("STATUS=0 busy, 9 spare")  # one child waits for more of this user
 
 
 @pytest.mark.parametrize("options", [(), ("--connections-per-child", "100"), ("--max-children", "4")])
 def test_idle_daemon_sleeps(folder: Path, options: tuple[str, ...]) -> None:
-    """With nobody to serve the daemon sleeps: after a while it is not once on a processor in two seconds."""
+    """Without clients the daemon sleeps: within two seconds it does not use a processor once."""
     with running(folder, *options) as daemon:
         for _ in range(3):
             assert daemon.ask(b"x") == b"X"
@@ -43,7 +43,7 @@ def test_idle_daemon_sleeps(folder: Path, options: tuple[str, ...]) -> None:
 
 
 def _switches(pid: int) -> int:
-    """How often a process has left the processor (proc(5), status), which one that spins is made to, too."""
+    """How often a process was switched off the processor (proc(5), status), which also happens to one that spins."""
     found = re.findall(r"^(?:non)?voluntary_ctxt_switches:\s*(\d+)$", _status(pid), re.MULTILINE)
     assert len(found) == 2
     return sum(map(int, found))
@@ -59,7 +59,7 @@ def _switches_after_two_seconds(pid: int) -> int:
 
 
 def test_watchdog_is_fed_by_the_loop(folder: Path) -> None:
-    """WATCHDOG=1 comes while the loop turns, at the limit of children too."""
+    """WATCHDOG=1 comes while the loop turns, also at max_children."""
     environ = {"WATCHDOG_USEC": "200000"}
     with running(folder, "--max-children", "2", *ALL, environ=environ) as daemon, daemon.held(), daemon.held():
         for _ in range(5):
@@ -97,7 +97,7 @@ def test_limit_queues(folder: Path) -> None:
 
 
 def test_listeners_do_not_starve_each_other(folder: Path) -> None:
-    """With children busy on one listener, a client of another one is served at once."""
+    """With children busy on one listener, a client of another listener is served at once."""
     with running(folder, "--max-children", "4", "--spare-children", "2", "--tcp", "127.0.0.1:0") as daemon:
         port = int(re.findall(r"tcp:127.0.0.1:(\d+)", " ".join(daemon.board.listeners))[0])
         held = [daemon.held() for _ in range(2)]

@@ -1,4 +1,4 @@
-"""What the README shows is what happens."""
+"""The README describes what happens."""
 
 import os
 import re
@@ -18,12 +18,12 @@ TABLE = (ROOT / "bench/results/table.md").read_text()
 
 
 def environment() -> dict[str, str]:
-    """Where the programs are started in another folder, as if they were installed."""
+    """Where the programs run from a folder of their own, as if they were installed."""
     return os.environ | {"PYTHONPATH": str(ROOT)}
 
 
 def _block(language: str, part: str) -> str:
-    """The block of code that has `part` in it."""
+    """The code block that contains `part`."""
     [text] = [text for text in re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL) if part in text]
     return str(text)
 
@@ -42,7 +42,7 @@ def test_length() -> None:
 
 
 def test_options_have_their_defaults() -> None:
-    """The options of the table exist, and have the defaults that stand there."""
+    """The options of the README's table exist, and have the defaults stated there."""
     rows = re.findall(r"^\| (`.*) \| (.*?) \| .* \|$", README, re.MULTILINE)
     assert len(rows) == 5
     options = {flag(option.name): option for option in OPTIONS}
@@ -53,7 +53,7 @@ def test_options_have_their_defaults() -> None:
 
 
 def test_handler_is_served(folder: Path) -> None:
-    """The handler in ten lines is served by the command that stands below it, and answers as shown there."""
+    """The command below the ten-line handler serves it, and its answer is the one shown."""
     code = _block("python", "class Shout")
     assert len([line for line in code.splitlines() if line and not line.startswith("#")]) <= 10
     (folder / "shout.py").write_text(code)
@@ -73,7 +73,7 @@ def test_handler_is_served(folder: Path) -> None:
 
 
 def test_figures_are_measured() -> None:
-    """Each figure of the README is one that the benchmark found, and stands in its table of targets."""
+    """Each figure of the README was found by the benchmark, and is in the benchmark's table of targets."""
     figures = re.findall(r"\*\*([\d.]+) times\*\*", README)
     found = re.findall(r"\| upperd(?:-single)? \| tutorial \| ([\d.]+) \(", TABLE)
     assert len(figures) == 3
@@ -91,5 +91,5 @@ def _accepts(path: Path) -> bool:
 
 @pytest.mark.parametrize("name", re.findall(r"\]\(([^)#:]+)\)", README))
 def test_links_lead_somewhere(name: str) -> None:
-    """What the README links to is in the repository."""
+    """All files that the README links to are in the repository."""
     assert (ROOT / name).exists()

@@ -22,11 +22,11 @@ if sys.argv[1] != "7":
     os.close(int(sys.argv[1]))
 os.execv(sys.argv[2], sys.argv[2:])
 """
-"""What a supervisor does: the descriptor gets the number that the daemon is told."""
+"""Does what a supervisor does: gives the descriptor the number that the daemon is told."""
 
 
 def supervised(pipe_end: FileIO, *options: str) -> dict[str, Any]:
-    """Arguments of `running`: this end of the pipe is number 7 there."""
+    """Arguments of `running`: this end of the pipe gets number 7 there."""
     descriptor = pipe_end.fileno()
     command = [COMMAND[0], "-c", _PLACE, str(descriptor), *COMMAND, "--no-fallback", "--ready-fd", "7", *options]
     return {"command": command, "pass_fds": [descriptor]}
@@ -34,14 +34,14 @@ def supervised(pipe_end: FileIO, *options: str) -> dict[str, Any]:
 
 @pytest.fixture
 def pipe() -> Iterator[tuple[FileIO, FileIO]]:
-    """Its two ends, without buffers."""
+    """The two ends of the pipe, without buffers."""
     reading, writing = os.pipe()
     with open(reading, "rb", buffering=0) as reader, open(writing, "wb", buffering=0) as writer:
         yield reader, writer
 
 
 def read(reader: FileIO) -> bytes:
-    """What comes next; it does not wait for ever."""
+    """Read what comes next, with a time limit."""
     assert select.select([reader], [], [], DEADLINE)[0]
     return reader.read(10)
 
@@ -49,16 +49,16 @@ def read(reader: FileIO) -> bytes:
 def held_by(pid: int, pipe_end: FileIO) -> bool:
     """Whether the process has the pipe open."""
     wanted = os.readlink(f"/proc/self/fd/{pipe_end.fileno()}")
-    with contextlib.suppress(OSError):  # it has ended
+    with contextlib.suppress(OSError):  # the process has ended
         for name in os.listdir(f"/proc/{pid}/fd"):
-            with contextlib.suppress(OSError):  # it has closed that one
+            with contextlib.suppress(OSError):  # the process has closed that descriptor
                 if os.readlink(f"/proc/{pid}/fd/{name}") == wanted:
                     return True
     return False
 
 
 def test_newline_when_ready(folder: Path, pipe: tuple[FileIO, FileIO]) -> None:
-    """One newline comes once the daemon serves, then the end of file, and READY=1 comes, too."""
+    """Once the daemon serves, one newline comes, then the end of file; READY=1 comes, too."""
     reading, writing = pipe
     with running(folder, **supervised(writing, "--socket", str(folder / "upperd.sock")), ready=False) as daemon:
         writing.close()
@@ -70,7 +70,7 @@ def test_newline_when_ready(folder: Path, pipe: tuple[FileIO, FileIO]) -> None:
 
 
 def test_children_never_have_it(folder: Path, pipe: tuple[FileIO, FileIO]) -> None:
-    """The first children, forked before the newline is written, close the descriptor like all that is not theirs."""
+    """The first children, forked before the newline is written, close the descriptor with all others."""
     writing = pipe[1]
     os.set_blocking(writing.fileno(), False)
     while writing.write(b"x" * 4096):
@@ -84,7 +84,7 @@ def test_children_never_have_it(folder: Path, pipe: tuple[FileIO, FileIO]) -> No
 
 
 def test_nobody_reads(folder: Path, pipe: tuple[FileIO, FileIO]) -> None:
-    """A supervisor that is gone costs a warning, and not the service."""
+    """A supervisor that is gone causes a warning, and the daemon serves."""
     reading, writing = pipe
     reading.close()
     with running(folder, **supervised(writing, "--socket", str(folder / "upperd.sock"))) as daemon:
@@ -93,7 +93,7 @@ def test_nobody_reads(folder: Path, pipe: tuple[FileIO, FileIO]) -> None:
 
 
 def test_no_newline_without_service(folder: Path, pipe: tuple[FileIO, FileIO], daemon: Daemon) -> None:
-    """A daemon that cannot start says nothing on the descriptor, which ends with it."""
+    """A daemon that cannot start writes nothing to the descriptor, which closes with the process."""
     reading, writing = pipe
     more = supervised(writing, "--socket", str(daemon.path))
     other = folder / "other"
@@ -106,7 +106,7 @@ def test_no_newline_without_service(folder: Path, pipe: tuple[FileIO, FileIO], d
 
 @pytest.mark.parametrize("number", ["0", "1", "2", "-1", "x"])
 def test_no_descriptor_to_use(folder: Path, number: str) -> None:
-    """Standard input, output and error, and what is no descriptor at all, are refused with status 64."""
+    """Standard input, output and error, and invalid numbers, are refused with status 64."""
     status, said = run_to_end(folder, f"--ready-fd={number}", "--socket", "s")
     assert (status, "ready-fd" in said) == (64, True)
     if number.isdigit():
@@ -114,7 +114,7 @@ def test_no_descriptor_to_use(folder: Path, number: str) -> None:
 
 
 def test_it_is_not_open(folder: Path) -> None:
-    """A descriptor that nobody opened is named at the start, with what opens it; a mere check does not look for it."""
+    """A start names a descriptor that is not open, and how to open it; --check-config does not look for it."""
     status, said = run_to_end(folder, "--ready-fd", "77", "--socket", "s")
     assert status == 64
     assert "ready-fd is 77: it is not open: the supervisor has to open it (s6: a file notification-fd" in said
@@ -122,14 +122,14 @@ def test_it_is_not_open(folder: Path) -> None:
 
 
 def test_it_cannot_be_written_to(folder: Path, pipe: tuple[FileIO, FileIO]) -> None:
-    """A descriptor for reading only is refused."""
+    """A read-only descriptor is refused."""
     with running(folder, **supervised(pipe[0], "--socket", str(folder / "s")), ready=False) as daemon:
         assert daemon.wait() == 64
         assert "ready-fd is 7: it is open, but not for writing" in daemon.log
 
 
 def test_it_is_a_listener(folder: Path) -> None:
-    """A socket that the service manager passed is no descriptor for a newline."""
+    """A socket passed by the service manager cannot be the readiness descriptor."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(folder / "s"))
         listener.listen()
@@ -146,7 +146,7 @@ def test_not_in_the_background(folder: Path) -> None:
 
 
 def test_reload_does_not_look_for_it(folder: Path, pipe: tuple[FileIO, FileIO]) -> None:
-    """A reload of a daemon that has told its supervisor succeeds: the descriptor is gone, and not asked for again."""
+    """A reload after the notification succeeds: the descriptor is closed, and not needed again."""
     reading, writing = pipe
     with running(folder, **supervised(writing, "--socket", str(folder / "upperd.sock"))) as daemon:
         writing.close()

@@ -1,4 +1,4 @@
-"""Every end of a child is seen, accounted for, and made good."""
+"""Every end of a child is noticed and recorded, and the child is replaced."""
 
 import os
 import re
@@ -23,7 +23,7 @@ def _serving_child(daemon: Daemon) -> int:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
 def test_crash_is_counted_and_named(daemon: Daemon, number: signal.Signals) -> None:
-    """A child that a signal killed is counted once, logged with the signal and what it had done, and hurts nobody."""
+    """A child killed by a signal is counted once, and logged with the signal and its work; others are unaffected."""
     with daemon.held() as victim:
         pid = _serving_child(daemon)
         with daemon.held() as other:
@@ -39,7 +39,7 @@ def test_crash_is_counted_and_named(daemon: Daemon, number: signal.Signals) -> N
 
 
 def test_stopped_child_hurts_nobody(daemon: Daemon) -> None:
-    """A child stopped by SIGSTOP keeps no other client waiting, and does not outlive the drain."""
+    """A child stopped by SIGSTOP delays no other client, and does not outlive the drain."""
     with daemon.held():
         pid = _serving_child(daemon)
         os.kill(pid, signal.SIGSTOP)
@@ -100,7 +100,7 @@ def test_failing_fork_throttles_and_recovers(folder: Path) -> None:
 
 
 def _copied(folder: Path) -> list[str]:
-    """The lean parent from a copy that any user may read, in Debian's Python."""
+    """Run the parent from a copy that any user may read, with Debian's Python."""
     for package in (upperd, sdnotify):
         source = Path(str(package.__file__)).parent
         shutil.copytree(source, folder / "site" / source.name)

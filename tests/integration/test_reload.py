@@ -1,4 +1,4 @@
-"""SIGHUP: new settings without a dropped connection, or the old ones and a reason."""
+"""SIGHUP: new settings without a dropped connection, or the old settings and a reason."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def reloadable(folder: Path, config: Path) -> Iterator[Daemon]:
 
 
 def _reload(daemon: Daemon) -> str:
-    """Reload; return the status that came with the end of it."""
+    """Reload; return the STATUS sent at the end of it."""
     daemon.signal(signal.SIGHUP)
     daemon.manager.wait_for("RELOADING=1")
     daemon.manager.wait_for("READY=1")
@@ -49,7 +49,7 @@ def test_new_limits_are_taken(reloadable: Daemon, config: Path) -> None:
 
 
 def test_manager_is_told(reloadable: Daemon) -> None:
-    """RELOADING=1 comes with the time of it, and READY=1 with the status ends it."""
+    """RELOADING=1 is sent with its time, and READY=1 with the status ends it."""
     status = _reload(reloadable)
     messages = reloadable.manager.messages
     start = messages.index("RELOADING=1")
@@ -59,7 +59,7 @@ def test_manager_is_told(reloadable: Daemon) -> None:
 
 @pytest.mark.parametrize("bad", ["max-childre = 3", "max-children = 0", "not toml", "max-children = 1\ntcp = 7", None])
 def test_bad_file_changes_nothing(reloadable: Daemon, config: Path, bad: str | None) -> None:
-    """With a bad file the old settings stay, log and status say why, the manager is not left waiting."""
+    """With a bad file the old settings stay, log and status say why, and the manager is told that the reload ended."""
     if bad is None:
         config.unlink()
     else:
@@ -77,7 +77,7 @@ def test_bad_file_changes_nothing(reloadable: Daemon, config: Path, bad: str | N
 
 
 def test_what_takes_a_restart_is_said(reloadable: Daemon, config: Path) -> None:
-    """An option that a reload cannot change is named in the log, and the others are taken."""
+    """The log names an option that a reload cannot change, and the reload takes over the others."""
     config.write_text('tcp = "127.0.0.1:1"\nmax-children = 8')
     _reload(reloadable)
     assert "tcp none -> 127.0.0.1:1: takes a restart" in reloadable.log
@@ -85,7 +85,7 @@ def test_what_takes_a_restart_is_said(reloadable: Daemon, config: Path) -> None:
 
 
 def test_log_level(reloadable: Daemon, config: Path) -> None:
-    """The level of the log follows a reload, in both directions."""
+    """The log level follows a reload, in both directions."""
     config.write_text('log-level = "error"\nconnections-per-child = 1')
     _reload(reloadable)
     assert reloadable.ask(b"x") == b"X"
@@ -116,7 +116,7 @@ def test_child_that_served_as_many_as_it_may(folder: Path, config: Path) -> None
 
 
 def test_fewer_children_than_there_are(reloadable: Daemon, config: Path) -> None:
-    """A limit below the number of children ends no connection; from then on there are never more than the limit."""
+    """A limit below the number of children ends no connection; later there are never more than the limit."""
     with contextlib.ExitStack() as until:
         held = [until.enter_context(reloadable.held()) for _ in range(6)]
         config.write_text("max-children = 2")
@@ -131,7 +131,7 @@ def test_fewer_children_than_there_are(reloadable: Daemon, config: Path) -> None
 
 
 def test_twenty_in_a_row_and_many_at_once(reloadable: Daemon, config: Path) -> None:
-    """Reload after reload, and several at once: clients notice nothing, and each is followed by READY=1."""
+    """Through many reloads, several at once, clients notice nothing, and READY=1 follows each."""
     with reloadable.held() as client:
         for number in range(20):
             config.write_text(f"max-children = {20 + number}")
@@ -150,7 +150,7 @@ def test_twenty_in_a_row_and_many_at_once(reloadable: Daemon, config: Path) -> N
 
 
 def test_file_that_cannot_be_read_in_time(reloadable: Daemon, config: Path) -> None:
-    """A check that hangs on its file is given up; clients are served meanwhile, and SIGTERM is obeyed."""
+    """A check that hangs on its file is given up; clients are served meanwhile, and SIGTERM works."""
     config.unlink()
     os.mkfifo(config)
     reloadable.signal(signal.SIGHUP)

@@ -1,4 +1,4 @@
-"""Requests that are no plain connection: objects around a socket, and datagrams."""
+"""Requests that are not plain connections: objects around a socket, and datagrams."""
 
 from __future__ import annotations
 
@@ -131,5 +131,5 @@ with UnixDatagrams(PATH, Handler) as server:
 
 @pytest.mark.parametrize("promise", CASES)
 def test_request(folder: Path, promise: str) -> None:
-    """What is no plain connection is served as under the stock class (each parameter is a promise)."""
+    """Such a request is served as under the stock class (each parameter is a promise)."""
     run_program(folder, CASES[promise])

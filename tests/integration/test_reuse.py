@@ -34,7 +34,7 @@ def test_child_serves_several(folder: Path) -> None:
 
 
 def test_children_are_used_again_by_default(folder: Path) -> None:
-    """Without a word of the operator one child serves the connections of a user that come one after the other."""
+    """By default one child serves the consecutive connections of a user."""
     with running(folder) as daemon:
         for _ in range(100):
             assert daemon.ask(b"x") == b"X"
@@ -42,7 +42,7 @@ def test_children_are_used_again_by_default(folder: Path) -> None:
 
 
 def test_users_take_turns_without_forks(folder: Path) -> None:
-    """Users that take turns have a child each, which waits for its own user: nothing is forked for a turn."""
+    """Users that take turns have a child each, which waits for its own user: no turn takes a fork."""
     needs_root(folder)
     with running(folder, "--socket-mode", "0666") as daemon:
         for _ in range(5):

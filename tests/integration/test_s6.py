@@ -1,4 +1,4 @@
-"""upperd under a real s6-supervise, which learns on a descriptor that the service is ready."""
+"""upperd under a real s6-supervise, which learns from a descriptor that the service is ready."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ MILLISECONDS = str(int(DEADLINE * 1000))
 
 
 class Service:
-    """A service folder of s6, and who supervises it."""
+    """A service folder of s6, and its supervisor."""
 
     def __init__(self, folder: Path, path: Path) -> None:
         self.folder = folder
         self.path = path
 
     def svc(self, *words: str) -> None:
-        """s6-svc, which waits where it is told what for."""
+        """s6-svc, which waits for the event if told to."""
         subprocess.run(["s6-svc", "-T", MILLISECONDS, *words, self.folder], check=True, timeout=DEADLINE + 5)
 
     def wait_until_ready(self) -> None:
         subprocess.run(["s6-svwait", "-U", "-t", MILLISECONDS, self.folder], check=True, timeout=DEADLINE + 5)
 
     def status(self, *fields: str) -> list[str]:
-        """What s6-svstat says."""
+        """The output of s6-svstat."""
         command = ["s6-svstat", "-o", ",".join(fields), self.folder]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
 
@@ -70,14 +70,14 @@ def service(folder: Path) -> Iterator[Service]:
 
 
 def test_up_and_ready(service: Service) -> None:
-    """s6 counts the service as ready when it answers, whatever its children do, and it ends with the supervisor."""
+    """s6 considers the service ready when it answers, whatever its children do, and it ends with the supervisor."""
     assert service.status("up", "ready") == ["true", "true"]
     with service.connect() as connection:
         assert ask_on(connection, b"x") == b"X"
 
 
 def test_restart(service: Service) -> None:
-    """s6-svc -r drains the daemon and starts another, which is ready by its own newline."""
+    """s6-svc -r drains the daemon and starts another, which reports its own readiness."""
     [before] = service.status("pid")
     service.svc("-wR", "-r")
     assert service.status("up", "ready") == ["true", "true"]

@@ -1,4 +1,4 @@
-"""Whose signal is whose, and what a child inherits."""
+"""Signals of the parent and of its children, and what a child inherits."""
 
 import contextlib
 import os
@@ -11,9 +11,9 @@ from running import Daemon, ask_on, lives, open_files, running, wait_until
 
 
 def test_sigterm_to_a_child_ends_that_child_only(daemon: Daemon) -> None:
-    """SIGTERM to a child ends that child, runs nothing of the parent's, and another takes its place."""
+    """SIGTERM to a child ends that child, runs no code of the parent, and another child takes its place."""
     victim = daemon.children()[0]
-    # Again and again, as the parent does: one may come in the instant before accept().
+    # Again and again, as the parent does: a signal may come in the instant before accept().
     wait_until(lambda: victim not in daemon.children() or os.kill(victim, signal.SIGTERM), "the child ends")
     wait_until(lambda: daemon.board.spare == 8, "another takes its place")
     assert daemon.ask(b"x") == b"X"
@@ -38,7 +38,7 @@ def test_idle_children_end_when_the_parent_is_killed(daemon: Daemon) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGCHLD, signal.SIGIO, signal.SIGTERM])
 def test_signal_that_was_ignored(folder: Path, number: signal.Signals) -> None:
-    """A signal works although the program that started the daemon ignored or blocked it."""
+    """Signals work although the program that started the daemon ignored or blocked them."""
 
     def ignore() -> None:
         signal.signal(number, signal.SIG_IGN)
@@ -57,7 +57,7 @@ def test_signal_that_was_ignored(folder: Path, number: signal.Signals) -> None:
 
 @pytest.mark.parametrize("spare", [1, 8])
 def test_parent_killed_while_it_forks(folder: Path, spare: int) -> None:
-    """At whatever moment the parent is killed, its first forks included, none of its children outlives it."""
+    """Whenever the parent is killed, even during its first forks, none of its children outlives it."""
     for round in range(12):
         with running(folder, "--spare-children", str(spare), ready=False) as daemon:
             while len(daemon.children()) <= round % min(spare, 3) and daemon.process.poll() is None:
@@ -69,7 +69,7 @@ def test_parent_killed_while_it_forks(folder: Path, spare: int) -> None:
 
 
 def _processes_with(mark: bytes) -> list[Path]:
-    """The processes whose command line has this word; nobody else's has."""
+    """The processes with this word, which is unique, on their command line."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
@@ -79,10 +79,10 @@ def _processes_with(mark: bytes) -> list[Path]:
 
 
 def test_child_holds_only_what_is_its_own(folder: Path) -> None:
-    """A child holds its listener and its link to the parent: no lock, no other listener, no manager's socket."""
+    """A child holds its sockets and standard streams, and no lock, no pidfd and no epoll descriptor of its parent."""
     with running(folder, "--tcp", "127.0.0.1:0", environ={"WATCHDOG_USEC": "5000000"}) as daemon, daemon.held():
         for child in daemon.children():
-            # One that was forked at this moment may not have come to it yet.
+            # A child that is just being forked may not have come to this yet.
             wait_until(lambda: _holds_its_own(child), f"child {child} holds no more than its own")  # noqa: B023
 
 
@@ -95,7 +95,7 @@ def _holds_its_own(pid: int) -> bool:
 
 @pytest.mark.parametrize("name", ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID"])
 def test_environment_of_a_child_is_clean(folder: Path, name: str) -> None:
-    """Neither the parent nor a child has anything of the manager's in its environment, /proc included."""
+    """Neither the parent nor a child has a variable of the manager in its environment, also in /proc."""
     with running(folder, environ={"WATCHDOG_USEC": "5000000"}) as daemon:
         for pid in (daemon.pid, *daemon.children()):
             variables = Path(f"/proc/{pid}/environ").read_text().split("\0")

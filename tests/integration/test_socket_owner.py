@@ -1,4 +1,4 @@
-"""Whose the other end of a TCP connection is: right, or unknown; never root's by mistake."""
+"""The owner of a TCP connection's other end is found or unknown, and never taken for root by mistake."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def peers() -> Iterator[PeerLookup]:
 
 @contextmanager
 def _listening(host: str) -> Iterator[socket.socket]:
-    """A listener at an address; "dual": one of IPv6 that takes IPv4, too."""
+    """A listener at an address; "dual" is one for IPv6 that takes IPv4, too."""
     dual = host == "dual"
     try:
         listener = socket.create_server(
@@ -67,14 +67,14 @@ class Accepted:
         self._client = client
 
     def do(self, line: str) -> None:
-        """Have the client execute a line of Python."""
+        """Have the client process execute a line of Python."""
         tell(self._client, line)
         said(self._client)
 
 
 @pytest.fixture
 def accept() -> Iterator[Callable[..., Accepted]]:
-    """A function that has a user connect, with a socket that another `maker` may have made."""
+    """A function that has a user connect, by a socket that another user, `maker`, may have made."""
     need_root()
     with ExitStack() as stack:
 
@@ -92,7 +92,7 @@ def accept() -> Iterator[Callable[..., Accepted]]:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.3.2.1", "::1"])
 def test_users_are_told_apart(peers: PeerLookup, accept: Callable[..., Accepted], host: str) -> None:
-    """The uid of each of two users and of root is known, on every kind of loopback address."""
+    """The uids of two users and of root are found on every kind of loopback address."""
     with _listening(host) as listener:
         for uid in (USER, OTHER, 0, USER):
             assert peers.uid(accept(listener, uid).connection) == uid
@@ -100,7 +100,7 @@ def test_users_are_told_apart(peers: PeerLookup, accept: Callable[..., Accepted]
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_listener_of_both_families(peers: PeerLookup, accept: Callable[..., Accepted], host: str) -> None:
-    """A listener of IPv6 that takes IPv4, too, knows the peers of either."""
+    """A listener for IPv6 that takes IPv4, too, knows the peers of both."""
     with _listening("dual") as listener:
         assert peers.uid(accept(listener, USER, host=host).connection) == USER
 
@@ -115,7 +115,7 @@ def test_socket_counts_for_its_maker(peers: PeerLookup, accept: Callable[..., Ac
     "ending", ["client.shutdown(1)", "client.shutdown(2)", "client.send(b'x'); client.shutdown(1)"]
 )
 def test_half_closed_connection_is_known(peers: PeerLookup, accept: Callable[..., Accepted], ending: str) -> None:
-    """A client that has half-closed already is known all the same: that is no way around a rule."""
+    """A client that has half-closed already is still known, so half-closing is no way around a rule."""
     with _listening("127.0.0.1") as listener:
         accepted = accept(listener, USER)
         accepted.do(ending)
@@ -124,7 +124,7 @@ def test_half_closed_connection_is_known(peers: PeerLookup, accept: Callable[...
 
 @pytest.mark.parametrize("ending", ["client.close()", "client.send(b'x'); client.close()", RESET])
 def test_ended_connection_is_unknown(peers: PeerLookup, accept: Callable[..., Accepted], ending: str) -> None:
-    """A client that has closed or reset its connection is unknown; its row would read as root's."""
+    """A client that closed or reset its connection is unknown, although the kernel's table shows uid 0 for it."""
     with _listening("127.0.0.1") as listener:
         accepted = accept(listener, USER)
         accepted.do(ending)
@@ -132,9 +132,9 @@ def test_ended_connection_is_unknown(peers: PeerLookup, accept: Callable[..., Ac
 
 
 def test_port_taken_by_another_user(peers: PeerLookup, accept: Callable[..., Accepted]) -> None:
-    """A client that takes the port of one that has reset its connection does not become the peer of that connection."""
+    """A client that reuses the port of a reset connection does not become the peer of that connection."""
     with _listening("127.0.0.1") as listener:
-        # One that the kernel gives may be another client's of another listener, too, and could not be bound.
+        # A port that the kernel gives may be that of another listener's client, too, and could not be bound.
         first = accept(listener, USER, source=free_port())
         address = first.connection.getpeername()
         first.do(RESET)
@@ -159,7 +159,7 @@ with socket.create_server(theirs.getsockname()) as listener, socket.socket() as 
 
 
 def test_other_network_namespace(peers: PeerLookup, accept: Callable[..., Accepted]) -> None:
-    """A connection of the same addresses in the daemon's own network tells nothing of one that came from another."""
+    """A connection of the same addresses in the daemon's own network says nothing about one from another network."""
     need("unshare", "ip")
     with _listening("127.0.0.1") as listener:
         number = accept(listener, USER).connection.fileno()
@@ -169,7 +169,7 @@ def test_other_network_namespace(peers: PeerLookup, accept: Callable[..., Accept
 
 
 def test_nothing_is_asked_of_a_peer_elsewhere(peers: PeerLookup) -> None:
-    """A peer that is not loopback is unknown without a question to the kernel."""
+    """A peer that is not on loopback is unknown, and the kernel is not asked."""
 
     class Connection(socket.socket):
         def getsockname(self) -> tuple[str, int]:
@@ -184,7 +184,7 @@ def test_nothing_is_asked_of_a_peer_elsewhere(peers: PeerLookup) -> None:
 
 
 def test_one_descriptor_for_all(peers: PeerLookup, accept: Callable[..., Accepted]) -> None:
-    """Look-ups, those that fail too, share one descriptor, which is not inherited; closing gives it back."""
+    """All look-ups, failed ones too, share one descriptor, which is not inherited; closing releases it."""
     with _listening("127.0.0.1") as listener:
         accepted = accept(listener, USER)
         before = len(os.listdir("/proc/self/fd"))
@@ -201,7 +201,7 @@ def test_one_descriptor_for_all(peers: PeerLookup, accept: Callable[..., Accepte
 
 
 def test_answer_that_is_left_over(peers: PeerLookup, accept: Callable[..., Accepted]) -> None:
-    """The answer to an earlier question, which was never read, is not taken for that to a later one."""
+    """An unread answer to an earlier question is not taken for the answer to a later one."""
     with _listening("127.0.0.1") as listener:
         ours = accept(listener, OTHER).connection
         assert peers.uid(ours) == OTHER
@@ -213,13 +213,13 @@ def test_answer_that_is_left_over(peers: PeerLookup, accept: Callable[..., Accep
 
 
 def _addresses_of(connection: socket.socket) -> bytes:
-    """The peer's end of a connection, as the kernel is asked for it."""
+    """The peer's end of a connection, in the form in which the kernel is asked for it."""
     here, there = connection.getsockname(), connection.getpeername()
     return peer._ADDRESSES.pack(there[1], here[1], socket.inet_aton(there[0]), socket.inet_aton(here[0]))
 
 
 def test_broken_netlink_socket_is_made_anew(peers: PeerLookup, accept: Callable[..., Accepted]) -> None:
-    """Where the kernel does not answer the peer is unknown, at once; the next one is known by a new socket."""
+    """If the kernel does not answer the peer is unknown, at once; the next peer is found through a new socket."""
     with _listening("127.0.0.1") as listener:
         connection = accept(listener, USER).connection
         assert peers.uid(connection) == USER

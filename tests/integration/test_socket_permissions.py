@@ -1,4 +1,4 @@
-"""--socket-mode, --socket-owner, --socket-group: whose the path is that the daemon binds."""
+"""--socket-mode, --socket-owner, --socket-group: owner and mode of the path that the daemon binds."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ STAFF = 62001
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
 def test_mode_is_not_narrowed(folder: Path, umask: int) -> None:
-    """The path has the mode that was asked for, whatever the umask is."""
+    """The path has the mode of --socket-mode, whatever the umask is."""
     with running(folder, "--socket-mode", "0646", umask=umask) as daemon:
         assert stat.S_IMODE(os.stat(daemon.path).st_mode) == 0o646
 
 
 def test_owner_and_group(folder: Path) -> None:
-    """The path belongs to the owner and the group that were named, who may connect, and nobody else."""
+    """The path belongs to the given owner and group, who may connect, and no other user may."""
     needs_root(folder)
     options = ("--socket-owner", str(ALICE), "--socket-group", str(STAFF), "--socket-mode", "660")
     with running(folder, *options) as daemon:
@@ -39,7 +39,7 @@ def test_owner_and_group(folder: Path) -> None:
 
 
 def test_group_that_may_not_be_given(folder: Path) -> None:
-    """Who may not give the path away is told so, with the cure; no socket is left, and TCP does not take its place."""
+    """A user who may not give the path away is told so, with the cure; no socket is left, TCP does not replace it."""
     needs_root(folder)
     done = subprocess.run(
         [*COMMAND, "--socket", str(folder / "s"), "--socket-owner", str(ALICE)],

@@ -1,4 +1,4 @@
-"""--store-listeners: a listener that the daemon bound outlives it, and so do those who wait in its queue."""
+"""--store-listeners: a listener that the daemon bound outlives it, with the clients in its queue."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from running import DEADLINE, Daemon, activated, can_read, free_port, read_to_en
 
 
 def _stored(daemon: Daemon, count: int) -> dict[str, socket.socket]:
-    """What the manager has in its store, once there are `count` of them."""
+    """The descriptors in the manager's store, once there are `count` of them."""
     wait_until(lambda: len(daemon.manager.stored) == count, "the listeners are stored")
     taken, daemon.manager.stored = daemon.manager.stored, {}
     return taken
 
 
 def _restart(folder: Path, stored: dict[str, socket.socket], *options: str) -> dict[str, Any]:
-    """Arguments of `running` for the next daemon, which gets what is in the store."""
+    """Arguments of `running` for the next daemon, which gets the stored descriptors."""
     options = ("--socket", str(folder / "upperd.sock"), "--no-fallback", "--store-listeners", *options)
     return activated(folder, list(stored.values()), *options, names=":".join(stored))
 
 
 def _queue(path: Path) -> socket.socket:
-    """A client that has said everything, to nobody yet."""
+    """A client that has sent everything before it is accepted."""
     connection = socket.socket(socket.AF_UNIX)
     connection.settimeout(DEADLINE)
     connection.connect(str(path))
@@ -36,7 +36,7 @@ def _queue(path: Path) -> socket.socket:
 
 
 def test_queue_outlives_the_daemon(folder: Path) -> None:
-    """Who connects while a killed daemon is away is answered by the next one, through the very same listener."""
+    """A client that connects after the daemon is killed is answered by the next one, through the same listener."""
     with running(folder, "--store-listeners") as daemon:
         stored = _stored(daemon, 1)
         inode = daemon.path.stat().st_ino
@@ -51,7 +51,7 @@ def test_queue_outlives_the_daemon(folder: Path) -> None:
 
 
 def test_path_stays_when_the_daemon_ends(folder: Path) -> None:
-    """SIGTERM leaves the path of a stored listener, so a client in between waits and does not fail."""
+    """SIGTERM leaves the path of a stored listener, so a client before the next start waits and does not fail."""
     with running(folder, "--store-listeners") as daemon:
         stored = _stored(daemon, 1)
         assert daemon.stop() == 0
@@ -63,7 +63,7 @@ def test_path_stays_when_the_daemon_ends(folder: Path) -> None:
 
 
 def test_drain_under_clients_without_pause(folder: Path) -> None:
-    """SIGTERM while the queue is never empty: the drain does not wait for it, and who is left has the next daemon."""
+    """At SIGTERM the drain does not wait for a queue that is never empty: the next daemon serves the rest."""
     waiting: list[socket.socket] = []
     began = math.inf
     with running(folder, "--store-listeners", "--max-children", "2", "--drain-timeout", "60") as daemon:
@@ -84,7 +84,7 @@ def test_drain_under_clients_without_pause(folder: Path) -> None:
 
 
 def _answer_one(waiting: list[socket.socket], daemon: Daemon) -> None:
-    """Let the client that waits longest have its answer, if the daemon still gives one."""
+    """Let the client that waits longest get its answer, if the daemon still gives one."""
     first = waiting[0]
     wait_until(lambda: can_read(first) or daemon.process.poll() is not None, "an answer, or its end")
     if can_read(first):
@@ -93,7 +93,7 @@ def _answer_one(waiting: list[socket.socket], daemon: Daemon) -> None:
 
 
 def test_path_that_is_another_by_now(folder: Path) -> None:
-    """A stored listener whose path no longer names it is dropped from the store, and the path bound anew."""
+    """A stored listener that its path no longer names is dropped from the store, and the path is bound anew."""
     with running(folder, "--store-listeners") as daemon:
         stored = _stored(daemon, 1)
         name = next(iter(stored))
@@ -109,7 +109,7 @@ def test_path_that_is_another_by_now(folder: Path) -> None:
 
 
 def test_tcp_listener_is_stored_too(folder: Path) -> None:
-    """A TCP listener comes back by its address; with another address it is dropped."""
+    """A TCP listener is restored by its address; with another address it is dropped."""
     port = free_port()
     address = f"127.0.0.1:{port}"
     with running(folder, "--store-listeners", "--tcp", address) as daemon:
@@ -133,7 +133,7 @@ def test_tcp_listener_is_stored_too(folder: Path) -> None:
 
 
 def test_socket_unit_wins(folder: Path) -> None:
-    """Where a socket unit passes listeners, those of the store are dropped: the unit's path is the one that counts."""
+    """If a socket unit passes listeners, those of the store are dropped, since the unit's path counts."""
     with running(folder, "--store-listeners") as daemon:
         stored = _stored(daemon, 1)
         daemon.kill()

@@ -1,4 +1,4 @@
-"""What is sent as a stream outlives the daemon: no line is lost and none comes twice, in constant memory."""
+"""A stream outlives the daemon: no line is lost and none comes twice, in constant memory."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from running import DEADLINE, Daemon, activated, open_files, running, wait_until
 
 CTL = [sys.executable, "-m", "upperd.ctl.main"]
 PACES = (0.01, 0.3, 1.5)
-"""Seconds between two lines: busy, quiet for less than a drain has it, and quiet for longer."""
+"""Seconds between two lines: busy, quiet for less than the drain's limit, and quiet for longer."""
 RESTARTS, RELOADS, KILLS = 20, 20, 5
 DRAINS = ("0.3", "1.2")
-"""Seconds: one that cuts, and one that ends what is quiet."""
+"""Seconds: a drain that cuts, and one that ends quiet connections."""
 
 
 class Stream:
-    """An `upperctl send` that is fed a line now and then, each in two parts, cut in the middle of a letter."""
+    """An `upperctl send` that gets a line now and then, each in two parts, cut in the middle of a letter."""
 
     def __init__(self, path: Path, pace: float, over: threading.Event) -> None:
         command = [*CTL, "--socket", str(path), "send"]
@@ -55,17 +55,17 @@ class Stream:
             self.printed += block
 
     def has_answers(self) -> bool:
-        """Whether a line more has been answered than when it was asked last."""
+        """Whether another line has been answered since the last call."""
         before, self._seen = self._seen, self.printed.count(b"\n")
         return self._seen > before
 
     def kill(self) -> None:
-        """End it where it has not ended."""
+        """End the process if it still runs."""
         if self._process.poll() is None:
             self._process.kill()
 
     def end(self) -> tuple[int, bytes]:
-        """Wait for its end; returns the exit status and what it complained."""
+        """Wait for its end; return the exit status and its standard error."""
         assert self._process.stderr is not None
         for thread in self._threads:
             thread.join(DEADLINE)
@@ -78,7 +78,7 @@ class Stream:
 
 @contextmanager
 def held_socket(folder: Path) -> Iterator[Callable[..., AbstractContextManager[Daemon]]]:
-    """A socket that outlives each daemon, as with a socket unit; gives what runs a daemon on it."""
+    """A socket that outlives each daemon, as with a socket unit; yields a function that runs a daemon on it."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(folder / "upperd.sock"))
         listener.listen(128)
@@ -87,7 +87,7 @@ def held_socket(folder: Path) -> Iterator[Callable[..., AbstractContextManager[D
 
 
 def kill_all(daemon: Daemon) -> None:
-    """SIGKILL for the daemon and what it has forked, as a manager does after the end of its main process."""
+    """Send SIGKILL to the daemon and its children, as a manager does after the end of its main process."""
     children = daemon.children()
     daemon.signal(signal.SIGKILL)
     daemon.wait()
@@ -128,7 +128,7 @@ MOST_KIB = 64 * 1024
 
 
 def peak_kib(pid: int) -> int:
-    """The most memory that a process has had (proc(5), status, VmHWM)."""
+    """The peak memory of a process (proc(5), status, VmHWM)."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
 
@@ -144,7 +144,7 @@ def feed(process: subprocess.Popen[bytes], text: Iterable[bytes]) -> None:
 
 @pytest.mark.parametrize("has_lines", [True, False], ids=["lines", "one line"])
 def test_large_file_in_constant_memory(folder: Path, has_lines: bool) -> None:
-    """A gigabyte (where all tests are to run) comes whole over three restarts, in constant memory, also as one line."""
+    """A gigabyte (in a full test run) survives three restarts, in constant memory, also as one line."""
     block = BLOCK if has_lines else BLOCK.replace(b"\n", "\N{LATIN SMALL LETTER SHARP S}".encode())
     size = SIZE if has_lines else 16 * len(BLOCK)
     answer, came, restarts = block.decode().upper().encode(), 0, 0
@@ -189,7 +189,7 @@ class H(StreamRequestHandler):
 
 
 def test_other_handlers_get_nothing_twice(folder: Path) -> None:
-    """A stream to another handler is an error where its connection ends early: nothing is sent a second time."""
+    """If another handler's connection ends early the stream fails with an error: nothing is sent a second time."""
     (folder / "own.py").write_text(OTHER)
     options = ("--handler", f"{folder}/own.py:H")
     with running(folder, *options) as daemon:
@@ -201,7 +201,7 @@ def test_other_handlers_get_nothing_twice(folder: Path) -> None:
 
 
 def test_end_of_a_quiet_connection_is_noticed(folder: Path) -> None:
-    """A stream whose connection is ended while it is quiet closes it at once, and its next line takes another."""
+    """When a quiet stream's connection is ended, the client closes it at once, and the next line uses another."""
     command = [*CTL, "--socket", str(folder / "upperd.sock"), "send"]
     with ExitStack() as stack:
         first = stack.enter_context(running(folder))

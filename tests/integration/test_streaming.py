@@ -65,7 +65,7 @@ def test_conversation(address: object) -> None:
 
 @pytest.mark.parametrize("size", [448, 449, 1000, 16000])
 def test_message_is_answered_in_one_piece(address: object, size: int) -> None:
-    """A message that has come as a whole is answered as a whole, so one recv() gets it, also the first one."""
+    """A message that arrived as a whole is answered as a whole, so one recv() gets it, also the first one."""
     for _ in range(20):
         with connect(address) as connection:
             for _ in range(2):
@@ -74,7 +74,7 @@ def test_message_is_answered_in_one_piece(address: object, size: int) -> None:
 
 
 def test_cut_sequence_waits(address: object) -> None:
-    """A character cut in two is answered when its second half has come, and what precedes it at once."""
+    """A character cut in two is answered when its second half arrives, and the text before it at once."""
     with connect(address) as connection:
         connection.sendall(b"a" + "é".encode()[:1])
         assert read_exactly(connection, 1) == b"A"
@@ -89,7 +89,7 @@ def test_not_utf8_comes_back(address: object) -> None:
 
 
 def test_large_stream(address: object) -> None:
-    """Ten megabytes of mixed text come back whole while they are still being sent."""
+    """Ten megabytes of mixed text come back while they are still being sent."""
     block, rest = TEXT * 400, 10_000_000
     with connect(address) as connection:
         while rest > 0:
@@ -101,7 +101,7 @@ def test_large_stream(address: object) -> None:
 
 
 def test_messages_and_bytes_are_counted(daemon: Daemon) -> None:
-    """The scoreboard holds every connection, message, byte and undecodable byte."""
+    """The scoreboard counts every connection, message, byte and undecodable byte."""
     for _ in range(5):
         daemon.ask(b"abc\xff")
     daemon.stop()

@@ -1,4 +1,4 @@
-"""Standard input, output or error closed by the program that starts upperd or upperctl."""
+"""The program that starts upperd or upperctl closes standard input, output or error."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ CTL = [sys.executable, "-m", "upperd.ctl.main"]
 
 
 def _closing(*numbers: int) -> "list[str]":
-    """The front of a command line that closes these descriptors."""
+    """The beginning of a command line that closes these descriptors."""
     redirections = " ".join(f"{number}{'>' if number else '<'}&-" for number in numbers)
     return ["/bin/sh", "-c", f'exec "$@" {redirections}', "sh"]
 
@@ -24,7 +24,7 @@ def _send(daemon: Daemon, closed: int, *words: str) -> "subprocess.CompletedProc
 
 
 def test_send_without_input(daemon: Daemon) -> None:
-    """upperctl send with standard input closed says so, and needs none where it has a text."""
+    """upperctl send with standard input closed says so, but works if it has a text."""
     done = _send(daemon, 0)
     assert done.returncode == 66
     assert b"standard input is closed" in done.stderr
@@ -51,7 +51,7 @@ SPEAKING = {
     "upperctl send": (*CTL, "--socket", "SOCKET", "send", "text"),
     "upperctl ping": (*CTL, "--socket", "SOCKET", "ping", "-c", "1"),
 }
-"""Everything that says something on standard output."""
+"""All commands that print on standard output."""
 
 
 @pytest.fixture(params=SPEAKING)
@@ -62,7 +62,7 @@ def speaking(request: pytest.FixtureRequest, daemon: Daemon) -> "tuple[str, ...]
 
 
 def test_full_output(speaking: "tuple[str, ...]") -> None:
-    """What cannot be written is an error with exit status 74 and one line, never a traceback."""
+    """Output that cannot be written is an error with exit status 74 and one line, never a traceback."""
     with open("/dev/full", "wb") as full:
         done = subprocess.run(speaking, stdout=full, stderr=subprocess.PIPE, timeout=DEADLINE)
     assert done.returncode == 74
@@ -71,7 +71,7 @@ def test_full_output(speaking: "tuple[str, ...]") -> None:
 
 
 def test_closed_output(speaking: "tuple[str, ...]") -> None:
-    """A standard output that is closed is such an error, too."""
+    """A closed standard output is such an error, too."""
     done = subprocess.run([*_closing(1), *speaking], stderr=subprocess.PIPE, timeout=DEADLINE)
     assert done.returncode == 74
     assert done.stderr.count(b"\n") == 1
@@ -79,7 +79,7 @@ def test_closed_output(speaking: "tuple[str, ...]") -> None:
 
 
 def test_output_without_a_reader(speaking: "tuple[str, ...]") -> None:
-    """Where the reader has gone the program ends as a filter does, by SIGPIPE or with its status, without a word."""
+    """If the reader has gone the program ends silently as a filter does, by SIGPIPE or with its status."""
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(speaking, stdout=writing, stderr=subprocess.PIPE, timeout=DEADLINE)
@@ -89,7 +89,7 @@ def test_output_without_a_reader(speaking: "tuple[str, ...]") -> None:
 
 @pytest.mark.parametrize("words", [(*COMMAND, "--nonsense"), (*CTL, "--nonsense"), CTL, (*COMMAND, "--help")])
 def test_nothing_can_be_said(words: "tuple[str, ...]") -> None:
-    """Where standard error is full as well, the exit status is what it would have been."""
+    """If standard error is full as well, the exit status stays the same."""
     os.environ.pop("PYTHONUNBUFFERED", None)
     with open("/dev/full", "wb") as full:
         done = subprocess.run(words, stdout=full, stderr=full, timeout=DEADLINE)
@@ -97,7 +97,7 @@ def test_nothing_can_be_said(words: "tuple[str, ...]") -> None:
 
 
 def test_daemon_without_any(folder: Path) -> None:
-    """A daemon that was started with all three closed has /dev/null there, and nothing of its own."""
+    """A daemon started with all three closed has /dev/null there, and nothing of its own."""
     command = [*_closing(0, 1, 2), *COMMAND, "--socket", str(folder / "upperd.sock"), "--no-fallback"]
     with running(folder, command=command) as daemon:
         for pid in (daemon.pid, *daemon.children()):

@@ -1,4 +1,4 @@
-"""Subordinate uids count as the user whose they are."""
+"""Subordinate uids count as the user that owns them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ sys.exit(main())
 
 
 def test_subordinate_uids(folder: Path) -> None:
-    """A uid of a range counts as its owner's: for the rules, for the children of a user, and in the figures."""
+    """A uid of a range counts as its owner: for the rules, for the children of a user, and in the figures."""
     needs_root(folder)
     ranges = folder / "subuid"
     ranges.write_text(f"{ALICE}:700000:10\n{BOB}:800000:10\nroot:900000:10\n")
@@ -44,7 +44,7 @@ def test_subordinate_uids(folder: Path) -> None:
 
 
 def test_ranges_that_cannot_be_read(folder: Path) -> None:
-    """Where the file cannot be read, a start says so."""
+    """If the file is unreadable, a start says so."""
     program = SUBORDINATE.format(root=str(Path(__file__).parents[2]), path=str(folder))
     command = [COMMAND[0], "-c", program, "--socket", str(folder / "upperd.sock"), "--no-fallback"]
     with running(folder, command=command) as daemon:

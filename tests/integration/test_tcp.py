@@ -15,7 +15,7 @@ from sandbox import netlink_refused
 from tools import missing
 
 _PIDFD_GETFD = 438
-"""System call (pidfd_getfd(2)), of every architecture."""
+"""System call (pidfd_getfd(2)), on every architecture."""
 
 
 def _ports(daemon: Daemon) -> dict[str, int]:
@@ -25,7 +25,7 @@ def _ports(daemon: Daemon) -> dict[str, int]:
 
 
 def _copy_of(pid: int, descriptor: int) -> socket.socket:
-    """A descriptor of another process's socket, to ask what is set on it."""
+    """A descriptor of another process's socket, for reading its options."""
     pidfd = os.pidfd_open(pid)
     try:
         copy = ctypes.CDLL(None, use_errno=True).syscall(_PIDFD_GETFD, pidfd, descriptor, 0)
@@ -89,7 +89,7 @@ def test_localhost_is_every_loopback_address(folder: Path) -> None:
 
 
 def test_live_daemon_is_no_reason_to_fall_back(folder: Path) -> None:
-    """Where a live daemon has the path, a second one ends with 75, also with TCP beside it."""
+    """If a live daemon has the path, a second one ends with 75, also with TCP beside it."""
     with running(folder) as daemon:
         status, said = run_to_end(folder, "--socket", str(daemon.path), "--tcp", "127.0.0.1:0")
     assert (status, "already running" in said) == (75, True)
@@ -125,7 +125,7 @@ for _ in range(int(sys.argv[2])):
 
 
 def _peers(daemon: Daemon) -> dict[str, set[str]]:
-    """By the pid of each child that served: the uids of its peers, in the log; "" stands for unknown."""
+    """For the pid of each child that served, the uids of its peers in the log; "" stands for unknown."""
     peers: dict[str, set[str]] = {}
     for line in daemon.log.splitlines():
         words = dict(word.split("=", 1) for word in line.split() if "=" in word)
@@ -135,7 +135,7 @@ def _peers(daemon: Daemon) -> dict[str, set[str]]:
 
 
 def test_never_two_users_over_tcp(folder: Path) -> None:
-    """On loopback a child serves one uid only, again and again, however users take turns, and the log says whom."""
+    """On loopback a child serves one uid only, again and again, however users take turns, and the log names it."""
     need_root()
     options = ("--connections-per-child", "1000", "--spare-children", "1")
     with running(folder, "--tcp", "127.0.0.1:0", *options) as daemon:
@@ -150,7 +150,7 @@ def test_never_two_users_over_tcp(folder: Path) -> None:
 
 
 def test_peer_is_unknown_without_netlink(folder: Path) -> None:
-    """Where the sandbox refuses AF_NETLINK, TCP is served as ever, and its peers are unknown."""
+    """If the sandbox refuses AF_NETLINK, TCP is served as ever, and its peers are unknown."""
     with running(folder, "--tcp", "127.0.0.1:0", preexec_fn=netlink_refused()) as daemon:
         with socket.create_connection(("127.0.0.1", _ports(daemon)["127.0.0.1"]), DEADLINE) as client:
             assert ask_on(client, b"x") == b"X"
@@ -159,7 +159,7 @@ def test_peer_is_unknown_without_netlink(folder: Path) -> None:
 
 
 def test_peer_of_tcp_is_known(folder: Path) -> None:
-    """Elsewhere the record of a connection from loopback has its uid, and neither gid nor pid."""
+    """In the log the record of a connection from loopback has the uid, and neither gid nor pid."""
     with running(folder, "--tcp", "127.0.0.1:0") as daemon:
         with socket.create_connection(("127.0.0.1", _ports(daemon)["127.0.0.1"]), DEADLINE) as client:
             client.sendall(b"x")

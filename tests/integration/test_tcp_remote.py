@@ -1,4 +1,4 @@
-"""TCP for other hosts: only where the operator says so. The other host is a network namespace."""
+"""TCP for other hosts, only if the operator says so. The other host is a network namespace."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ with socket.create_connection((sys.argv[1], int(sys.argv[2])), 30) as client:
 
 
 class Hosts:
-    """Two hosts, each a network namespace, and a cable between them."""
+    """Two hosts, each a network namespace, with a virtual cable between them."""
 
     def __init__(self) -> None:
         self.here, self.there = f"upperd-{os.getpid()}-a", f"upperd-{os.getpid()}-b"
 
     def connect(self) -> None:
-        """Make them."""
+        """Create the namespaces and the cable."""
         for name in (self.here, self.there):
             _ip("netns", "add", name)
         _ip("link", "add", "cable", "netns", self.here, "type", "veth", "peer", "name", "cable", "netns", self.there)
@@ -40,12 +40,12 @@ class Hosts:
             _ip("-n", name, "link", "set", "cable", "up")
 
     def remove(self) -> None:
-        """The cable goes with them."""
+        """Delete the namespaces, which deletes the cable."""
         for name in (self.here, self.there):
             subprocess.run(["ip", "netns", "delete", name], stderr=subprocess.DEVNULL)
 
     def ask_from(self, name: str, address: str, port: int) -> str:
-        """What a client on this host gets for "far"; empty: it cannot connect."""
+        """The answer to "far" for a client on this host; empty if it cannot connect."""
         command = ["ip", "netns", "exec", name, "/usr/bin/python3", "-c", CLIENT, address, str(port)]
         return subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE).stdout.strip()
 

@@ -1,4 +1,4 @@
-"""A daemon in the foreground of a terminal, and SIGHUP there."""
+"""A daemon in the foreground of a terminal, and its reaction to SIGHUP."""
 
 import os
 import shlex
@@ -34,7 +34,7 @@ def test_terminal_is_closed(folder: Path, redirected: list[str]) -> None:
 
 
 def test_shell_ends(folder: Path) -> None:
-    """When the shell of its terminal ends, and has sent its jobs SIGHUP before, the daemon ends, too."""
+    """When the shell of its terminal ends, after it sent its jobs SIGHUP, the daemon ends, too."""
     terminal = Terminal()
     script = f"{shlex.join(_command(folder))} & read -r _; kill -HUP $!"
     with terminal.program("sh", "-c", script) as shell:
@@ -47,7 +47,7 @@ def test_shell_ends(folder: Path) -> None:
 
 
 def test_reload_on_a_terminal(folder: Path) -> None:
-    """While the terminal is there SIGHUP reloads, as elsewhere; Ctrl-C drains."""
+    """While the terminal exists SIGHUP reloads, as elsewhere; Ctrl-C drains."""
     terminal = Terminal()
     with terminal.program(*_command(folder)) as process:
         terminal.wait_for("ready: ")
@@ -59,7 +59,7 @@ def test_reload_on_a_terminal(folder: Path) -> None:
 
 
 def test_supervised_on_a_terminal(folder: Path) -> None:
-    """A daemon of a service manager outlives its terminal: there SIGHUP reloads in any case."""
+    """A daemon under a service manager outlives its terminal, and SIGHUP always reloads."""
     terminal, manager = Terminal(), Manager(folder / "notify")
     with terminal.program(*_command(folder), environ={"NOTIFY_SOCKET": str(manager.path)}) as process:
         manager.wait_for("READY=1")

@@ -1,4 +1,4 @@
-"""What the processes call themselves."""
+"""The process titles."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ def _title(pid: int) -> str:
 
 
 def test_titles_say_what_is_done(daemon: Daemon) -> None:
-    """The parent, a spare child and a busy one can be told apart in ps(1), and whom the busy one serves."""
+    """ps(1) tells the parent, a spare child and a busy one apart, and shows the user that the busy one serves."""
     with daemon.held():
         assert _title(daemon.pid) == f"upperd: {titles.MAIN}"
         busy = next(child for child in daemon.board.children if not child["waiting"])

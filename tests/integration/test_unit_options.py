@@ -1,4 +1,4 @@
-"""Options that mean nothing, or the end, in the unit that reads their file: check and reload say so, and the cure."""
+"""Options without effect, or with a fatal one, in the unit that reads their file: check and reload name the cure."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ echo "TriggeredBy=upperd-tcp.socket upperd.socket"
 
 
 def _check(folder: Path, text: str, families: str = "AF_UNIX", named: str = "") -> tuple[int, str]:
-    """--check-config on a shell of a machine whose unit reads the file, as systemctl shows it."""
+    """--check-config in a shell, on a machine whose unit reads the file, as systemctl shows it."""
     config = folder / "upperd.toml"
     config.write_text(text)
     tool = folder / "systemctl"
@@ -40,7 +40,7 @@ def _check(folder: Path, text: str, families: str = "AF_UNIX", named: str = "") 
     ],
 )
 def test_check_names_what_has_no_effect(folder: Path, line: str, cure: str) -> None:
-    """The file is valid, and the check says what does nothing in the unit, and where to set it."""
+    """The file is valid, and the check says which options do nothing in the unit, and where to set them."""
     status, said = _check(folder, line)
     what = f"{line.split()[0]} has no effect: the socket comes from upperd.socket; {cure}"
     assert (status, said) == (0, f"upperd: {folder}/upperd.toml: {what}\n")
@@ -48,7 +48,7 @@ def test_check_names_what_has_no_effect(folder: Path, line: str, cure: str) -> N
 
 
 def test_check_refuses_what_the_unit_forbids(folder: Path) -> None:
-    """TCP, which the unit forbids, would end each start: 78, and the socket unit that has it."""
+    """TCP in the file, which the unit forbids, would end each start: status 78, and the socket unit to use."""
     status, said = _check(folder, 'tcp = "localhost:9999"')
     assert status == 78
     assert "tcp: the unit forbids it (RestrictAddressFamilies=): leave it out, and enable upperd-tcp.socket" in said
@@ -61,7 +61,7 @@ def test_check_refuses_what_the_unit_forbids(folder: Path) -> None:
 
 
 def test_start_and_reload_say_it(folder: Path) -> None:
-    """A daemon whose socket was passed says at its start, and at a reload, what does nothing, and the cure."""
+    """A daemon with a passed socket says at its start, and at a reload, which options do nothing, and the cure."""
     config = folder / "upperd.toml"
     config.write_text('socket-mode = "0666"\n')
     with socket.socket(socket.AF_UNIX) as passed:

@@ -1,4 +1,4 @@
-"""Peers of whom the kernel names no user: a child each for one connection, unless --reuse-unknown says otherwise."""
+"""Peers whose user is unknown: a child each for one connection, unless --reuse-unknown says otherwise."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from sandbox import netlink_refused
 from users import connect_as, needs_root
 
 NOBODY = 65534
-"""Stands for every user that has no uid in a user namespace (/proc/sys/kernel/overflowuid)."""
+"""The uid that replaces uids without a mapping in a user namespace (/proc/sys/kernel/overflowuid)."""
 Start = Callable[..., Daemon]
 
 
 @pytest.fixture
 def start(folder: Path) -> Iterator[Start]:
-    """A daemon with TCP beside the path, whose sandbox keeps it from knowing who is there."""
+    """A daemon with TCP beside the path, in a sandbox that hides its peers' users."""
     with ExitStack() as stack:
         yield lambda *options, **popen: stack.enter_context(
             running(folder, "--tcp", "127.0.0.1:0", *options, preexec_fn=netlink_refused(), **popen)
@@ -35,28 +35,28 @@ def _connect(daemon: Daemon) -> socket.socket:
 
 
 def _ask(daemon: Daemon, count: int) -> None:
-    """So many connections by TCP, one after the other."""
+    """Make this many connections by TCP, one after the other."""
     for _ in range(count):
         with _connect(daemon) as client:
             assert ask_on(client, b"x") == b"X"
 
 
 def _served(daemon: Daemon) -> list[tuple[str, int]]:
-    """Whom each child has served, and how many connections: as the records of a daemon that has ended say."""
+    """The users that each child served, and how many connections, from the records of a daemon that has ended."""
     assert daemon.stop() == 0
     records = [dict(re.findall(r" (\w+)=(\S*)", line)) for line in daemon.log.splitlines() if " end: " in line]
     return sorted((record.get("peer_uid", "unknown"), int(record["connections"])) for record in records)
 
 
 def test_a_child_for_each(start: Start) -> None:
-    """Each connection of an unknown peer has a child of its own, though one would be free, and the child ends."""
+    """Each connection of an unknown peer gets a new child, even if one is free, and the child ends."""
     daemon = start("--spare-children", "2")
     _ask(daemon, 12)
     assert _served(daemon) == [("unknown", 1)] * 12
 
 
 def test_at_the_same_time(start: Start) -> None:
-    """Unknown peers that stay have a child each, too, and the place of the first that leaves is the next one's."""
+    """Unknown peers that stay have a child each, too, and the next one takes the place of the first that leaves."""
     daemon = start("--max-children", "4", "--max-children-per-user", "0", "--spare-children", "1")
     with ExitStack() as stack:
         held = [stack.enter_context(_connect(daemon)) for _ in range(5)]
@@ -70,7 +70,7 @@ def test_at_the_same_time(start: Start) -> None:
 
 
 def test_known_users_are_apart(start: Start) -> None:
-    """The child of a known user, which waits for more, serves no unknown peer, nor the other way round."""
+    """A known user's idle child serves no unknown peer, nor the other way round."""
     daemon = start("--max-children", "2", "--spare-children", "1")
     for _ in range(4):
         assert daemon.ask(b"x") == b"X"
@@ -89,7 +89,7 @@ def test_they_share_where_it_is_said(start: Start) -> None:
 
 
 def test_reload_takes_it_back(start: Start, folder: Path) -> None:
-    """After a reload without reuse-unknown each unknown peer has a child of its own, and none that others have used."""
+    """After a reload without reuse-unknown each unknown peer has its own child, and none that others have used."""
     config = folder / "upperd.toml"
     config.write_text("reuse-unknown = true\n")
     daemon = start("--config", str(config))
@@ -104,7 +104,7 @@ def test_reload_takes_it_back(start: Start, folder: Path) -> None:
 
 @pytest.mark.parametrize("options", [(), ("--reuse-unknown",)])
 def test_senders_by_udp(folder: Path, options: tuple[str, ...]) -> None:
-    """A datagram by UDP, whose sender no kernel vouches for, has a child of its own, unless --reuse-unknown is said."""
+    """A UDP datagram, whose sender the kernel does not name, has a child of its own, unless --reuse-unknown is set."""
     port = free_port()
     with running(folder, "--udp", f"127.0.0.1:{port}", *options) as daemon:
         with sender(("127.0.0.1", port)) as client:

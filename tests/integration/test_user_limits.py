@@ -1,4 +1,4 @@
-"""--max-children-per-user and --max-rate-per-user: no one user takes all."""
+"""--max-children-per-user and --max-rate-per-user: no user takes everything."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def limited(folder: Path) -> Iterator[Daemon]:
 
 
 def test_children_of_a_user(limited: Daemon) -> None:
-    """A user has as many connections served at one time as it may, the next ones wait, and others are not concerned."""
+    """A user has as many connections served at once as its limit, the next ones wait, and others are unaffected."""
     connections = connect_as(limited, ALICE, count=8)
     for connection in connections:
         connection.sendall(b"who")
@@ -46,7 +46,7 @@ def test_children_of_a_user(limited: Daemon) -> None:
 
 
 def test_at_the_same_moment(limited: Daemon) -> None:
-    """Of many connections of a user at the same moment exactly as many are served as it may have, never fewer."""
+    """Of many simultaneous connections of a user exactly as many as its limit are served, never fewer."""
     for _ in range(10):
         connections = connect_as(limited, ALICE, count=12)
         wait_until(lambda: limited.board.header["queued"] == 12 - CHILDREN, "the others wait")
@@ -58,7 +58,7 @@ def test_at_the_same_moment(limited: Daemon) -> None:
 
 @pytest.mark.parametrize("per_child", ["1", "1000"])
 def test_one_after_the_other(folder: Path, per_child: str) -> None:
-    """A user that comes again when it has seen the end of its last connection does not wait because of that one."""
+    """A user that reconnects after the end of its last connection does not wait for the latter's child."""
     with running(folder, "--max-children-per-user", "1", "--connections-per-child", per_child) as daemon:
         assert all(_ask(daemon) for _ in range(200))
 
@@ -104,14 +104,14 @@ def test_rate_of_a_user(folder: Path, per_child: str) -> None:
                 refused += 1
         header = daemon.board.header
     assert refused > served
-    # A second's worth at once, and what comes until the parent looks, which is paid for afterwards.
+    # A second's worth at once, and what comes before the parent's next look, which counts against later ones.
     assert rate <= served
     assert header["refused_rate"] == refused
     assert header["connections"] == served
 
 
 def test_rate_is_changed_by_a_reload(folder: Path) -> None:
-    """What came before there was a highest rate is not counted, and who was refused comes in when there is none."""
+    """Connections before a rate limit was set do not count, and removing the limit admits a refused user."""
     config = folder / "upperd.toml"
     config.write_text("")
     with running(folder, "--config", str(config), "--connections-per-child", "1000") as daemon:

@@ -19,7 +19,7 @@ from talking import Service, Text  # noqa: E402
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder whose path is short enough for a socket."""
+    """A folder with a path short enough for a socket."""
     path = Path(tempfile.mkdtemp(prefix="upperd-"))
     yield path
     shutil.rmtree(path)

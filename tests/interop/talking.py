@@ -1,4 +1,4 @@
-"""Drives a client that copies between its standard streams and the daemon; what it prints is compared to the byte."""
+"""Drives a client that copies between its standard streams and the daemon, and compares its output byte by byte."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Service(NamedTuple):
 
     path: str
     port: int
-    """On the loopback address."""
+    """The TCP port on the loopback address."""
 
 
 class Text:
-    """A text of 100 MiB or a little more in a file, and its answer. Its lines repeat, its cuts at 64 KiB do not."""
+    """A text of at least 100 MiB in a file, and its answer. Its lines repeat, its cuts at 64 KiB do not."""
 
     def __init__(self, file: IO[bytes]) -> None:
         lines = 8191
@@ -40,14 +40,14 @@ class Text:
         self.path = file.name
         self.lines = lines * times
         self.answer = LINE.upper().encode() * (lines * 2)
-        """Twice the answer to a block, so that what is expected next is always one slice."""
+        """Twice the answer to a block, so that the output expected next is always one slice."""
         self.period = len(self.answer) // 2
         self.size = self.period * times
         """Bytes of the whole answer."""
 
 
 class Client:
-    """A client that runs: what is written to `send` it is to send, what it gets it is to print."""
+    """A running client, which sends what is written to `send`, and prints what it receives."""
 
     def __init__(self, process: subprocess.Popen[bytes], errors: IO[bytes]) -> None:
         assert process.stdout is not None
@@ -69,24 +69,24 @@ class Client:
             self.process.stdin.close()
 
     def can_read(self, seconds: float) -> bool:
-        """Whether something is printed, or it ends, in that time."""
+        """Whether the client prints something, or ends, within this time."""
         return bool(select.select([self._output], [], [], seconds)[0])
 
     def read(self, size: int = MEBIBYTE) -> bytes:
-        """What is printed next; empty: it has ended."""
+        """What is printed next; empty when the client has ended."""
         if not self.can_read(DEADLINE):
             raise AssertionError(f"the client prints nothing for {DEADLINE:g} s: it hangs; {self.errors}")
         return os.read(self._output, size)
 
     def read_lines(self, count: int) -> bytes:
-        """So many lines, or what comes until the end."""
+        """Read this many lines, or up to the end."""
         data = b""
         while data.count(b"\n") < count and (block := self.read()):
             data += block
         return data
 
     def end(self) -> None:
-        """It has everything: after the end of its input it prints nothing more, and ends in order."""
+        """Check that after the end of its input the client prints nothing more, and ends in order."""
         self.end_input()
         assert self.read() == b""
         assert (self.process.wait(DEADLINE), self.errors) == (0, "")
@@ -94,7 +94,7 @@ class Client:
 
 @contextlib.contextmanager
 def client(command: list[str], stdin: IO[bytes] | int = subprocess.PIPE) -> Iterator[Client]:
-    """A client; ended by force afterwards if it lives."""
+    """Run a client; kill it afterwards if it still lives."""
     with (
         tempfile.TemporaryFile() as errors,
         subprocess.Popen(command, bufsize=0, stdin=stdin, stdout=subprocess.PIPE, stderr=errors) as process,
@@ -106,7 +106,7 @@ def client(command: list[str], stdin: IO[bytes] | int = subprocess.PIPE) -> Iter
 
 
 def call(command: list[str], data: bytes) -> bytes:
-    """One call: everything is sent, the sending side is shut down, the answer is read to its end."""
+    """Make one call: send everything, shut down the sending side, read the answer to its end."""
     with client(command) as running:
         running.send(data)
         running.end_input()
@@ -116,15 +116,15 @@ def call(command: list[str], data: bytes) -> bytes:
 
 
 def converse(running: Client) -> None:
-    """Several messages on one connection, each sent after the one before has been answered whole."""
+    """Send several messages on one connection, each after the whole answer to the one before."""
     for message in MESSAGES:
         running.send(message.encode())
         assert running.read_lines(1) == message.upper().encode()
 
 
 def expect(running: Client, text: Text) -> None:
-    """Compare what is printed with the answer to the text, every byte, while it comes."""
-    with contextlib.suppress(PermissionError):  # of an ordinary user's pipes only so many may be large
+    """Compare the output with the answer to the text, every byte, as it arrives."""
+    with contextlib.suppress(PermissionError):  # the kernel limits the large pipes of an ordinary user
         fcntl.fcntl(running.process.stdout, fcntl.F_SETPIPE_SZ, MEBIBYTE)
     at = 0
     while at < text.size:
@@ -140,7 +140,7 @@ def expect(running: Client, text: Text) -> None:
 
 @contextlib.contextmanager
 def feeding(running: Client, text: Text) -> Iterator[None]:
-    """Meanwhile the text is written to the client, by a pipe."""
+    """Write the text to the client, through a pipe, during the block."""
 
     def feed() -> None:
         with open(text.path, "rb") as file, contextlib.suppress(BrokenPipeError):

@@ -1,4 +1,4 @@
-"""The interactive client of the tutorial: a line without its newline to localhost:9999, and one `recv(1024)`."""
+"""The tutorial's interactive client: a line without its newline to localhost:9999, and one `recv(1024)`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _is_taken() -> bool:
 
 @pytest.fixture(scope="module")
 def _daemon() -> Iterator[None]:
-    """On localhost:9999, where this client looks."""
+    """A daemon on localhost:9999, where this client looks."""
     try:
         wait_until(lambda: not _is_taken(), "the port is free, which a daemon of another test may have fallen back to")
     except AssertionError:
@@ -47,7 +47,7 @@ def classic(_daemon: None) -> Iterator[Client]:
 
 
 def _say(classic: Client, line: str) -> str:
-    """Type a line; returns what is printed below it."""
+    """Type a line; return what is printed below it."""
     classic.send(f"{line}\n".encode())
     return classic.read_lines(1).decode().removesuffix("\n")
 
@@ -62,7 +62,7 @@ def test_classic_conversation(classic: Client) -> None:
 def test_classic_long_line(classic: Client) -> None:
     """After a line of more than 1024 bytes the tutorial's client is behind: it prints the rest below the next lines.
 
-    Nothing is lost: what it prints is the stream of all answers, in order, in pieces of at most 1024 bytes.
+    Nothing is lost: its output is the stream of all answers, in order, in pieces of at most 1024 bytes.
     """
     lines = ["a" * 3000, "b", "c", "d", "e", "f"]
     printed = [_say(classic, line) for line in lines]
@@ -72,7 +72,7 @@ def test_classic_long_line(classic: Client) -> None:
 
 
 def test_classic_cut_character(classic: Client) -> None:
-    """The tutorial's client ends with a UnicodeDecodeError where its 1024 bytes end inside a character."""
+    """The tutorial's client ends with a UnicodeDecodeError if its 1024 bytes end inside a character."""
     classic.send(f"a{'é' * 600}\n".encode())
     assert classic.read() == b""
     assert classic.process.wait(DEADLINE) == 1

@@ -19,7 +19,7 @@ CURLS = {"tcp": "telnet://127.0.0.1:{port}", "unix": "--unix-socket {path} telne
 
 
 def curl(kind: str, service: Service) -> list[str]:
-    """-N: print what comes, at once."""
+    """-N: print output as it arrives."""
     return [path_of("curl", "curl"), "-sSN", *CURLS[kind].format_map(service._asdict()).split(" ")]
 
 
@@ -54,7 +54,7 @@ def test_bash_alone_stream(service: Service) -> None:
 def test_curl_one_call(kind: str, service: Service) -> None:
     """curl sends its input and prints the whole answer, by `telnet://`, on TCP and with `--unix-socket`.
 
-    At the end of its input it neither half-closes nor leaves: who reads its output counts newlines, and ends it.
+    At the end of its input it neither half-closes nor leaves, so its caller counts newlines, and ends it.
     """
     text = LINE * 100
     with client(curl(kind, service)) as running:
@@ -67,8 +67,8 @@ def test_curl_one_call(kind: str, service: Service) -> None:
 def test_curl_conversation(kind: str, service: Service) -> None:
     """curl has each message answered before the next is sent.
 
-    It looks for an answer for 0.1 s, and once for each piece of input: one that is late, or comes in pieces, it prints
-    when there is more to send. So it gets one more empty line for each second that nothing has come.
+    It looks for an answer for 0.1 s, and once for each piece of input. It prints an answer that is late, or comes
+    in pieces, when there is more to send. So it gets an empty line for each second without an answer.
     """
     with client(curl(kind, service)) as running:
         for message in MESSAGES:
@@ -88,10 +88,10 @@ def test_curl_conversation(kind: str, service: Service) -> None:
 
 @pytest.mark.parametrize("kind", CURLS)
 def test_curl_stream(kind: str, service: Service, text: Text) -> None:
-    """curl streams 100 MiB from a pipe, and every byte is right, of a text whose answer is not much longer.
+    """curl streams 100 MiB from a pipe, and every byte is right, if the answer is not much longer than the text.
 
-    Where it is, curl waits for ever: it does not read while it waits to send. And a byte 0xFF, which is not UTF-8, is a
-    command of TELNET to it.
+    If it is, curl waits for ever: it does not read while it waits to send. And a byte 0xFF, which is not UTF-8, is
+    a command of TELNET to curl.
     """
     with client(curl(kind, service)) as running, feeding(running, text):
         expect(running, text)

@@ -1,4 +1,4 @@
-"""CPython's own tests of socketserver, with `PreforkingMixIn` in the place of `socketserver.ForkingMixIn`."""
+"""CPython's own tests of socketserver, with `PreforkingMixIn` in place of `socketserver.ForkingMixIn`."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ unittest.main(module=tests, argv=["test_socketserver", "-v"])
 
 
 def _has_tests(python: str) -> bool:
-    """Whether this Python is there, and has the test package (Debian's has not)."""
+    """Whether this Python exists, and has the test package (Debian's has not)."""
     command = [python, "-c", "import test.test_socketserver"]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def _python(version: str) -> str:
-    """A Python of this version that brings the tests with it."""
+    """A Python of this version that includes the tests."""
     installed = sorted(Path("~/.pyenv/versions").expanduser().glob(f"{version}.*/bin/python{version}"))
     found = [shutil.which(f"python{version}"), f"/usr/local/bin/python{version}", f"/usr/bin/python{version}"]
     for python in (*map(str, installed), *filter(None, found)):
@@ -53,7 +53,7 @@ def _python(version: str) -> str:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_own_tests_of_cpython(folder: Path, version: str) -> None:
-    """What CPython asserts of its forking servers holds for ours, in each version."""
+    """PreforkingMixIn passes CPython's tests of its forking servers, in each version."""
     command = [_python(version), "-W", "ignore::DeprecationWarning", "-c", RUNNER]
     environ = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(folder), "TMPDIR": str(folder)}
     done = subprocess.run(

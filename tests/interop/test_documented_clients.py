@@ -1,4 +1,4 @@
-"""The examples of docs/clients.md, as they stand there: compiled, run, and compared."""
+"""The examples of docs/clients.md, unchanged: compiled, run, and compared."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _examples() -> Iterator[Example]:
 
 EXAMPLES = {example.file: example for example in _examples()}
 Run = Callable[[bytes, Service], "subprocess.CompletedProcess[bytes]"]
-"""Run the example with this text and this daemon."""
+"""Runs the example with this text and this daemon."""
 
 
 @pytest.fixture(scope="session", params=EXAMPLES)
@@ -72,7 +72,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 
 def _run(command: list[str], text: bytes, **popen: Any) -> subprocess.CompletedProcess[bytes]:
-    """As subprocess.run(); one that hangs is ended with all the processes that it has made, and fails."""
+    """As subprocess.run(); an example that hangs is killed with all its processes, and fails."""
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     with subprocess.Popen(command, **pipes, start_new_session=True, **popen) as process:
         try:
@@ -92,13 +92,13 @@ def test_languages() -> None:
 
 @pytest.mark.parametrize("text", ["", f"{LINE}\n\nzero \0, and no newline: ß"], ids=["empty", "lines"])
 def test_example_prints_the_answer(run: Run, service: Service, text: str) -> None:
-    """An example prints the answer to its text and nothing else, to an empty one nothing."""
+    """An example prints the answer to its text and nothing else, and to an empty text nothing."""
     done = run(text.encode(), service)
     assert (done.stdout, done.stderr, done.returncode) == (text.upper().encode(), b"", 0)
 
 
 def test_example_sends_five_megabytes(run: Run, service: Service) -> None:
-    """An example sends and gets 5 MB, much more than the kernel holds for it, and does not wait for ever."""
+    """An example exchanges 5 MB, much more than the kernel holds for it, and does not block for ever."""
     text = LINE * (5_000_000 // len(LINE.encode()) + 1)
     done = run(text.encode(), service)
     assert done.stdout == text.upper().encode()
@@ -106,7 +106,7 @@ def test_example_sends_five_megabytes(run: Run, service: Service) -> None:
 
 
 def test_example_names_a_missing_daemon(run: Run, folder: Path) -> None:
-    """An example says in a line which daemon is not there, and ends with a status that is not 0."""
+    """An example says in a line which daemon does not run, and ends with a status that is not 0."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     done = run(b"text", Service(str(folder / "nobody"), port))
@@ -116,7 +116,7 @@ def test_example_names_a_missing_daemon(run: Run, folder: Path) -> None:
 
 
 def _error(done: subprocess.CompletedProcess[bytes]) -> str:
-    """It has failed: no result, a line or two, and a status that is no signal's; 255 is that of Perl's `die`."""
+    """Check that it failed: no result, a line or two, and a status that is no signal's; 255 is Perl's `die`."""
     said = done.stderr.decode()
     assert done.stdout == b""
     assert 1 <= len(said.splitlines()) <= 2, said
@@ -125,7 +125,7 @@ def _error(done: subprocess.CompletedProcess[bytes]) -> str:
 
 
 def _answer_one_line_less(connection: socket.socket) -> None:
-    """Take all of a text of three lines, answer two of them, and close as if that were all."""
+    """Read a text of three lines, answer two of them, and close as if that were all."""
     received = b""
     while received.count(b"\n") < 3 and (block := connection.recv(65536)):
         received += block
@@ -133,12 +133,12 @@ def _answer_one_line_less(connection: socket.socket) -> None:
 
 
 def _refuse(connection: socket.socket) -> None:
-    """Close at once, as the daemon does whom its rules do not allow."""
+    """Close at once, as the daemon does with clients that its rules refuse."""
 
 
 @contextlib.contextmanager
 def _impostor(folder: Path, serve: Callable[[socket.socket], None]) -> Iterator[Service]:
-    """A daemon, on a Unix socket and on TCP, that treats each connection so, and closes it."""
+    """A daemon, on a Unix socket and on TCP, that gives each connection this treatment, and closes it."""
     path = str(folder / "impostor.sock")
     listeners = [socket.create_server(("127.0.0.1", 0)), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)]
     listeners[1].bind(path)
@@ -164,7 +164,7 @@ def _impostor(folder: Path, serve: Callable[[socket.socket], None]) -> Iterator[
 
 @pytest.mark.parametrize("serve", [_answer_one_line_less, _refuse], ids=["short", "none"])
 def test_example_fails_on_a_short_answer(run: Run, folder: Path, serve: Callable[[socket.socket], None]) -> None:
-    """An example prints nothing of an answer that ends early, but an error, and fails."""
+    """An example prints no part of an answer that ends early, but an error, and fails."""
     text = b"one\ntwo\nthree" if serve is _answer_one_line_less else LINE.encode() * 50_000
     with _impostor(folder, serve) as service:
         _error(run(text, service))

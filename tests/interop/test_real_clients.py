@@ -17,7 +17,7 @@ TOOLS = {
     "socat": ("socat", "socat", ["-t", "60", "-"], "UNIX-CONNECT:"),
     "ncat": ("ncat", "ncat", ["-U"], ""),
 }
-"""The command and its package, its options, and what stands before the path. For nc's -N see nc(1): half-close."""
+"""The command and its package, its options, and the words before the path. For nc's -N see nc(1): half-close."""
 PROGRAM = {
     "python": ([sys.executable], "", "relay.py"),
     "asyncio": ([sys.executable], "", "relay_async.py"),
@@ -29,18 +29,18 @@ COMPILED = {
     "c": (["cc", "-O1", "-Wall", "-Werror"], "gcc libc6-dev", "relay.c"),
     "rust": (["rustc", "-O", "--edition", "2021"], "rustc", "relay.rs"),
 }
-"""How it is run or compiled, the package, the program."""
+"""The command that runs or compiles it, the package, the program."""
 CLIENTS = [*TOOLS, *PROGRAM, *COMPILED]
 
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The programs that have been compiled; each is so once."""
+    """The programs that have been compiled; each is compiled once."""
     return {"": str(tmp_path_factory.mktemp("programs"))}
 
 
 def command(name: str, mode: str, service: Service, built: dict[str, str]) -> list[str]:
-    """The client's command line: `mode` is copy or talk, which are one for a tool that knows neither."""
+    """The client's command line: `mode` is copy or talk; a tool without modes ignores it."""
     if name in TOOLS:
         tool, package, options, prefix = TOOLS[name]
         return [path_of(tool, package), *options, f"{prefix}{service.path}"]
@@ -57,7 +57,7 @@ def command(name: str, mode: str, service: Service, built: dict[str, str]) -> li
 
 @pytest.mark.parametrize("name", CLIENTS)
 def test_one_call(name: str, service: Service, built: dict[str, str]) -> None:
-    """A real client sends a text, half-closes, and reads its answer to the end: it has all of it, and no more."""
+    """A real client sends a text, half-closes, and reads its answer to the end: it gets all of it, and no more."""
     text = LINE * 100 + "and the last without a newline, ß"
     assert call(command(name, "copy", service, built), text.encode()) == text.upper().encode()
 
@@ -72,7 +72,7 @@ def test_conversation(name: str, service: Service, built: dict[str, str]) -> Non
 
 @pytest.mark.parametrize("name", CLIENTS)
 def test_stream(name: str, service: Service, text: Text, built: dict[str, str]) -> None:
-    """A real client streams 100 MiB of mixed text, characters cut anywhere, and every byte that comes back is right."""
+    """A real client streams 100 MiB of mixed text, characters cut anywhere, and gets every byte right."""
     with open(text.path, "rb") as file, client(command(name, "copy", service, built), file) as running:
         expect(running, text)
         running.end()

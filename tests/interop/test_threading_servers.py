@@ -1,4 +1,4 @@
-"""One handler, two models of concurrency: docs/threading.md, run as it stands there."""
+"""One handler, two models of concurrency: docs/threading.md, run as printed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Server(NamedTuple):
     def connect(self) -> socket.socket:
         client = socket.socket(socket.AF_UNIX if isinstance(self.address, str) else socket.AF_INET)
         try:
-            client.connect(self.address)  # without a time-out: it waits where a stock backlog, of 5, is full
+            client.connect(self.address)  # without a time-out: it waits if a stock backlog, of 5, is full
         except OSError:
             client.close()
             raise
@@ -55,7 +55,7 @@ class Server(NamedTuple):
         return len(os.listdir(f"/proc/{self.process.pid}/task"))
 
     def count(self) -> tuple[int, int]:
-        """Its threads, and its children."""
+        """The number of its threads, and of its children."""
         tasks = list(Path(f"/proc/{self.process.pid}/task").iterdir())
         return len(tasks), sum(len((task / "children").read_text().split()) for task in tasks)
 
@@ -132,9 +132,9 @@ def test_many_streams_at_once(folder: Path, kind: str, is_tcp: bool) -> None:
 
 
 def test_client_that_goes_away_disturbs_nobody(server: Server) -> None:
-    """A client that goes away in the middle of its answer ends neither the server nor another's connection.
+    """A client that leaves in the middle of its answer ends neither the server nor another's connection.
 
-    What is said of it is the class's business: both say, as the stock one, which exception the handler had.
+    The class decides what is printed: both, like the stock one, name the exception that the handler had.
     """
     with server.connect() as staying:
         staying.sendall(b"one")

@@ -1,4 +1,4 @@
-"""Messages that another test produces, and those that no test can."""
+"""Messages that another test produces, and those that no test can produce."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ PRODUCED_ELSEWHERE = {
     ),
     "a file that was removed cannot be made again": f"{UNIT}/test_upkeep.py::test_what_cannot_be_mended_is_said_once",
 }
-"""Words of a message: the test that has them."""
+"""Words of a message, and the test that contains them."""
 
 CANNOT_BE_PRODUCED = {
     "cannot connect to": "a host that drops every packet is none of this one",
@@ -134,4 +134,4 @@ CANNOT_BE_PRODUCED = {
     "cannot start": "the system has to refuse a call in the launcher: tests/faults/test_fault_system_calls.py does",
     "upperd-datagram.socket, of your own": "UDP in a unit whose check was passed over; --check-config says it before",
 }
-"""Words of a message: why no test brings it about."""
+"""Words of a message, and why no test produces it."""

@@ -1,7 +1,7 @@
-"""A situation that a user, an operator or a machine causes, as a shell has it; and what the program then says.
+"""Situations caused by a user, an operator or a machine, as shell commands, with the resulting messages.
 
-The tables are beside this one, by theme. tests/meta/test_messages.py holds them against the source: there is no message
-that no table has.
+The tables are in the other files of this folder, by theme. tests/meta/test_messages.py compares them with the source:
+every message must be in a table.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from running import DEADLINE, free_port
 from tools import missing
 
 ANY = "…"
-"""Stands in a message for what is another each time: a path, a pid, a reason of the kernel."""
+"""Stands in a message for a variable part: a path, a pid, a reason of the kernel."""
 PRELUDE = """
 daemon= held=
 serve() {  # a daemon on the socket s, with these options, whose log is the file log
@@ -84,11 +84,11 @@ class Situation(NamedTuple):
     status: int
     """The exit status of the last command."""
     message: str
-    """A whole line of what is printed; ANY stands for what varies, PORT in both for a free port."""
+    """A whole line of the output; ANY stands for what varies, PORT in both for a free port."""
 
 
 def check(row: Situation, folder: Path) -> None:
-    """Bring the situation about: the program says what the table has, with that exit status, and never a traceback."""
+    """Run the situation: the program prints the table's message, with that exit status, and never a traceback."""
     if re.search("unshare|powerless", row.command) and os.geteuid() != 0:
         missing("a namespace of its own takes root")
     port = str(free_port())
@@ -100,7 +100,7 @@ def check(row: Situation, folder: Path) -> None:
 
 
 def run(command: str, folder: Path, **variables: str) -> tuple[int, str]:
-    """Run a command with the functions of the prelude; returns its exit status and all that was printed."""
+    """Run a command with the functions of the prelude; return its exit status and all that was printed."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("LISTEN_", "NOTIFY_"))}
     environ |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "TMPDIR": str(folder), **variables}
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""What upperctl says when it cannot send, or the answer is not whole."""
+"""The messages of upperctl when it cannot send, or the answer is not whole."""
 
 from pathlib import Path
 
@@ -267,5 +267,5 @@ TABLE = [
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.situation)
 def test_message(row: Situation, folder: Path) -> None:
-    """A text that cannot be upper-cased is answered with why, and what to do."""
+    """If a text cannot be upper-cased, upperctl says why, and what to do."""
     check(row, folder)

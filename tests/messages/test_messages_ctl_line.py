@@ -1,4 +1,4 @@
-"""What upperctl says of its command line."""
+"""The messages of upperctl about its command line."""
 
 from pathlib import Path
 
@@ -134,5 +134,5 @@ TABLE = [
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.situation)
 def test_message(row: Situation, folder: Path) -> None:
-    """A wrong command line of upperctl is answered with what is wrong, and what would be right; status 64."""
+    """A wrong command line of upperctl causes a message with the fault and the cure; status 64."""
     check(row, folder)

@@ -1,4 +1,4 @@
-"""The cure that a message prints works when it is typed where the message is printed."""
+"""The cure in a message works when it is typed where the message is printed."""
 
 import re
 from pathlib import Path
@@ -81,12 +81,12 @@ CURES = {
         "X",
     ),
 }
-"""By situation: what is typed, the cure in the answer, what is then typed, and a part of what that prints."""
+"""By situation: a command, the cure in its message, the command with the cure, and a part of the resulting output."""
 
 
 @pytest.mark.parametrize("name", CURES)
 def test_cure_works(name: str, folder: Path) -> None:
-    """What the message says to do, done as it stands, has the effect that was wanted."""
+    """The cure in the message, applied literally, has the desired effect."""
     command, pattern, typed, wanted = CURES[name]
     _, answer = run(command, folder)
     found = re.search(pattern, answer)

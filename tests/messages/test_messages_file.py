@@ -1,4 +1,4 @@
-"""What upperd says of its file."""
+"""The messages of upperd about its file."""
 
 from pathlib import Path
 
@@ -292,5 +292,5 @@ TABLE = [
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.situation)
 def test_message(row: Situation, folder: Path) -> None:
-    """A wrong file is answered with its name, the key, and what would be right; status 78."""
+    """A wrong file causes a message with its name, the key, and the cure; status 78."""
     check(row, folder)

@@ -1,4 +1,4 @@
-"""What upperd says of the sockets that a manager passes."""
+"""The messages of upperd about the sockets that a manager passes."""
 
 from pathlib import Path
 
@@ -197,5 +197,5 @@ TABLE = [
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.situation)
 def test_message(row: Situation, folder: Path) -> None:
-    """What is no listener, or no connection, is answered with what it is, and what it should be."""
+    """A passed descriptor of the wrong kind causes a message with its kind, and the right one."""
     check(row, folder)

@@ -1,4 +1,4 @@
-"""What upperd says, as it starts, of a path that something else has, and of what its manager offers."""
+"""The messages of upperd at its start about a path that is taken, and about what its manager offers."""
 
 from pathlib import Path
 
@@ -102,5 +102,5 @@ TABLE = [
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.situation)
 def test_message(row: Situation, folder: Path) -> None:
-    """Each names what is in the way, and what to do."""
+    """Each message names what is in the way, and what to do."""
     check(row, folder)

@@ -1,4 +1,4 @@
-"""What upperd says of a reload."""
+"""The messages of upperd about a reload."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What a daemon says while it runs, and when it ends."""
+"""The messages of a daemon while it runs, and when it ends."""
 
 from pathlib import Path
 
@@ -128,5 +128,5 @@ TABLE = [
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.situation)
 def test_message(row: Situation, folder: Path) -> None:
-    """What happens to a daemon stands in its log, in one line."""
+    """The log has one line for each event of the daemon."""
     check(row, folder)

@@ -1,4 +1,4 @@
-"""What upperd says when it cannot start, or not as it was told."""
+"""The messages of upperd when it cannot start, or not as configured."""
 
 from pathlib import Path
 
@@ -262,5 +262,5 @@ TABLE = [
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.situation)
 def test_message(row: Situation, folder: Path) -> None:
-    """A start that fails, or is not quite what was asked for, says why and what to do."""
+    """A start that fails, or differs from what was asked for, says why and what to do."""
     check(row, folder)

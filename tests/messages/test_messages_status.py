@@ -1,4 +1,4 @@
-"""What upperctl says of a daemon."""
+"""The messages of upperctl about a daemon."""
 
 from pathlib import Path
 
@@ -246,5 +246,5 @@ TABLE = [
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.situation)
 def test_message(row: Situation, folder: Path) -> None:
-    """Each command says which daemon it found, and why it found none."""
+    """Each command says which daemon it found, or why it found none."""
     check(row, folder)

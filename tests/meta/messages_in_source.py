@@ -1,8 +1,8 @@
 """The messages of both programs in the source: every text of two words or more that is not something else.
 
-Not by the functions that are given them: a message is put together from parts, in variables, tables and returned
-complaints. So whatever reads like prose counts as a part of one, unless its place says that it is help, a docstring or
-a table's title.
+They are not found by the functions that print them: a message is put together from parts, in variables, tables and
+returned complaints. So any text that reads like prose counts as a part of a message, unless its place shows that it is
+help, a docstring or a table's title.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NOT_MESSAGES = {
     "demo.py": "`make run`; tests/integration/test_demo.py",
     "service/titles.py": "titles of processes; tests/integration/test_titles.py",
 }
-"""Files whose texts are no messages, and what holds them."""
+"""Files whose texts are no messages, and what tests them instead."""
 HELP = {
     "Option",
     "_fixed",
@@ -37,23 +37,23 @@ HELP = {
     "purpose",
     "__doc__",
 }
-"""Calls, functions and names that have texts of --help; tests/unit holds these."""
+"""Calls, functions and names with texts of --help, which tests/unit tests."""
 PATTERNS = {"match", "search", "compile", "namedtuple", "removeprefix", "partition", "split", "startswith"}
 PATTERNS |= {"_UNITS", "_UNQUOTED"}
-"""Calls, and tables, whose texts are looked for, not shown."""
+"""Calls, and tables, with texts for searching, not for printing."""
 MISTAKES = {"AttributeError", "TypeError"}
-"""What is raised for a mistake in a program that imports us: Python's words, with a traceback."""
+"""Raised for a mistake in a program that imports upperd: Python's words, with a traceback."""
 
 
 class Part(NamedTuple):
-    """A text in the source, and the words in it that are always the same."""
+    """A text in the source, and its constant words."""
 
     place: str
     words: tuple[str, ...]
 
 
 def parts() -> list[Part]:
-    """All of them."""
+    """All of the constant words."""
     found = []
     for path in sorted(PACKAGE.rglob("*.py")):
         name = path.relative_to(PACKAGE).as_posix()
@@ -65,7 +65,7 @@ def parts() -> list[Part]:
 
 
 def _texts(node: ast.AST) -> Iterator[tuple[ast.expr, tuple[str, ...]]]:
-    """Each text that reads like prose, without those that are something else."""
+    """Each text that reads like prose, except those that are no messages."""
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
         return  # a docstring
     if isinstance(node, ast.JoinedStr):
@@ -111,7 +111,7 @@ def _prose(node: ast.expr, words: tuple[str, ...]) -> Iterator[tuple[ast.expr, t
 def words_of_test(name: str) -> str:
     """Every text in a test, `path::name`: in its body, its decorators, and the tables of its module that these name.
 
-    Its docstring is none of them: what that promises is not yet tested.
+    Without its docstring, which only promises and tests nothing.
     """
     path, _, function = name.partition("::")
     module = ast.parse((PACKAGE.parent / path).read_text())

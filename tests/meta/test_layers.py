@@ -22,11 +22,11 @@ MAY_IMPORT = {
     "service": {"server", "base"},
     "ctl": {"client", "base", "server"},
 }
-"""By package: the other packages of ours that it may import. Every one may import `upperd` itself, for the version."""
+"""For each package: the other packages of ours that it may import. All may import `upperd` itself, for the version."""
 LOOSE = {"__init__", "demo"}
-"""The modules that lie in no package."""
+"""The modules outside of any package."""
 READER = {"server.layout", "server.snapshot"}
-"""What `upperctl` may import of the server: the reader of the scoreboard."""
+"""The parts of the server that `upperctl` may import: the reader of the scoreboard."""
 
 
 def _module(path: Path) -> str:
@@ -53,7 +53,7 @@ def _imports(path: Path) -> set[str]:
 
 
 def _package(module: str) -> str:
-    """The package that a module lies in; empty: it is loose, or the package `upperd` itself."""
+    """The package of a module; empty for a loose module, or the package `upperd` itself."""
     return module.partition(".")[0] if "." in module or module in MAY_IMPORT else ""
 
 
@@ -62,7 +62,7 @@ MOST_LINES, MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_CLASS, MOST_METHODS = 12950, 3
 
 @pytest.mark.parametrize("module", MODULES)
 def test_a_file_can_be_read_in_one_sitting(module: str) -> None:
-    """A file has at most 300 lines, a class at most 200 and 15 methods, properties and special ones not among them."""
+    """A file has at most 300 lines, a class at most 200 and 15 methods, not counting properties and special methods."""
     text = MODULES[module].read_text()
     assert len(text.splitlines()) <= MOST_LINES_OF_A_FILE
     for node in ast.walk(ast.parse(text)):
@@ -83,7 +83,7 @@ def test_the_program_is_small() -> None:
 
 
 def test_every_rule_of_imports_is_needed() -> None:
-    """What the table lets a package import of another it does import: the table says how things are."""
+    """A package imports every package that the table lets it import, so the table describes the facts."""
     used: dict[str, set[str]] = {package: set() for package in MAY_IMPORT}
     for module, path in MODULES.items():
         used[_package(module)] |= {_package(name) for name in _imports(path)} - {_package(module), ""}
@@ -125,7 +125,7 @@ HEAVY = {
     *(f"upperd.service.{name}" for name in ("single", "daemonize", "datagram")),
     *("upperd.client", "upperd.ctl", "upperd.demo"),
 }
-"""What each fork would pay for, and a daemon of streams never uses: other people's modules, and ours."""
+"""Modules that would slow each fork, and that a daemon of streams never uses: of others, and ours."""
 
 
 def test_parent_is_lean() -> None:
@@ -156,7 +156,7 @@ LEAN_SEND = {
     *("upperd.client", "upperd.client.finding", "upperd.client.client", "upperd.client.patience"),
     *("upperd.ctl", "upperd.ctl.main", "upperd.ctl.send", "upperd.ctl.output"),
 }
-"""All that `upperctl send TEXT` imports: it is mostly the start of an interpreter."""
+"""All imports of `upperctl send TEXT`, whose run time is mostly the start of an interpreter."""
 
 
 @pytest.mark.parametrize("words", [["--socket", "SOCKET", "send", "x", "y"], ["send", "--socket", "SOCKET", "x"]])
@@ -198,7 +198,7 @@ LEAN_LAUNCH = {
     *("upperd.service.kinds", "upperd.service.manager", "upperd.service.options"),
     *("upperd.service.settings", "upperd.service.subuids"),
 }
-"""All that the launcher imports before it becomes the parent, and where users have subordinate uids, `pwd`."""
+"""All imports of the launcher before it becomes the parent, and, if users have subordinate uids, `pwd`."""
 
 
 @pytest.mark.parametrize(

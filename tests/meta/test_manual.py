@@ -1,4 +1,4 @@
-"""upperctl(1) and the program say the same."""
+"""upperctl(1) agrees with the program."""
 
 import re
 from pathlib import Path
@@ -17,7 +17,7 @@ CTL_MANUAL = (ROOT / "man/upperctl.1").read_text()
 
 
 def test_exit_statuses_of_upperctl_are_documented() -> None:
-    """Every exit status of upperctl stands in its manual."""
+    """Every exit status of upperctl is in its manual."""
     documented = {int(number) for number in re.findall(r"^\.It (\d+)$", CTL_MANUAL, re.MULTILINE)}
     commands = (f"ctl/{name}" for name in ("output", "main", "parser", "send", "stats", "top"))
     assert exit_statuses(*commands, "client/finding", "client/client") <= documented
@@ -25,7 +25,7 @@ def test_exit_statuses_of_upperctl_are_documented() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_command_is_documented(command: str) -> None:
-    """Every command of upperctl, and every option of it, stands in its manual, in the synopsis and with a text."""
+    """Every command of upperctl, and every option of it, is in its manual, in the synopsis and with a description."""
     assert f".It Cm {command}" in CTL_MANUAL
     synopsis = CTL_MANUAL[: CTL_MANUAL.index(".Sh DESCRIPTION")]
     assert f"\n.Cm {command}\n" in synopsis
@@ -47,7 +47,7 @@ def test_no_option_of_upperctl_is_invented() -> None:
 
 
 def daemon_view(folder: Path) -> view.DaemonView:
-    """What upperctl sees of a daemon that has a child, a listener and a counter of the handler's."""
+    """What upperctl sees of a daemon that has a child, a listener and a counter of the handler."""
     board = Scoreboard(str(folder / "scoreboard"))
     board.describe("1", ["unix:x"], ["undecodable"])
     slot, _, _ = board.claim()
@@ -58,7 +58,7 @@ def daemon_view(folder: Path) -> view.DaemonView:
 
 
 def test_metrics_are_documented(tmp_path: Path) -> None:
-    """Every metric for Prometheus stands in the manual in its order, with its labels and its help, and no other."""
+    """Every metric for Prometheus is in the manual in its order, with its labels and its help, and no other is."""
     section = CTL_MANUAL[CTL_MANUAL.index(".Ss Metrics for Prometheus") : CTL_MANUAL.index(".Ss Options")]
     found = re.findall(r"^\.It Va (upperd_\S+)(?: Pq (.*))?\n(.*)$", section, re.MULTILINE)
     assert [(name, text) for name, _, text in found] == [(metric.name, metric.help) for metric in prometheus.METRICS]
@@ -71,7 +71,7 @@ def test_metrics_are_documented(tmp_path: Path) -> None:
 
 
 def test_json_is_documented(tmp_path: Path) -> None:
-    """The names of the JSON object that are no fields of the scoreboard stand in the manual."""
+    """The names in the JSON object that are not fields of the scoreboard are in the manual."""
     section = CTL_MANUAL[CTL_MANUAL.index(".It Fl -json") : CTL_MANUAL.index(".It Fl -once")]
     data = stats.data(daemon_view(tmp_path))
     names = {*data, *data["children"][0]}  # type: ignore[index]
@@ -80,6 +80,6 @@ def test_json_is_documented(tmp_path: Path) -> None:
 
 
 def test_fields_of_top_are_documented() -> None:
-    """Every field that top sorts by stands in the manual."""
+    """Every field that top sorts by is in the manual."""
     section = CTL_MANUAL[CTL_MANUAL.index(".It Fl -sort") : CTL_MANUAL.index(".It Fl -tcp")]
     assert re.findall(r"\b(?:" + "|".join(TOP) + r")\b", section) == [*TOP]

@@ -1,4 +1,4 @@
-"""upperd(8) and the program say the same; and what all pages of the manual have in common."""
+"""upperd(8) agrees with the program, and all pages of the manual agree with each other."""
 
 import ast
 import re
@@ -15,21 +15,21 @@ MANUAL = (ROOT / "man/upperd.8").read_text()
 PAGES = sorted((ROOT / "man").iterdir())
 SECTIONS = dict(re.findall(r"^\.S[sh] (.*)\n((?:.*\n)*?)(?=\.S[sh] |\Z)", MANUAL, re.MULTILINE))
 OPTIONS = {option.flag: option.kind.metavar for option in FLAGS.values()}
-"""What each takes, by its name."""
+"""The argument of each option, by the option's name."""
 
 
 # All pages
 
 
 def test_every_page_is_installed() -> None:
-    """`make install` puts every page into place."""
+    """`make install` installs every page."""
     [names] = re.findall(r'^PAGES="(.*)"$', (ROOT / "systemd/install.sh").read_text(), re.MULTILINE)
     assert sorted(names.split()) == [path.name for path in PAGES]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.name))
 def test_references_lead_somewhere(page: Path) -> None:
-    """What a page refers to in itself or in another of ours is there; upperd(8) leads to all, and all lead there."""
+    """References within our pages lead somewhere; upperd(8) refers to all pages, and all refer to it."""
     text = page.read_text()
     sections = re.findall(r"^\.S[sh] (.*)$", text, re.MULTILINE)
     assert [name for name in re.findall(r"^\.Sx (.*?)(?: [.,);]+)*$", text, re.MULTILINE) if name not in sections] == []
@@ -51,7 +51,7 @@ def _shown(name: str) -> str:
 
 
 def test_options_are_listed_with_their_defaults() -> None:
-    """Every option of the file is listed once, in order, with what it takes and its default."""
+    """Every option of the file is listed once, in order, with its argument and its default."""
     rows = re.findall(r"^\.It (Fl .*?)( Ns \+)? Ta (.*)$", SECTIONS["Options"], re.MULTILINE)
     expected = []
     for option in sorted(options.OPTIONS, key=lambda option: option.flag):
@@ -62,7 +62,7 @@ def test_options_are_listed_with_their_defaults() -> None:
 
 
 def test_other_options_are_described() -> None:
-    """Every option that is not one of the file has an entry with a text, and no option is invented."""
+    """Every other option has an entry with a description, and the page names only existing options."""
     entries = re.findall(r"^\.It (Fl [^T\n]*)\n[A-Z].*", SECTIONS["Options"], re.MULTILINE)
     own = OPTIONS.keys() - {option.flag for option in options.OPTIONS}
     assert entries == ["Fl h , -help" if name == "help" else _shown(name) for name in sorted(own)]
@@ -70,13 +70,13 @@ def test_other_options_are_described() -> None:
 
 
 def test_length() -> None:
-    """An operator can read the page: it has at most 4,500 words, macros left out."""
+    """An operator can read the page: it has at most 4,500 words, not counting macros."""
     words = [word for word in MANUAL.split() if not re.fullmatch(r"\.?[A-Z][a-z]|\W+", word)]
     assert len(words) <= 4500
 
 
 def _signals(*modules: str) -> set[str]:
-    """The signals that the code of these modules names."""
+    """The signals named in the code of these modules."""
     found = set()
     for name in modules:
         nodes = ast.walk(ast.parse((ROOT / f"upperd/{name}.py").read_text()))
@@ -85,14 +85,14 @@ def _signals(*modules: str) -> set[str]:
 
 
 def test_signals_are_documented() -> None:
-    """Every signal that means something to a parent or to a child stands in the manual, and no other."""
+    """The manual documents every signal that the parent or a child handles, and no other."""
     named = set(re.findall(r"\b(SIG[A-Z0-9]+)\b", SECTIONS["Signals"]))
-    # That a child has ended is the kernel's to say.
+    # The kernel sends that one, when a child has ended.
     assert named == _signals("server/signals", "server/hearing", "service/daemon") - {"SIGCHLD"}
 
 
 def test_environment_is_documented() -> None:
-    """Every variable that the program reads or sets stands in the manual, and no other."""
+    """The manual documents every variable that the program reads or sets, and no other."""
     read = set()
     for name in ("service/cli", "service/manager", "service/notify", "base/paths"):
         nodes = ast.walk(ast.parse((ROOT / f"upperd/{name}.py").read_text()))
@@ -100,12 +100,12 @@ def test_environment_is_documented() -> None:
         read |= {text for text in texts if re.fullmatch("[A-Z]+_[A-Z_]+|PYTHON[A-Z]+", text)}
     lines = re.findall(r"^\.(?:It )?Ev (.*)$", SECTIONS["ENVIRONMENT"], re.MULTILINE)
     documented = {name for name in re.findall(r"\w+", " ".join(lines)) if not name.endswith("_")}
-    # That one is removed with the others, and not looked at.
+    # That one is removed with the others, but never read.
     assert documented == read - {"LISTEN_PIDFDID"}
 
 
 def test_exit_statuses_are_documented() -> None:
-    """Every exit status of the daemon stands in its manual, and no other."""
+    """The manual documents every exit status of the daemon, and no other."""
     statuses = {int(number) for number in re.findall(r"^\.It (\d+)$", SECTIONS["EXIT STATUS"], re.MULTILINE)}
     names = ("cli", "daemon", "daemonize", "host", "lean", "listeners", "options", "single")
     of_service = [f"service/{name}" for name in names]
@@ -113,7 +113,7 @@ def test_exit_statuses_are_documented() -> None:
 
 
 COUNTED = {2: "two", 3: "three", 4: "a quarter", 5: "five"}
-"""Numbers as the page has them in words; the fourth as a part."""
+"""Numbers as the page spells them; 4 as a fraction."""
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_numbers_are_the_programs(section: str, sentence: str) -> None:
 
 
 def test_seconds_that_are_one_are_the_programs() -> None:
-    """What the page calls one second is that in the program: a child that does not begin, quiet, newcomers' queue."""
+    """The page's "one second" is that of the program: a child that does not begin, quiet, newcomers' queue."""
     assert patrol.START_SECONDS == patrol.QUIET_SECONDS == daemon.NEWCOMERS_SECONDS == 1
     assert "A child that has not begun within a second is stopped" in " ".join(
         SECTIONS["Connections and children"].split()

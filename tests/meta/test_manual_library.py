@@ -1,4 +1,4 @@
-"""docs/mixin.md and the program say the same."""
+"""docs/mixin.md agrees with the program."""
 
 import ast
 import re
@@ -23,11 +23,11 @@ HOOKS = {row[0]: row[1] for row in ROWS if len(row) == 3}
 
 
 class Server(PreforkingMixIn, socketserver.UnixStreamServer):
-    """A server as the page has it."""
+    """A server as described in the page."""
 
 
 def test_attributes_are_documented() -> None:
-    """Every plain value that the class has for its user to set stands in the page."""
+    """Every plain value of the class that its user may set is in the page."""
     plain = (int, float, bool, type(None))
     own = {name for name, value in vars(PreforkingMixIn).items() if name[0] != "_" and isinstance(value, plain)}
     assert own <= ATTRIBUTES.keys()
@@ -36,7 +36,7 @@ def test_attributes_are_documented() -> None:
 
 @pytest.mark.parametrize("name", ATTRIBUTES)
 def test_default_is_the_programs(name: str) -> None:
-    """The default of an attribute is the program's, and of the type that stands before it."""
+    """The default of an attribute is the program's, and of the type stated before it."""
     kind, default, *_ = ATTRIBUTES[name]
     value = getattr(Server, name)
     assert ast.literal_eval(default) == value
@@ -51,7 +51,7 @@ def test_hook_is_there(name: str) -> None:
 
 
 def test_no_hook_is_missing() -> None:
-    """Every method of the stock class that a subclass overrides for requests stands in the page."""
+    """Every method of the stock class that a subclass overrides for requests is in the page."""
     stock = {*dir(socketserver.ForkingMixIn), *dir(socketserver.BaseServer)} - {"handle_request"}
     assert {name for name in stock if name.endswith("_request")} <= HOOKS.keys()
     assert {"handle_error", "handle_timeout", "service_actions"} <= HOOKS.keys()
@@ -82,7 +82,7 @@ def test_server_of_the_page_serves(tmp_path: Path) -> None:
 
 
 def test_server_of_the_page_starts_again(tmp_path: Path) -> None:
-    """It ends at Ctrl-C without a word, and starts once more at the same path."""
+    """The program ends silently at Ctrl-C, and starts again at the same path."""
     path = str(tmp_path / "echo.sock")
     code = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)[0].replace("/tmp/echo.sock", path)
     for _ in range(2):
@@ -96,7 +96,7 @@ def test_server_of_the_page_starts_again(tmp_path: Path) -> None:
 
 
 def _ask(path: str, text: bytes) -> bytes:
-    """What the server answers, once it listens."""
+    """The server's answer, once it listens."""
     while True:
         with socket.socket(socket.AF_UNIX) as client, suppress(FileNotFoundError, ConnectionRefusedError):
             client.settimeout(60)

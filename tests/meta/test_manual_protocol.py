@@ -1,4 +1,4 @@
-"""upperd(7) and the program say the same: what a client may rely on, the status and the log."""
+"""upperd(7) agrees with the program: what a client may rely on, the status and the log."""
 
 import ast
 import re
@@ -44,7 +44,7 @@ def _words(section: str) -> str:
 
 
 def test_every_code_point_is_as_described() -> None:
-    """Newlines, lengths and a second time: what the page says of upper case holds for every code point."""
+    """The page's statements on newlines, lengths and upper-casing twice hold for every code point."""
     longest = 0.0
     for number in (*range(0xD800), *range(0xE000, sys.maxunicode + 1)):
         text = chr(number)
@@ -59,7 +59,7 @@ def test_every_code_point_is_as_described() -> None:
 
 @pytest.mark.parametrize("data", [b"\xed\xa0\x80", b"\xc0\xaf", b"\xf4\x90\x80\x80", b"\xff"])
 def test_what_is_not_utf8_comes_back(data: bytes) -> None:
-    """Surrogates, overlong forms and what lies above U+10FFFF come back and are counted; zeros are text."""
+    """Surrogates, overlong forms and sequences above U+10FFFF come back and are counted; zeros are text."""
     caser = UpperCaser()
     assert caser.feed(b"a" + data + b"\0a") + caser.finish() == b"A" + data + b"\0A"
     assert caser.undecodable == len(data)
@@ -76,7 +76,7 @@ def test_sentence_of_the_example() -> None:
 
 
 def _said(*methods: str) -> list[str]:
-    """The beginning of every text that is handed to these methods, fields of formatted ones left out."""
+    """The beginning of every text that is passed to these methods, without the fields of formatted ones."""
     texts: list[str] = []
     for call in [call for function in FUNCTIONS for call in _calls(function)]:
         if isinstance(call.func, ast.Attribute) and call.func.attr in methods:
@@ -88,14 +88,14 @@ def _said(*methods: str) -> list[str]:
 
 
 def test_assignments_are_documented() -> None:
-    """Every assignment that the service manager is sent stands in the page, and no other."""
+    """Every assignment sent to the service manager is in the page, and no other is."""
     sent = {text.partition("=")[0] for text in _said("send", "_tell") if re.match("[A-Z_]+=", text)}
     assert len(sent) > 8
     assert set(re.findall(r"\bLi ([A-Z_]+)=", SECTIONS["Notification"])) == sent
 
 
 def test_status_is_documented() -> None:
-    """The line that the page shows is what the program says of such children, and of such a queue."""
+    """The line shown in the page is what the program prints for such children, and such a queue."""
     board = Scoreboard(slots=9)
     board["max_children"] = 64
     board["connections"], board["bytes_in"], board["bytes_out"] = 11, 3100, 3100
@@ -113,13 +113,13 @@ def test_status_is_documented() -> None:
 
 
 def test_troubles_are_documented() -> None:
-    """The page names what the status counts only where it is not zero, in its order."""
+    """The page lists, in order, the figures that the status shows only if they are not zero."""
     troubles = ", ".join(name.replace("_", " ") for name in ("refused", "unanswered", *records._TROUBLE))
     assert f"only those that are not zero: {troubles} (see" in _words("Notification")
 
 
 def test_words_of_the_status_are_documented() -> None:
-    """Every word that the status begins with, or consists of, stands in the page, and no other."""
+    """Every word with which the status may begin, or of which it may consist, is in the page, and no other is."""
     said = _said("send", "tell", "_tell")
     words = {text.removeprefix("STATUS=").partition(":")[0] for text in said if text.startswith("STATUS=")}
     for path in (ROOT / "upperd").rglob("*.py"):
@@ -168,7 +168,7 @@ def _is_of(assignment: ast.Assign, name: str) -> bool:
 
 
 def _written() -> dict[str, dict[int, set[str]]]:
-    """By event and level, the fields that the program writes: as its source has them, or, if not there, as it does."""
+    """The fields that the program writes, by event and level: from its source, or else from a run."""
     written: dict[str, dict[int, set[str]]] = {}
     for function, call in ((maker, call) for maker in FUNCTIONS for call in _calls(maker)):
         said = re.match(r"[\w.]+\.write\(log\.([A-Z]+), '(\w+)'", ast.unparse(call))
@@ -197,7 +197,7 @@ WRITTEN = _written()
 
 
 def test_events_are_documented() -> None:
-    """Every event of the log stands in the page, and no other."""
+    """Every event of the log is in the page, and no other is."""
     assert set(EVENTS) == set(WRITTEN)
 
 
@@ -211,7 +211,7 @@ def test_levels_of_an_event_are_documented(event: str) -> None:
 
 @pytest.mark.parametrize("event", sorted(EVENTS))
 def test_fields_of_an_event_are_documented(event: str) -> None:
-    """The page names the fields of an event by their names in the journal, and no other."""
+    """The page names the fields of an event by their names in the journal, and no others."""
     section = SECTIONS["Log"]
     text = section[section.index("The fields of\n.Cm end") :] if event == "end" else EVENTS[event]
     lines = re.findall(r"^\.(?:It )?Ev (.*)$", text, re.MULTILINE)
@@ -220,7 +220,7 @@ def test_fields_of_an_event_are_documented(event: str) -> None:
 
 
 def test_every_entry_of_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The page names the fields that every entry has in the journal, and no other."""
+    """The page names the fields that every entry has in the journal, and no others."""
     path = str(tmp_path / "journal")
     monkeypatch.setattr(log, "JOURNAL_SOCKET", path)
     said = log.Log(journal=True)
@@ -234,7 +234,7 @@ def test_every_entry_of_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_events_of_the_examples_exist() -> None:
-    """The fields that the examples look for in the journal are written."""
+    """The program writes the fields that the examples look for in the journal."""
     fields = set().union(*(fields for levels in WRITTEN.values() for fields in levels.values()))
     named = set(re.findall(r"UPPERD_([A-Z_]+)=", SECTIONS["EXAMPLES"]))
     assert named <= {name.upper() for name in fields} | {"EVENT"}

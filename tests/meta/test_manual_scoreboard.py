@@ -1,4 +1,4 @@
-"""The scoreboard as upperd(7) describes it is the one that the program writes."""
+"""upperd(7) describes the scoreboard that the program writes."""
 
 import re
 import subprocess
@@ -60,7 +60,7 @@ def test_outcomes_are_documented() -> None:
 
 
 def test_units_are_documented() -> None:
-    """Every field with a unit stands in one line of the page's units, and no other does."""
+    """Every field with a unit is in one line of the page's units, and no other field is."""
     text = SECTIONS["Scoreboard"].split("\nUnits:\n")[1].split(".El")[0]
     units = {what: names.split(" , ") for what, names in re.findall(r"^\.It (.*)\n\.Va (.*)$", text, re.MULTILINE)}
     named = [name for names in units.values() for name in names]
@@ -77,7 +77,7 @@ def _read_as_described(data: bytes, offset: int, table: list[tuple[int, str]]) -
 
 
 def test_reader_that_knows_only_the_page(tmp_path: Path) -> None:
-    """A program that reads a scoreboard by the page finds what was written, in the units that the page says."""
+    """A program that reads a scoreboard by the page finds what was written, in the units of the page."""
     path = tmp_path / "scoreboard"
     board = Scoreboard(str(path), slots=3)
     board.describe("1.2.3", ["unix:/a", "tcp:[::1]:9"], ["undecodable"])
@@ -117,7 +117,7 @@ def _example(begin: str) -> str:
 
 
 def test_program_of_the_page_runs(tmp_path: Path) -> None:
-    """The program in the page that reads the rows does that."""
+    """The page's program that reads the rows does so."""
     path = tmp_path / "scoreboard"
     board = Scoreboard(str(path), slots=3)
     for pid in (4320, 4321):
@@ -130,7 +130,7 @@ def test_program_of_the_page_runs(tmp_path: Path) -> None:
 
 
 def test_command_of_the_page_runs(tmp_path: Path) -> None:
-    """The command in the page that reads one number of the scoreboard does that."""
+    """The page's command that reads one number of the scoreboard does so."""
     path = tmp_path / "scoreboard"
     board = Scoreboard(str(path), slots=1)
     board["connections"] = 12345

@@ -1,4 +1,4 @@
-"""upperd.toml(5) and the program say the same."""
+"""upperd.toml(5) agrees with the program."""
 
 import re
 from pathlib import Path
@@ -15,13 +15,13 @@ PAGE = (ROOT / "man/upperd.toml.5").read_text()
 DESCRIPTION, REST = PAGE.split(".Sh FILES\n")
 SECTIONS = dict(re.findall(r"^\.S[sh] (.*)\n((?:.*\n)*?)(?=\.S[sh] |\Z)", PAGE, re.MULTILINE))
 ENTRIES = dict(re.findall(r"^\.It Cm (\S+) No = .*\n((?:.*\n)*?)(?=\.It |\.El)", DESCRIPTION, re.MULTILINE))
-"""By its key: what stands below it."""
+"""The text below each key."""
 FILES = re.findall(r"\.Bd -literal -offset indent\n((?:[a-z-]+ = .*\n)+)\.Ed", PAGE)
 """Every example of a file."""
 
 
 def _kind(option: Option) -> str:
-    """The words of the page for what an option takes."""
+    """The page's words for the value of an option."""
     must, kind = option.kind.must, option.kind
     if must.startswith(("a whole number from ", "a number from ")):
         return must.removeprefix("a ").replace(" from ", ", ").capitalize() + "."
@@ -38,7 +38,7 @@ def _kind(option: Option) -> str:
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
 def test_key_is_described(option: Option) -> None:
-    """Every key has a text, and after it what it takes, its range, its default, and whether a reload takes it over."""
+    """Every key has a description with its value, its range, its default, and whether a reload takes it over."""
     lines = ENTRIES[flag(option.name)].splitlines()
     kind = lines.index(_kind(option))
     assert kind > 0
@@ -63,15 +63,15 @@ def test_no_key_is_invented() -> None:
 
 @pytest.mark.parametrize("text", FILES)
 def test_example_is_valid(tmp_path: Path, text: str) -> None:
-    """Every example of a file in the page is one."""
+    """Every example file in the page is valid."""
     config = tmp_path / "upperd.toml"
-    # The names in it are nobody's on this host.
+    # No user of this host has the names in it.
     config.write_text(text.replace('"upperd"', '"root"'))
     Options(**read_config(str(config)))
 
 
 def test_there_are_examples() -> None:
-    """The page has examples, and defaults that it gives reasons for, which are the program's."""
+    """The page has examples, and gives reasons for defaults, which are the program's."""
     assert len(FILES) >= 4
     reasons = re.findall(r"^\.It Cm (\S+) No = (\S+)$", SECTIONS["CAVEATS"], re.MULTILINE)
     assert len(reasons) >= 4
@@ -108,7 +108,7 @@ def test_numbers_are_the_programs(sentence: str) -> None:
     ],
 )
 def test_diagnostics_are_the_programs(tmp_path: Path, text: str, status: str) -> None:
-    """What a wrong file is answered with stands in the page."""
+    """The messages about a wrong file are in the page."""
     config = tmp_path / "upperd.toml"
     config.write_text(text)
     with pytest.raises(options.ConfigError) as caught:

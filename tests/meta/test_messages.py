@@ -1,4 +1,4 @@
-"""Every message of both programs has a situation in which a test produces it, in a table of tests/messages."""
+"""Every message of both programs is produced by a test, listed in a table of tests/messages."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ ROWS = [row for module in TABLES for row in module.TABLE]
 PARTS = parts()
 MOST_LEFT_OUT = 4
 FEWEST_WORDS = 2
-"""Of what stands in elsewhere.py for a message."""
+"""Words that an entry in elsewhere.py must have."""
 
 
 def _is_in(part: Part, message: str) -> bool:
-    """Whether the words of a part stand in a message, in their order."""
+    """Whether a message contains the words of a part, in their order."""
     place = 0
     for words in part.words:
         place = message.find(words.strip(), place)
@@ -49,7 +49,7 @@ def _is_in(part: Part, message: str) -> bool:
 
 
 def _has(part: Part, fragment: str) -> bool:
-    """Whether a fragment is of this part, and not a few words of a long sentence."""
+    """Whether a fragment belongs to this part, and is not just a few words of a long sentence."""
     longest = max(part.words, key=len).strip(" ;:,.()")
     return any(fragment in words for words in part.words) and MOST_LEFT_OUT * len(fragment) >= len(longest)
 
@@ -61,7 +61,7 @@ def _situation(part: Part) -> bool:
 
 
 def test_there_are_messages() -> None:
-    """The source is read: what is found are the messages, and not what stands beside them."""
+    """The source is read correctly: messages are found, and the texts beside them are not."""
     assert len(PARTS) > 200
     found = {words.strip() for part in PARTS for words in part.words}
     assert {"no socket at", "is empty: leave it out for its default", "nothing has changed"} <= found
@@ -70,13 +70,13 @@ def test_there_are_messages() -> None:
 
 @pytest.mark.parametrize("part", PARTS, ids=lambda part: part.place)
 def test_message_has_a_situation(part: Part) -> None:
-    """A message stands in a table of tests/messages with its situation, or with the reason why there is none."""
+    """Every message is in a table of tests/messages with its situation, or with the reason why there is none."""
     assert _situation(part), " … ".join(part.words)
 
 
 @pytest.mark.parametrize(("fragment", "name"), PRODUCED_ELSEWHERE.items(), ids=str)
 def test_other_test_has_the_words(fragment: str, name: str) -> None:
-    """A test that is said to produce a message has its words, and they are a message's."""
+    """A test that is named as producing a message contains its words, and these belong to a message."""
     assert len(re.findall(r"[A-Za-z]{2,}", fragment)) >= FEWEST_WORDS
     assert fragment in words_of_test(name).replace("\\", "")
     assert any(_has(part, fragment) for part in PARTS)
@@ -84,16 +84,16 @@ def test_other_test_has_the_words(fragment: str, name: str) -> None:
 
 @pytest.mark.parametrize(("fragment", "reason"), CANNOT_BE_PRODUCED.items(), ids=str)
 def test_reason_is_one(fragment: str, reason: str) -> None:
-    """What cannot be produced is a message that is still there, and the reason is a sentence."""
+    """A message that cannot be produced still exists, and the reason is a sentence."""
     assert any(_has(part, fragment) for part in PARTS)
     assert len(reason.split()) >= 5
 
 
 def test_most_messages_are_produced() -> None:
-    """What cannot be produced is the exception: less than one message in ten."""
+    """Messages that cannot be produced are the exception: fewer than one in ten."""
     assert len(CANNOT_BE_PRODUCED) < len(PARTS) / 10
 
 
 def test_each_row_is_another_situation() -> None:
-    """No table says one thing twice."""
+    """No table has an entry twice."""
     assert len({(row.command, row.message) for row in ROWS}) == len(ROWS)

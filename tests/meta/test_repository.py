@@ -1,4 +1,4 @@
-"""Rules of the house that a machine can check."""
+"""Rules of this repository that a machine can check."""
 
 import ast
 import re
@@ -28,21 +28,21 @@ def test_files_are_readable(path: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("tests/*/test_*.py")), ids=lambda path: path.stem)
 def test_tests_state_their_promise(path: Path) -> None:
-    """Every test says in its docstring what it holds the program to."""
+    """Every test has a docstring that states its promise."""
     tests = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)]
     silent = [node.name for node in tests if node.name.startswith("test_") and not ast.get_docstring(node)]
     assert silent == []
 
 
 def test_one_version() -> None:
-    """The package of Debian and the list of changes begin with the version of the program."""
+    """The Debian package and the list of changes begin with the version of the program."""
     assert (ROOT / "debian/changelog").read_text().startswith(f"upperd ({__version__}) ")
     changes = re.findall(r"^## \[(.*?)\]( - \d{4}-\d\d-\d\d)?$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert next(name for name, date in changes if date) == __version__
 
 
 def test_no_path_of_a_machine() -> None:
-    """Nothing that is committed names the folder that this checkout lies in."""
+    """No committed file contains the path of this checkout."""
     done = subprocess.run(["git", "grep", "-nIF", f"{ROOT}/", "--"], cwd=ROOT, capture_output=True, text=True)
     if str(ROOT.parent) not in ("/", "/run", "/etc", "/tmp"):  # of which the daemon has folders of this name
         assert done.stdout == ""

@@ -15,9 +15,9 @@ from upperd.service.options import Options
 
 ROOT = Path(__file__).parents[2]
 KIB_A_CHILD = 600
-"""More than bench/faults.py measures for a connection that is held."""
+"""More than bench/faults.py measures for a held connection."""
 NEWER = "Failed to parse boolean value, ignoring: identity"
-"""What systemd before 257 says of PrivateUsers=identity."""
+"""The complaint of systemd before 257 about PrivateUsers=identity."""
 
 
 UNITS = (
@@ -28,7 +28,7 @@ UNITS = (
 
 @pytest.mark.parametrize("manager", ["system", "user"])
 def test_units_are_valid(tmp_path: Path, manager: str) -> None:
-    """systemd-analyze verify complains about the units only for the one value that is newer than itself."""
+    """systemd-analyze verify complains only about the one value that is newer than itself."""
     if shutil.which("systemd-analyze") is None:
         missing("no systemd-analyze: apt-get install systemd")
     for name in UNITS:
@@ -52,7 +52,7 @@ def _value(name: str, unit: str) -> str:
 
 @pytest.mark.parametrize("unit", ["upperd.service", "user/upperd.service"])
 def test_limits_follow_from_max_children(unit: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The unit has room for the children and the waiting connections of the defaults: processes, descriptors."""
+    """The unit allows the children and the waiting connections of the defaults: processes, descriptors."""
     most = Options().max_children
     assert int(_value("TasksMax", unit)) >= most + 2  # the parent, and the check of a reload
     monkeypatch.setattr(resource, "getrlimit", lambda _: (int(_value("LimitNOFILE", unit)),) * 2)
@@ -60,7 +60,7 @@ def test_limits_follow_from_max_children(unit: str, monkeypatch: pytest.MonkeyPa
 
 
 def test_memory_limit_follows_from_max_children() -> None:
-    """The unit has memory for as many busy children as the default allows, full buffers included, and half as much."""
+    """The unit allows the memory of as many busy children as the default, with full buffers, and half as much again."""
     most = Options().max_children
     buffers = 2 * 208  # KiB: net.core.wmem_default, at either end of a connection
     needed = most * (KIB_A_CHILD + buffers) / 1024
@@ -75,7 +75,7 @@ NAMES = {
     " (%i)": "",
     " of %i": "",
 }
-"""What a template has for one instance, and the unit of the one daemon for itself."""
+"""The template's name for an instance, and the name in the unit of the single daemon."""
 
 
 @pytest.mark.parametrize("kind", ["service", "socket"])

@@ -1,4 +1,4 @@
-"""Clients that connect, ask and leave without pause, each on a thread of its own, for as long as something is done."""
+"""Clients on threads of their own that connect, ask and leave without pause, for as long as a test runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LINE = "Die Straße, die längste, größte, und ﬁn.\n"
 LARGE = _LINE * (1_000_000 // len(_LINE.encode()))
 """A text of 1 MB."""
 EVERY = 5
-"""One text of so many is that one."""
+"""One text in this many is the large one."""
 ATTEMPTS = 4
 PAUSE = 0.1
 """Seconds before a request is made again, doubled each time."""
@@ -51,12 +51,12 @@ def _exchange(connection: socket.socket, data: bytes) -> bytes:
 
 
 def ask_library(port: int, text: str) -> str:
-    """By the client library. Raises ClientError."""
+    """Ask by the client library. Raises ClientError."""
     return client.upper(text, tcp=f"127.0.0.1:{port}", timeout=DEADLINE)
 
 
 class Asking:
-    """What the clients of one test have asked and got."""
+    """What the clients of one test have asked, and what they got."""
 
     def __init__(self, port: int, call: Callable[[int, str], str], attempts: int) -> None:
         self._port = port
@@ -65,11 +65,11 @@ class Asking:
         self._over = threading.Event()
         self.asked = [0] * CLIENTS
         self.errors: list[str] = []
-        """Of attempts: an error that was raised, or an answer that is not the whole one."""
+        """Failed attempts: an error was raised, or the answer is not whole."""
         self.failures: list[str] = []
-        """Of requests, after their last attempt."""
+        """Requests whose last attempt failed."""
         self.wrong: list[str] = []
-        """Answers that were given for whole and are not."""
+        """Answers that the client took for whole, and which are not."""
         self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(CLIENTS)]
 
     def _run(self, number: int) -> None:
@@ -98,7 +98,7 @@ class Asking:
         return self.wrong[-1]
 
     def wait_for_progress(self) -> None:
-        """Wait until each client had a large answer more."""
+        """Wait until each client has received another large answer."""
         before = [*self.asked]
 
         def have_all_asked() -> bool:
@@ -118,7 +118,7 @@ class Asking:
 
 @contextmanager
 def asking(port: int, call: Callable[[int, str], str] = ask, *, attempts: int = 1) -> Iterator[Asking]:
-    """Have clients ask on this port meanwhile. `attempts`: how often each request is made, at most."""
+    """Let clients ask on this port during the block. `attempts`: how often each request is made, at most."""
     clients = Asking(port, call, attempts)
     clients.start()
     try:

@@ -1,4 +1,4 @@
-"""A folder for daemons and what stands before them."""
+"""A folder for the daemons and the proxy before them."""
 
 import shutil
 import tempfile
@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """A folder that a proxy's user may enter, with a path short enough for a socket."""
+    """A folder that the proxy's user may enter, with a path short enough for a socket."""
     path = Path(tempfile.mkdtemp(prefix="upperd-"))
     path.chmod(0o755)
     yield path

@@ -16,19 +16,19 @@ from running import DEADLINE, Daemon, activated, free_port, read_to_end, running
 DOCS = Path(__file__).parents[2] / "docs"
 CONFIGURATION = (DOCS / "haproxy.cfg").read_text()
 NAMES = ("a", "b", "c")
-"""Of the servers in it."""
+"""The names of the servers in the configuration."""
 BACKEND = "upperd"
 
 
 def block(language: str, part: str) -> str:
-    """The block of code in scaling.md that has `part` in it."""
+    """The code block in scaling.md that contains `part`."""
     text = (DOCS / "scaling.md").read_text()
     [found] = [code for code in re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL) if part in code]
     return str(found)
 
 
 def fill_in(text: str, places: dict[str, str]) -> str:
-    """A configuration in docs/ with the host's own in its places: each stands there once, as a word."""
+    """A configuration in docs/ with each of these places, which must occur once as a word, replaced."""
     pattern = rf"(?<= )({'|'.join(map(re.escape, places))})(?= |$)"
     found = re.findall(pattern, text, flags=re.MULTILINE)
     assert sorted(found) == sorted(places)
@@ -38,7 +38,7 @@ def fill_in(text: str, places: dict[str, str]) -> str:
 class Fleet:
     """Three daemons, each with a folder, a path and a TCP port of its own.
 
-    `from_unit`: the port is held meanwhile, as by a socket unit, and passed to each daemon.
+    `from_unit`: the port is held all the time, as by a socket unit, and passed to each daemon.
     """
 
     def __init__(self, folder: Path, *options: str, from_unit: bool = False) -> None:
@@ -56,7 +56,7 @@ class Fleet:
             self.start(name)
 
     def start(self, name: str) -> None:
-        """Start one; returns when it is ready."""
+        """Start a daemon; return when it is ready."""
         folder = self._folder / name
         options: list[str] = [*self._options]
         arguments: dict[str, Any] = {}
@@ -70,21 +70,21 @@ class Fleet:
         self.daemons[name] = stack.enter_context(running(folder, *options, **arguments))
 
     def stop(self, name: str) -> None:
-        """SIGTERM; returns when it has ended, as it should."""
+        """Send SIGTERM; return when the daemon has ended with status 0."""
         assert self.daemons[name].stop() == 0
         self._stacks.pop(name).close()
 
     def kill(self, name: str) -> None:
-        """SIGKILL."""
+        """Send SIGKILL."""
         self.daemons[name].kill()
         self._stacks.pop(name).close()
 
     def tcp(self) -> dict[str, str]:
-        """Where HAProxy finds them, by their ports."""
+        """The address at which HAProxy finds each daemon."""
         return {name: f"127.0.0.1:{port}" for name, port in self.ports.items()}
 
     def paths(self) -> dict[str, str]:
-        """And by their paths."""
+        """The path of each daemon."""
         return {name: str(self.daemons[name].path) for name in NAMES}
 
     def close(self) -> None:
@@ -107,7 +107,7 @@ class Proxy:
     ) -> None:
         """Write its configuration. `servers`: the daemons' TCP addresses by their names.
 
-        `paths`: their paths, to reach them by these; `more`: what else is to stand in a section, by its first line.
+        `paths`: the daemons' paths, to use instead; `more`: lines to add to a section, by its first line.
         """
         self.admin = folder / "admin.sock"
         self._log = folder / "haproxy.log"
@@ -136,7 +136,7 @@ class Proxy:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """HAProxy runs, and finds all its servers well."""
+        """Run HAProxy; enter the block when its health checks find all servers up."""
         command = ["haproxy", "-db", "-f", str(self.file)]
         with open(self._log, "wb") as log:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -148,17 +148,17 @@ class Proxy:
         finally:
             process.kill()
             process.wait()
-            print(self._log.read_text())  # pytest shows it where the test failed
+            print(self._log.read_text())  # pytest shows it if the test failed
 
     def _is_there(self, process: subprocess.Popen[bytes]) -> bool:
         assert process.poll() is None, self._log.read_text()
         try:
             return bool(self.command("show info"))
-        except (FileNotFoundError, ConnectionRefusedError):  # it is not bound, or does not listen yet
+        except (FileNotFoundError, ConnectionRefusedError):  # the socket is not bound, or does not listen yet
             return False
 
     def command(self, words: str) -> str:
-        """Give a command to the admin socket (HAProxy's management guide, 9.3); returns its answer."""
+        """Send a command to the admin socket (HAProxy's management guide, 9.3); return its answer."""
         with socket.socket(socket.AF_UNIX) as admin:
             admin.settimeout(DEADLINE)
             admin.connect(str(self.admin))
@@ -166,7 +166,7 @@ class Proxy:
             return read_to_end(admin).decode()
 
     def set_state(self, name: str, state: str) -> None:
-        """`drain`: no new connections for this server; `ready`."""
+        """Set a server's state: `drain` (no new connections) or `ready`."""
         assert self.command(f"set server {BACKEND}/{name} state {state}").strip() == ""
 
     def waiting(self) -> int:
@@ -174,27 +174,27 @@ class Proxy:
         return int(self.figures("BACKEND")["qcur"])
 
     def figures(self, name: str) -> dict[str, str]:
-        """What `show stat` has about a server, or the BACKEND (management guide, 9.1)."""
+        """The figures of `show stat` about a server, or the BACKEND (management guide, 9.1)."""
         head, *rows = self.command("show stat").strip().splitlines()
         keys = head.removeprefix("# ").split(",")
         table = [dict(zip(keys, row.split(","), strict=True)) for row in rows]
         return next(row for row in table if (row["pxname"], row["svname"]) == (BACKEND, name))
 
     def total(self, figure: str) -> int:
-        """One of them, of all servers."""
+        """The sum of one figure of all servers."""
         return sum(int(self.figures(name)[figure]) for name in NAMES)
 
     def wait_for(self, name: str, status: str) -> None:
-        """Wait until a server is UP or DOWN by the health checks."""
+        """Wait until the health checks report a server as UP or DOWN."""
         wait_until(lambda: self.figures(name)["status"] == status, f"server {name} is {status}")
 
     def wait_until_used(self, name: str, sessions: int) -> None:
-        """Wait until so many sessions have a connection to the server."""
+        """Wait until this many sessions have a connection to the server."""
         wait_until(lambda: self.figures(name)["scur"] == str(sessions), f"server {name} has {sessions} sessions")
 
 
 def make_certificate(folder: Path) -> Path:
-    """A certificate for localhost, signed by itself, with its key."""
+    """A self-signed certificate for localhost, with its key."""
     request = "req -x509 -nodes -days 2 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -subj /CN=localhost"
     key, certificate, both = folder / "key.pem", folder / "certificate.pem", folder / "upper.pem"
     files = ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]

@@ -1,4 +1,4 @@
-"""Three daemons behind a real HAProxy, by the configuration in docs/: what scaling.md promises is kept under load."""
+"""Three daemons behind a real HAProxy, by the configuration in docs/: the promises of scaling.md hold under load."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from upperd.client.patience import Patience
 USER = "haproxy"
 KILLED = ("a", "b")
 FOR_PROXY = ["--socket-mode", "0660", "--socket-group", USER] if os.geteuid() == 0 else []
-"""Options of a daemon whose path HAProxy's user is to reach."""
+"""Options of a daemon whose path HAProxy's user must reach."""
 
 
 @pytest.fixture(autouse=True)
 def haproxy() -> None:
-    """The program, with which its user comes: before a daemon is started that names it."""
+    """Require the program, which brings its user, before a daemon is started that names this user."""
     need("haproxy", "openssl")
 
 
@@ -43,7 +43,7 @@ def proxied(place: Path, *options: str, kind: str = "tcp") -> Iterator[tuple[Fle
 
 
 def restart_each(fleet: Fleet, proxy: Proxy, clients: Asking) -> None:
-    """Restart one daemon after the other; the next one once HAProxy has found the last one well."""
+    """Restart one daemon after the other; the next one once HAProxy has found the last one up."""
     for name in NAMES:
         fleet.stop(name)
         fleet.start(name)
@@ -55,7 +55,7 @@ def restart_each(fleet: Fleet, proxy: Proxy, clients: Asking) -> None:
 
 
 def test_announced_restarts_lose_nothing(place: Path) -> None:
-    """docs/rolling-restart.sh tells HAProxy before each restart: no request fails, or is even moved elsewhere."""
+    """docs/rolling-restart.sh tells HAProxy before each restart: no request fails, or even moves to another server."""
     need("socat")
     with proxied(place) as (fleet, proxy), asking(proxy.port) as clients, ThreadPoolExecutor(1) as pool:
         asked, done = place / "asked", place / "done"
@@ -82,14 +82,14 @@ def test_announced_restarts_lose_nothing(place: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["tcp", "unix", "socket unit"])
 def test_restarts_without_a_word_lose_nothing(place: Path, kind: str) -> None:
-    """Also where HAProxy is told nothing, SIGTERM and a new daemon cost no request, by every kind of listener."""
+    """Without telling HAProxy, SIGTERM and a new daemon cost no request either, with every kind of listener."""
     options = FOR_PROXY if kind == "unix" else []
     with proxied(place, *options, kind=kind) as (fleet, proxy), asking(proxy.port) as clients:
         restart_each(fleet, proxy, clients)
         refused = proxy.total("wredis")
     assert clients.errors == []
     if kind == "socket unit":
-        assert refused == 0  # who comes meanwhile waits in the queue that the unit holds
+        assert refused == 0  # new clients meanwhile wait in the queue that the unit holds
 
 
 # SIGKILL
@@ -109,7 +109,7 @@ def test_killed_daemon_costs_its_own_connections_only(place: Path, call: Callabl
             proxy.wait_for(name, "UP")
             clients.wait_for_progress()
     assert clients.failures == []
-    # Each client has one connection at a time; its next attempt may meet a child that has not heard yet.
+    # Each client has one connection at a time; its next attempt may meet a child that does not know of the kill yet.
     assert len(clients.errors) <= 2 * CLIENTS * len(KILLED)
     if call is ask_library:
         assert clients.wrong == []
@@ -139,18 +139,18 @@ def test_connection_of_a_killed_daemon_is_an_error(place: Path) -> None:
         assert by_library.result(30) == "STRASSE"
 
 
-# What else the configuration does
+# The rest of the configuration
 
 
 def test_configuration_is_clean(place: Path) -> None:
-    """HAProxy takes the configuration without a warning."""
+    """HAProxy accepts the configuration without a warning."""
     proxy = Proxy(place, {name: f"127.0.0.1:{20001 + index}" for index, name in enumerate(NAMES)})
     done = subprocess.run(["haproxy", "-c", "-f", str(proxy.file)], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_health_is_an_answer_in_upper_case(place: Path) -> None:
-    """A port that accepts, but does not answer in upper case, is no healthy server: no client is sent there."""
+    """A server that accepts, but does not answer in upper case, is not healthy: it gets no clients."""
     with proxied(place) as (fleet, proxy), ThreadPoolExecutor(1) as pool:
         fleet.stop("c")
         with socket.create_server(("127.0.0.1", fleet.ports["c"])) as impostor:
@@ -160,12 +160,12 @@ def test_health_is_an_answer_in_upper_case(place: Path) -> None:
                 proxy.wait_for("c", "DOWN")
                 assert {ask(proxy.port, "straße") for _ in range(20)} == {"STRASSE"}
             finally:
-                impostor.shutdown(socket.SHUT_RDWR)  # which wakes it; close(2) would not
+                impostor.shutdown(socket.SHUT_RDWR)  # which wakes the thread; close(2) would not
             assert echo.result(30) > 0
 
 
 def _echo(impostor: socket.socket) -> int:
-    """Answer in lower case until the listener is shut down; how often."""
+    """Answer in lower case until the listener is shut down; return how often."""
     for count in range(10_000):
         try:
             connection, _ = impostor.accept()
@@ -177,7 +177,7 @@ def _echo(impostor: socket.socket) -> int:
 
 
 def test_checks_are_quiet(place: Path) -> None:
-    """A health check is a connection in good order: the daemon answers it, and its record says so."""
+    """The daemon answers a health check like any other connection, and its record says that it ended well."""
     with proxied(place) as (fleet, _):
         daemon = fleet.daemons["a"]
         wait_until(lambda: daemon.board.header["connections"] >= 2, "checks come")
@@ -189,7 +189,7 @@ def test_checks_are_quiet(place: Path) -> None:
 
 
 def test_full_servers_are_well(place: Path) -> None:
-    """Where every server has as many as it may, one more waits in HAProxy, the checks go on, and then it is served."""
+    """If every server has its maximum, another client waits in HAProxy, the checks go on, and it is served later."""
     with proxied(place) as (fleet, proxy), ExitStack() as stack:
         address, most = ("127.0.0.1", proxy.port), proxy.total("slim")
         held = [stack.enter_context(socket.create_connection(address, 30)) for _ in range(most)]
@@ -211,7 +211,7 @@ def test_full_servers_are_well(place: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["tcp", "unix"])
 def test_peer_is_the_proxy(place: Path, kind: str) -> None:
-    """To the daemon every client is HAProxy's user: a rule that allows it lets all of them in, and none past it."""
+    """To the daemon every client is HAProxy's user: a rule that allows it admits all of them, and none past HAProxy."""
     if os.geteuid() != 0:
         pytest.skip("HAProxy changes its user as root only")
     uid = pwd.getpwnam(USER).pw_uid
@@ -225,7 +225,7 @@ def test_peer_is_the_proxy(place: Path, kind: str) -> None:
 
 
 def test_limit_of_a_client(place: Path) -> None:
-    """The lines of scaling.md for it hold back one address that takes too many connections at one time."""
+    """The limit in scaling.md stops an address that opens too many connections at once."""
     with closing(Fleet(place)) as fleet:
         proxy = Proxy(place, fleet.tcp(), more={"frontend plain": block("haproxy", "stick-table")})
         with proxy.running(), ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""TLS that ends before the daemon: in HAProxy, and in stunnel, by the configurations in docs/."""
+"""TLS termination before the daemon, in HAProxy and in stunnel, by the configurations in docs/."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ STUNNEL = (DOCS / "stunnel.conf").read_text()
 CHUNK = 100
 """Lines that a client sends before it reads their answer."""
 Starter = Callable[[Path], AbstractContextManager[tuple[int, Path]]]
-"""It starts what TLS ends in, and gives its port and its certificate."""
+"""Starts what terminates TLS, and yields its port and its certificate."""
 
 
 class Client:
-    """A client that trusts one certificate, and can go on reading when it has said that it sends no more."""
+    """A client that trusts one certificate, and can go on reading after it has announced the end of its data."""
 
     def __init__(self, port: int, certificate: Path) -> None:
         context = ssl.create_default_context(cafile=str(certificate))
@@ -39,7 +39,7 @@ class Client:
             raise
 
     def _do(self, step: Callable[[], object]) -> object:
-        """One step of TLS, with what has to be sent and received for it."""
+        """One step of TLS, with the data that it needs to send and receive."""
         while True:
             try:
                 return step()
@@ -70,7 +70,7 @@ class Client:
         return answer.decode()
 
     def end(self) -> bytes:
-        """Say that we send no more (close_notify), and read to the end."""
+        """Announce the end of our data (close_notify), and read to the end."""
         answer = b""
         try:
             self._tls.unwrap()
@@ -104,7 +104,7 @@ def stunnel(place: Path) -> Iterator[tuple[int, Path]]:
     need("stunnel", "openssl")
     port, certificate, file = free_port(), make_certificate(place), place / "stunnel.conf"
     text = re.sub("^set.id = .*$", "", STUNNEL, flags=re.MULTILINE) if os.geteuid() != 0 else STUNNEL
-    options = ["--socket-mode", "0666"]  # the tests' host need not have the group
+    options = ["--socket-mode", "0666"]  # the host that runs the tests need not have the group
     with running(place, *options) as daemon, open(place / "stunnel.log", "wb") as log:
         places = {
             ":::9943": f"127.0.0.1:{port}",
@@ -130,7 +130,7 @@ def _listens(process: subprocess.Popen[bytes], port: int, log: Path) -> bool:
 
 @pytest.mark.parametrize("proxy", [haproxy, stunnel])
 def test_text_by_tls(place: Path, proxy: Starter) -> None:
-    """A client that checks the certificate sends 1 MB in lines, and says that it is done: all is answered."""
+    """A client that checks the certificate sends 1 MB in lines, and announces its end: all is answered."""
     lines = LARGE.splitlines(keepends=True)
     with proxy(place) as (port, certificate), closing(Client(port, certificate)) as client:
         for start in range(0, len(lines), CHUNK):
@@ -142,7 +142,7 @@ def test_text_by_tls(place: Path, proxy: Starter) -> None:
 
 @pytest.mark.parametrize("proxy", [haproxy, stunnel])
 def test_no_text_without_tls(place: Path, proxy: Starter) -> None:
-    """Text that comes to the TLS port in the clear reaches no daemon."""
+    """Unencrypted text to the TLS port reaches no daemon."""
     with proxy(place) as (port, _), socket.create_connection(("127.0.0.1", port), DEADLINE) as client:
         client.sendall(b"in the clear\n" * 100)
         client.shutdown(socket.SHUT_WR)

@@ -23,12 +23,12 @@ def abstract(folder: Path, name: str, *options: str, **more: Any) -> Iterator[Da
     """A daemon at this name, whose scoreboard is in `folder`."""
     more = {"command": [*COMMAND, "--socket", name, *options], **more}
     with running(folder, environ={"RUNTIME_DIRECTORY": str(folder), **more.pop("environ", {})}, **more) as daemon:
-        daemon.path = Path(name)  # users.connect_as knows what it is
+        daemon.path = Path(name)  # users.connect_as handles such a name
         yield daemon
 
 
 def connect(name: str) -> socket.socket:
-    """A client's connection that does not wait for ever."""
+    """A client's connection with a time-out."""
     connection = socket.socket(socket.AF_UNIX)
     connection.settimeout(DEADLINE)
     connection.connect(f"\0{name[1:]}")
@@ -53,7 +53,7 @@ def scoreboard_of(folder: Path, name: str) -> Path:
 
 @contextmanager
 def of_alice(folder: Path, name: str) -> Iterator[tuple[Daemon, dict[str, Any]]]:
-    """A daemon of a user's own, and what makes a command that user's."""
+    """A daemon of another user, and a function that turns a command into that user's."""
     needs_root(folder)
     runtime = folder / "run"
     runtime.mkdir(0o700)

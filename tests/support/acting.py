@@ -1,4 +1,4 @@
-"""Other users of this host, and what they do: small programs that run with another uid."""
+"""Other users of this host, played by small programs that run with another uid."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from typing import Any
 from tools import missing
 
 USER, OTHER = 61001, 61002
-"""Two uids that are nobody's."""
+"""Two uids that no user of the host has."""
 
 
 def need_root() -> None:
-    """Skip where we cannot act as another user."""
+    """Skip if the tests cannot act as another user."""
     if os.geteuid() != 0:
         missing("acting as another user takes root")
 
 
 def start_as(uid: int, script: str, *arguments: str, **popen: Any) -> subprocess.Popen[bytes]:
-    """Run a script of the standard library as this user, with pipes; by a Python that everybody may execute."""
+    """Run a script of the standard library as this user, with pipes, by a Python that all users may execute."""
     command = ["/usr/bin/python3", "-c", script, *arguments]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     return subprocess.Popen(command, user=uid, group=uid, extra_groups=[], cwd="/", **{**pipes, **popen})
 
 
 def said(process: subprocess.Popen[bytes]) -> str:
-    """The next line of its standard output."""
+    """The next line of the process's standard output."""
     assert process.stdout is not None
     return process.stdout.readline().decode().rstrip("\n")
 
 
 def tell(process: subprocess.Popen[bytes], line: str) -> None:
-    """Send it a line."""
+    """Send a line to the process."""
     assert process.stdin is not None
     process.stdin.write(f"{line}\n".encode())
     process.stdin.flush()

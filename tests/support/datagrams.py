@@ -24,23 +24,23 @@ for text in sys.argv[3:]:
     except TimeoutError:
         print("no answer", flush=True)
 """
-"""Sends each of its words, and prints each answer."""
+"""Sends each of its arguments, and prints each answer."""
 
 
 @contextmanager
 def serving(folder: Path, *options: str, **popen: object) -> Iterator[Daemon]:
-    """A daemon that takes datagrams at `at(folder)`, too."""
+    """A daemon that also takes datagrams at `at(folder)`."""
     with running(folder, "--datagram", str(at(folder)), *options, **popen) as daemon:
         yield daemon
 
 
 def at(folder: Path) -> Path:
-    """Where it takes them."""
+    """The path at which it takes them."""
     return folder / "datagram"
 
 
 def sender(to: Path | tuple[str, int], address: str | None = "") -> socket.socket:
-    """A socket that sends datagrams there, and waits for answers at `address`; "": one that the kernel chooses."""
+    """A socket that sends datagrams there, and gets answers at `address`; for "" the kernel chooses the address."""
     client = socket.socket(socket.AF_UNIX if isinstance(to, Path) else socket.AF_INET, socket.SOCK_DGRAM)
     client.settimeout(DEADLINE)
     if isinstance(to, Path) and address is not None:
@@ -58,7 +58,7 @@ def ask(client: socket.socket, text: bytes) -> bytes:
 def start_sender(
     uid: int, path: Path | str, texts: Sequence[str], seconds: float = DEADLINE
 ) -> subprocess.Popen[bytes]:
-    """Another user who sends these, one after the other, and waits so long for each answer. `path`: or @NAME."""
+    """Start another user's sender of these texts, in turn, with a time limit for each answer. `path`: or @NAME."""
     return start_as(uid, _CLIENT, str(path), str(seconds), *texts)
 
 

@@ -126,7 +126,7 @@ def function(request, address, server):
 
 
 def write_module(folder: Path) -> Path:
-    """Write it into a folder of its own; returns its path."""
+    """Write the module into a folder of its own; return its path."""
     path = folder / "code" / "shout.py"
     path.parent.mkdir()
     path.parent.chmod(0o777)
@@ -135,5 +135,5 @@ def write_module(folder: Path) -> Path:
 
 
 def options(module: Path, name: str = "Shout", *more: str) -> tuple[str, ...]:
-    """The words that have a daemon serve one of them."""
+    """The options that make the daemon serve one of them."""
     return "--handler", f"shout:{name}", "--python-path", str(module.parent), *more

@@ -1,4 +1,4 @@
-"""What a process holds: its descriptors, sockets, and shared memory, as /proc tells (proc(5))."""
+"""What a process holds: its descriptors, sockets, and shared memory, by /proc (proc(5))."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TCP_LISTEN = "0A"
 
 
 class Mapping(NamedTuple):
-    """A part of the memory of a process."""
+    """A mapping in the memory of a process."""
 
     size: int
     permissions: str
@@ -25,9 +25,9 @@ class Mapping(NamedTuple):
 
 @contextlib.contextmanager
 def _unless_it_ends(pid: int) -> Iterator[None]:
-    """Let it pass that a process ends while it is looked at.
+    """Allow a process to end while it is inspected.
 
-    One that has no memory left belongs to root in /proc, where an ordinary user may not look.
+    Without memory left it belongs to root in /proc, where an ordinary user may not look.
     """
     try:
         yield
@@ -40,7 +40,7 @@ def _unless_it_ends(pid: int) -> Iterator[None]:
 
 
 def descriptors(pid: int) -> dict[int, str]:
-    """What each descriptor of a process stands for, without those that it closes at this moment."""
+    """The target of each descriptor of a process, without those that it closes at this moment."""
     found = {}
     with _unless_it_ends(pid):
         for link in Path(f"/proc/{pid}/fd").iterdir():
@@ -50,7 +50,7 @@ def descriptors(pid: int) -> dict[int, str]:
 
 
 def own(pid: int) -> list[str]:
-    """What the descriptors stand for that are no standard streams."""
+    """The targets of the descriptors that are no standard streams."""
     return [link for number, link in descriptors(pid).items() if number > 2]
 
 
@@ -64,7 +64,7 @@ def listeners() -> set[str]:
     found = set()
     for line in Path("/proc/net/unix").read_text().splitlines()[1:]:
         words = line.split()
-        if words[3:4] == [_LISTENING]:  # a name with a line break has the rest of it in a line of its own
+        if words[3:4] == [_LISTENING]:  # a name with a line break continues in a line of its own
             found.add(f"socket:[{words[6]}]")
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
@@ -87,7 +87,7 @@ def mappings(pid: int) -> list[Mapping]:
 
 
 def excess(parent: int, children: Iterable[int]) -> list[str]:
-    """What children hold that they must not: empty, or a line for each.
+    """What children hold and must not: empty, or a line for each.
 
     A child may hold its standard streams, its channel, and a connection, of which the parent has a copy.
     """

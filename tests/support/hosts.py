@@ -42,7 +42,7 @@ class Host:
         self.syslog.settimeout(DEADLINE)
 
     def start(self, *options: str, patch: str = "", **more: Any) -> subprocess.CompletedProcess[str]:
-        """What an init script does; returns when the starter does."""
+        """Start a daemon as an init script does; return when the starter does."""
         words = ["--daemonize", "--socket", str(self.path), "--no-fallback", "--pid-file", str(self.pid_file), *options]
         command = [sys.executable, "-c", LAUNCHER.format(patch=patch), str(self.folder / "log.sock"), *words]
         more = {"env": ENVIRON, "stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, **more}
@@ -57,7 +57,7 @@ class Host:
         return snapshot.read(str(self.folder / "scoreboard"))
 
     def log(self) -> str:
-        """All that has reached syslog."""
+        """All entries that have reached syslog."""
         self.syslog.setblocking(False)
         entries = []
         with contextlib.suppress(BlockingIOError):
@@ -88,7 +88,7 @@ class Host:
         return subprocess.run([*CTL, "status", "--socket", str(self.path)], stdout=subprocess.DEVNULL).returncode
 
     def close(self) -> None:
-        """Leave no daemon behind, whatever its pid file says."""
+        """Kill the daemon that holds the lock, whatever its pid file says."""
         with contextlib.suppress(OSError):
             pid = locks.holder(f"{self.path}.lock")
             if pid:

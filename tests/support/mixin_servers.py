@@ -24,7 +24,7 @@ from upperd.server import PreforkingMixIn
 _RUN = "import importlib, pathlib, sys; getattr(importlib.import_module(sys.argv[1]), sys.argv[2]).__wrapped__({})"
 _CALL = "pathlib.Path(sys.argv[3]), *sys.argv[4:]"
 
-# A thread beside a fork is what these tests are about: a server in a thread, a client in another (Python 3.12 warns).
+# These tests fork beside threads on purpose: a server in a thread, a client in another (Python 3.12 warns).
 _WARNINGS = ["-W", "error", "-W", "ignore:This process:DeprecationWarning"]
 
 

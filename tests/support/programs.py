@@ -86,11 +86,11 @@ def ready():
         manager.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
 """
 PRELUDE += IN_THREAD
-"""What every program begins with. `argv[1]` is the path of its socket."""
+"""The beginning of every program. `argv[1]` is the path of its socket."""
 
 
 def run_program(folder: Path, code: str, *arguments: str) -> str:
-    """Run the prelude and `code` to the end, which has to be a good one; returns what it printed."""
+    """Run the prelude and `code` to the end, which must succeed; return what it printed."""
     command = _command(folder / "upperd.sock", code, *arguments)
     done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
@@ -99,7 +99,7 @@ def run_program(folder: Path, code: str, *arguments: str) -> str:
 
 @contextmanager
 def program(folder: Path, code: str, *arguments: str, **popen: Any) -> Iterator[Daemon]:
-    """The prelude and `code`, running, after it has called `ready()`; ended by force afterwards if it lives."""
+    """The prelude and `code`, running, after the call of `ready()`; killed afterwards if it still lives."""
     with running(folder, command=_command(folder / "upperd.sock", code, *arguments), **popen) as daemon:
         yield daemon
 

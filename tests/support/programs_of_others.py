@@ -1,4 +1,4 @@
-"""Our programs for users who may not look into the folder of the tests."""
+"""Our programs for users who may not read the folder of the tests."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 import sdnotify
 
 PYTHON = "/usr/bin/python3"
-"""One that everybody may execute."""
+"""A Python that all users may execute."""
 _PACKAGE = Path(__file__).parents[2] / "upperd"
 
 
 def for_everybody(folder: Path) -> dict[str, str]:
-    """Copy the package, and what it needs, into `folder`; returns the environment by which PYTHON finds them."""
+    """Copy the package and its dependencies into `folder`; return the environment in which PYTHON finds them."""
     shutil.copytree(_PACKAGE, folder / "lib/upperd", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(Path(str(sdnotify.__file__)).parent, folder / "lib/sdnotify")
     return {"PYTHONPATH": str(folder / "lib")}

@@ -18,7 +18,7 @@ from upperd.server.snapshot import Snapshot, read
 
 T = TypeVar("T")
 DEADLINE = 30.0
-"""Seconds: generous, for a machine that is busy with something else."""
+"""Seconds: generous, for a machine that is busy with other work."""
 
 
 def wait_until(predicate: Callable[[], T], message: str, deadline: float = DEADLINE) -> T:
@@ -46,7 +46,7 @@ class Manager:
     def wait_for(
         self, prefix: str, deadline: float = DEADLINE, is_over: Callable[[], bool] | None = None
     ) -> str:
-        """Return the next assignment, of those not seen yet, that begins with `prefix`; fail when it `is_over`."""
+        """Return the next unseen assignment that begins with `prefix`; fail when it `is_over`."""
         end = time.monotonic() + deadline
         while (left := end - time.monotonic()) > 0:
             if is_over is not None and is_over():
@@ -76,7 +76,7 @@ class Manager:
 
     @contextlib.contextmanager
     def closed_on_error(self) -> Iterator[None]:
-        """Close the socket where what comes fails."""
+        """Close the socket, after which sending to it fails."""
         try:
             yield
         except BaseException:
@@ -114,7 +114,7 @@ class Daemon:
         return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
 
     def connect(self) -> socket.socket:
-        """A client's connection that does not wait for ever."""
+        """A client's connection with a time-out."""
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.settimeout(DEADLINE)
         connection.connect(str(self.path))
@@ -153,7 +153,7 @@ class Daemon:
 
 
 def open_files(pid: int) -> list[str]:
-    """What each descriptor of a process stands for (proc(5), fd), except those that it closes at this moment."""
+    """The target of each descriptor of a process (proc(5), fd), except those that it closes at this moment."""
     found = []
     for link in Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
@@ -162,7 +162,7 @@ def open_files(pid: int) -> list[str]:
 
 
 def lives(pid: int) -> bool:
-    """Whether the process is there, and not a zombie (proc(5), stat)."""
+    """Whether the process exists, and is not a zombie (proc(5), stat)."""
     try:
         return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
@@ -177,12 +177,12 @@ def ask_on(connection: socket.socket, data: bytes) -> bytes:
 
 
 def can_read(client: socket.socket) -> bool:
-    """Whether a read would not wait: there is an answer, or the end."""
+    """Whether a read would not block: an answer is there, or the end."""
     return bool(select.select([client], [], [], 0)[0])
 
 
 def is_full(client: socket.socket) -> bool:
-    """Whether every buffer between a client that does not block and the daemon is full; sends until then.
+    """Whether every buffer between a non-blocking client and the daemon is full; sends until then.
 
     They are full when a child that reads, if there is one, has made no room for a while.
     """
@@ -216,7 +216,7 @@ def running(
     ready: bool = True,
     **popen: Any,
 ) -> Iterator[Daemon]:
-    """A daemon that is ready; ended by force afterwards if it lives. Its log is in `folder`/log."""
+    """A daemon that is ready; killed afterwards if it still lives. Its log is in `folder`/log."""
     path = folder / "upperd.sock"
     manager = Manager(folder / f"notify-{time.monotonic_ns()}")
     environ = {**os.environ, "NOTIFY_SOCKET": str(manager.path), **(environ or {})}
@@ -244,7 +244,7 @@ def running(
 
 
 def run_to_end(folder: Path, *options: str, **environ: str) -> tuple[int, str]:
-    """Run upperd where it is to fail: its exit status, and what it said."""
+    """Run upperd to its end, which the test expects: its exit status, and its output."""
     done = subprocess.run(
         [*COMMAND, *options],
         env={**os.environ, **environ},
@@ -258,11 +258,11 @@ def run_to_end(folder: Path, *options: str, **environ: str) -> tuple[int, str]:
 
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 _PORTS = iter(range(10_000 + _WORKER % 20 * 1_000 + os.getpid() % 500, 32_768))
-"""Below those that the kernel gives to clients, and others in each worker of pytest-xdist."""
+"""Below the ports that the kernel gives to clients, and different in each worker of pytest-xdist."""
 
 
 def free_port() -> int:
-    """A port that nobody has on the loopback address, and that nobody else is given before it is used."""
+    """A free port on the loopback address, which is given to no other program before it is used."""
     for port in _PORTS:
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))

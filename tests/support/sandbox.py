@@ -1,4 +1,4 @@
-"""A sandbox in which the kernel does not say whose a TCP connection is."""
+"""A sandbox in which the kernel does not name the user of a TCP connection."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tools import missing
 
 
 def netlink_refused() -> Callable[[], None]:
-    """What a process runs before exec(2) to have no AF_NETLINK; skips where that cannot be done."""
+    """What a process runs before exec(2) to have no AF_NETLINK; skips if that is impossible."""
     if machine() not in ("x86_64", "aarch64"):
         missing("the numbers of system calls here are not known to this test")
     return _refuse_netlink
 
 
 def _refuse_netlink() -> None:
-    """As RestrictAddressFamilies= does (systemd.exec(5)): no socket of AF_NETLINK from now on (seccomp(2))."""
+    """Forbid sockets of AF_NETLINK from now on (seccomp(2)), as RestrictAddressFamilies= does (systemd.exec(5))."""
     load, equal, give = 0x20, 0x15, 0x06  # BPF_LD|W|ABS, BPF_JMP|JEQ|K, BPF_RET|K
     number = {"x86_64": 41, "aarch64": 198}[machine()]
     rows = [

@@ -1,4 +1,4 @@
-"""A program on a terminal of its own, and what a person would see there."""
+"""A program on a terminal of its own, and the screen that a person would see."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Terminal:
         self.master, self.tty = pty.openpty()
         os.set_blocking(self.master, False)
         self.raw = b""
-        """All that was written to it."""
+        """All output to the terminal."""
         self._screen = pyte.Screen(columns, lines)
         self._stream = pyte.ByteStream(self._screen)
         self.set_size(columns, lines)
@@ -45,16 +45,16 @@ class Terminal:
         )
 
     def set_size(self, columns: int, lines: int) -> None:
-        """Give the terminal another size, as a window that is drawn larger."""
+        """Give the terminal another size, as resizing its window does."""
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("4H", lines, columns, 0, 0))
         self._screen.resize(lines, columns)
 
     def press(self, keys: str) -> None:
-        """Type."""
+        """Type these keys."""
         os.write(self.master, keys.encode())
 
     def screen(self) -> list[str]:
-        """What stands there now, line by line, without what is blank at the end."""
+        """The lines on the screen now, without blanks at the end."""
         while select.select([self.master], [], [], 0)[0]:
             try:
                 data = os.read(self.master, 65536)
@@ -65,18 +65,18 @@ class Terminal:
         return [line.rstrip() for line in self._screen.display]
 
     def wait_for(self, *texts: str) -> list[str]:
-        """Wait until all of these stand on the screen; returns it."""
+        """Wait until all of these are on the screen; return it."""
         return self.wait_until(lambda screen: all(text in "\n".join(screen) for text in texts), f"{texts} to be shown")
 
     def wait_until(self, predicate: Callable[[list[str]], bool], message: str) -> list[str]:
-        """Wait until the screen is so; returns it."""
+        """Wait until the screen satisfies the condition; return it."""
         try:
             return wait_until(lambda: [screen for screen in [self.screen()] if predicate(screen)], message)[0]
         except AssertionError as error:
             raise AssertionError("\n".join([str(error), *self.screen()])) from None
 
     def wait(self) -> int:
-        """Wait for the end of the program; returns its exit status, negative for a signal."""
+        """Wait for the end of the program; return its exit status, negative for a signal."""
         wait_until(lambda: [self.screen(), self.process.poll()][1] is not None, "the program ends")
         self.screen()
         return self.process.wait(DEADLINE)
@@ -97,7 +97,7 @@ class Terminal:
 def terminal(
     *arguments: str, command: list[str] | None = None, columns: int = 80, lines: int = 24, **environ: str
 ) -> Iterator[Terminal]:
-    """upperctl, or another program, on a terminal of this size; ended by force afterwards if it lives."""
+    """upperctl, or another program, on a terminal of this size; killed afterwards if it still lives."""
     shown = Terminal(command or [*CTL, *arguments], columns, lines, environ)
     try:
         yield shown

@@ -1,4 +1,4 @@
-"""What a super-server does: it accepts a connection and starts `upperd --inetd` for it."""
+"""A super-server, which accepts a connection and starts `upperd --inetd` for it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FAMILIES = pytest.mark.parametrize("family", ["unix", "tcp"])
 
 
 def connection(family: str) -> tuple[socket.socket, socket.socket]:
-    """A client's end that does not wait for ever, and the end that a super-server would have accepted."""
+    """A client's end with a time-out, and the end that a super-server would have accepted."""
     if family == "unix":
         client, accepted = socket.socketpair()
     else:
@@ -37,7 +37,7 @@ class Service:
         self._log = folder / "log"
 
     def wait(self) -> tuple[int, str]:
-        """Its exit status, and what it logged."""
+        """Its exit status, and its log."""
         return self.process.wait(DEADLINE), self._log.read_text()
 
     def ask(self, text: bytes) -> bytes:
@@ -48,7 +48,7 @@ class Service:
 
 @contextlib.contextmanager
 def serving(folder: Path, family: str, *options: str, **popen: Any) -> Iterator[Service]:
-    """A super-server's work: the connection as standard input. The log is in `folder`/log."""
+    """Do a super-server's work: the connection becomes standard input. The log is in `folder`/log."""
     client, accepted = connection(family)
     with client, open(folder / "log", "wb") as log:
         with accepted:

@@ -21,18 +21,18 @@ ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 class Terminal:
-    """The screen's side: what the program writes is read here, what is typed goes to it."""
+    """The master side: reads what the program writes, and types keys."""
 
     def __init__(self, rows: int = 24, columns: int = 80) -> None:
         self.screen, self.tty = pty.openpty()
         fcntl.ioctl(self.tty, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.raw = b""
-        """All that was written."""
+        """All output to the terminal."""
         self._seen = 0
 
     @property
     def shown(self) -> str:
-        """All that was written, without the escape sequences of ECMA-48."""
+        """All output, without the escape sequences of ECMA-48."""
         return ESCAPES.sub(b"", self.raw).decode("utf-8", "replace").replace("\r\n", "\n")
 
     def type(self, text: str) -> None:
@@ -40,7 +40,7 @@ class Terminal:
         os.write(self.screen, text.encode())
 
     def wait_for(self, text: str, deadline: float = DEADLINE) -> None:
-        """Wait until this has been shown, after what was waited for before."""
+        """Wait until this has been shown, after the text that was awaited before."""
         end = time.monotonic() + deadline
         while (found := self.shown.find(text, self._seen)) < 0:
             assert time.monotonic() < end, f"not within {deadline:g} s: {text!r} in {self.shown!r}"
@@ -48,7 +48,7 @@ class Terminal:
         self._seen = found + len(text)
 
     def _read(self, seconds: float) -> bool | None:
-        """Read what there is; None: every program has left the terminal."""
+        """Read what there is; None if every program has left the terminal."""
         if not select.select([self.screen], [], [], seconds)[0]:
             return False
         try:
@@ -64,7 +64,7 @@ class Terminal:
             pass
 
     def wait_end(self, process: subprocess.Popen[bytes]) -> int:
-        """Read until the program has ended; returns its exit status."""
+        """Read until the program has ended; return its exit status."""
         end = time.monotonic() + DEADLINE
         while process.poll() is None:
             assert time.monotonic() < end, f"it does not end: {self.shown!r}"

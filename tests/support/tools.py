@@ -1,4 +1,4 @@
-"""What a test needs of the host. Where it is missing the test is skipped; in CI, where all is installed, it fails."""
+"""Commands that a test needs. Without them the test is skipped; in CI, which has all of them, it fails."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ PACKAGES = {
     "systemd-socket-activate": "systemd",
     "unshare": "util-linux",
 }
-"""Of Debian, by the command, where they do not have its name."""
+"""The Debian package of each command with another name than its package."""
 
 
 def missing(reason: str) -> NoReturn:
-    """The test cannot be done here."""
+    """Skip the test, since it cannot run here; in CI it fails."""
     (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
 
 
 def path_of(tool: str, packages: str = "") -> str:
-    """The path of a command that the test cannot do without; `packages`: what has it, else as PACKAGES says."""
+    """The path of a command that the test needs; `packages`: those that contain it, else as PACKAGES says."""
     return shutil.which(tool) or missing(f"no {tool}: apt-get install {packages or PACKAGES.get(tool, tool)}")
 
 
 def need(*tools: str) -> None:
-    """The test cannot be done without these commands."""
+    """Skip the test unless these commands exist."""
     for tool in tools:
         path_of(tool)

@@ -1,4 +1,4 @@
-"""Connections of other users: the peer of a socket is the user that called connect(), whichever process uses it."""
+"""Connections of other users: a socket's peer is the user that called connect(), whichever process uses it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ for _ in range(int(sys.argv[3])):
 
 
 def needs_root(folder: Path) -> None:
-    """Skip where nobody else can be acted as; else let them into the folder."""
+    """Skip if the tests cannot act as other users; else let these into the folder."""
     if os.geteuid() != 0:
         pytest.skip("acting as other users takes root")
     os.chmod(folder, 0o755)
@@ -56,7 +56,7 @@ def connect_as(
 
 
 def is_served(connection: socket.socket) -> bool:
-    """Whether the connection, which is left open, is answered; where it was refused it ends without a byte."""
+    """Whether the connection, which is left open, is answered; a refused one ends without a byte."""
     try:
         connection.sendall(b"who")
         return connection.recv(3) == b"WHO"
@@ -72,7 +72,7 @@ def serves(daemon: Daemon, uid: int, gid: int | None = None, groups: Sequence[in
 
 
 def is_ended(connection: socket.socket) -> bytes | None:
-    """What is left to read of a connection that the daemon ends; None: it ended with a reset."""
+    """Read the rest of a connection that the daemon ends; None if it ended with a reset."""
     try:
         return read_to_end(connection)
     except ConnectionResetError:

@@ -1,4 +1,4 @@
-"""The client of the tutorial, as everybody types it first."""
+"""The tutorial's client, which beginners type first."""
 
 import socket
 

@@ -12,7 +12,7 @@ def send_all(connection: socket.socket) -> None:
 
 
 def copy(connection: socket.socket) -> None:
-    """Standard input to the daemon, and meanwhile the answer to standard output."""
+    """Copy standard input to the daemon, and meanwhile the answer to standard output."""
     threading.Thread(target=send_all, args=(connection,)).start()
     while block := connection.recv(65536):
         sys.stdout.buffer.write(block)
@@ -20,7 +20,7 @@ def copy(connection: socket.socket) -> None:
 
 
 def talk(connection: socket.socket) -> None:
-    """A line, its answer, the next line."""
+    """Send a line, print its answer, go on with the next line."""
     answers = connection.makefile("rb")
     for line in sys.stdin.buffer:
         connection.sendall(line)

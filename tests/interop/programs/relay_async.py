@@ -12,7 +12,7 @@ async def send_all(writer: asyncio.StreamWriter) -> None:
 
 
 async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Standard input to the daemon, and meanwhile the answer to standard output."""
+    """Copy standard input to the daemon, and meanwhile the answer to standard output."""
     sending = asyncio.create_task(send_all(writer))
     while block := await reader.read(65536):
         sys.stdout.buffer.write(block)
@@ -21,7 +21,7 @@ async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 
 async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """A line, its answer, the next line."""
+    """Send a line, print its answer, go on with the next line."""
     while line := await asyncio.to_thread(sys.stdin.buffer.readline):
         writer.write(line)
         sys.stdout.buffer.write(await reader.readline())
