@@ -72,8 +72,8 @@ NEVER = {
 }
 """Calls that no sandbox refuses, that cannot fail, or that the interpreter makes before the program's first line."""
 EXECUTING = {"fcntl", "mmap", "mprotect"}
-"""Those that the launcher does not make, but the interpreter that it executes: what that says is not ours, nor is it
-where a call is refused more than once, so that it meets that interpreter."""
+"""Calls made not by the launcher, but by the interpreter that it executes, whose messages are not ours. Refusing a
+call more than once would hit that interpreter, too."""
 WHEN = {"once": ":when=1", "twenty times": ":when=1..20", "always": ""}
 ALL = [
     *(("launcher", call, error, "once") for call in sorted(CALLS.keys() - EXECUTING) for error in CALLS[call]),

@@ -188,7 +188,7 @@ ALONE = (
     "clients of TLS that leave at once hold up no other",
     "an exception of a signal handler leaves the loop, which may be entered again, a thousand times",
 )
-"""Where the stock class hangs: its child has copies of the clients that are in the same program; and it keeps one
+"""Cases in which the stock class hangs: its child has copies of the clients in the same program; and it keeps one
 threading.Event for ever, which an exception between two steps leaves locked."""
 PAIRS = [(promise, kind) for promise in CASES for kind in ("stock", "ours") if kind == "ours" or promise not in ALONE]
 

@@ -108,7 +108,7 @@ def test_thread_or_process_for_each_connection(folder: Path) -> None:
 @pytest.mark.parametrize("is_tcp", [False, True], ids=["unix", "tcp"])
 @pytest.mark.parametrize("kind", CODES)
 def test_many_streams_at_once(folder: Path, kind: str, is_tcp: bool) -> None:
-    """Eight clients that stream different texts at one time get each their own answer, every byte, by either model."""
+    """Eight clients that stream different texts at one time each get their own answer, every byte, by either model."""
     with serving(CODES[kind], folder, is_tcp) as server:
         right = [False] * 8
 

@@ -144,7 +144,7 @@ class Entries(log.Log):
 
 
 def _ended(status: int, connections: int, reason: str = "") -> ExitRecord:
-    """The record of a child that served so many of a user, and was ended for this reason: cut, killed, overdue, ..."""
+    """The record of a child that served this many of a user, and was ended for this reason: cut, killed, overdue..."""
     control: Any = None
     child = Child(1, *Scoreboard(slots=1).claim(), control, 0)
     child.handed, child.peer = connections, (7, 7, 7)

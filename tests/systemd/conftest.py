@@ -1,5 +1,5 @@
-"""All tests of this folder run in one machine after the other, each with another release of systemd;
-the service is as good as new for each of them."""
+"""Fixtures: all tests of this folder run in several machines in turn, each with another release of systemd.
+Every test finds the service in its initial state."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,12 +17,12 @@ STRANGER = "carol"
 # Before pytest-xdist looks for groups.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what lies in this folder; its machines are booted once, so one worker of pytest-xdist has all of it."""
+    """Group the tests of this folder, so that one worker of pytest-xdist runs them all and boots each machine once."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.systemd)
             item.add_marker(pytest.mark.xdist_group("systemd"))
-    # Its machines are others: in its place in the alphabet, those of the rest would be booted twice.
+    # It boots other machines: in alphabetical order its tests would have the others booted twice.
     items.sort(key=lambda item: item.path.name == "test_package.py")
 
 
@@ -43,7 +43,7 @@ def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
         system = (SYSTEMS | MINIMAL)[request.param]()
         wheels: Path = request.getfixturevalue("wheels")
     except UnavailableError as reason:
-        # Where all tests are to run, a skipped one would go unnoticed.
+        # In a run of all tests a skipped one would go unnoticed.
         missing(str(reason))
     with booted(request.param, system, visible=[CHECKOUT, wheels]) as machine:
         for user in (*MEMBERS, STRANGER):
@@ -53,7 +53,7 @@ def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
 
 @pytest.fixture(scope="session")
 def install(machine: Machine, wheels: Path) -> Callable[[], Upperd]:
-    """Install the service, if an earlier test did not leave it installed."""
+    """Install the service, unless an earlier test left it installed."""
 
     def installed() -> Upperd:
         upperd = Upperd(machine, wheels)
@@ -72,7 +72,7 @@ def upperd(machine: Machine, install: Callable[[], Upperd]) -> Iterator[Upperd]:
     for user in MEMBERS:
         machine.run("usermod", "--append", "--groups", "upperd", user)
     yield upperd
-    print(upperd.journal())  # pytest shows it where the test failed
+    print(upperd.journal())  # pytest shows it if the test failed
 
 
 @pytest.fixture(params=["socket unit", "own socket"])

@@ -30,13 +30,13 @@ SECRET = "bob's own words, which are nobody else's"
 
 
 class User:
-    """A connection of a user, whose child does what it is told."""
+    """A connection of a user, whose child obeys."""
 
     def __init__(self, machine: Machine, name: str) -> None:
         self._process = machine.start(PYTHON, "-c", TALK, user=name)
 
     def tell(self, program: str) -> tuple[bool, object]:
-        """Have the child run a program: whether it worked, and what it has found."""
+        """Have the child run a program; return whether it worked, and what it found."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(program).encode() + b"\n")
@@ -45,7 +45,7 @@ class User:
         return worked, found
 
     def close(self) -> None:
-        """End it, if it is not ended yet."""
+        """End the connection, unless it has ended."""
         if self._process.poll() is None:
             self._process.communicate()
         for pipe in (self._process.stdin, self._process.stdout):
@@ -63,7 +63,7 @@ class Stage:
     bob: User
 
     def pids(self) -> tuple[int, int]:
-        """The daemon, and bob's child."""
+        """The pids of the daemon, and of bob's child."""
         _, sibling = self.bob.tell("import os; answer = os.getpid()")
         assert isinstance(sibling, int)
         return int(self.upperd.main_pid()), sibling
@@ -77,7 +77,7 @@ class Stage:
 
 @contextmanager
 def serving(upperd: Upperd, *, without: tuple[str, ...] = (), options: str = "") -> Iterator[Stage]:
-    """Start it; `without`: lines of the unit that undo a measure."""
+    """Start the service; `without`: lines of the unit that undo a measure."""
     machine = upperd.machine
     machine.run("mkdir", "-p", FOLDER)
     Path(machine.path(f"{FOLDER}/obey.py")).write_text((CHECKOUT / "tests/hostile/obey.py").read_text())
@@ -92,7 +92,7 @@ def serving(upperd: Upperd, *, without: tuple[str, ...] = (), options: str = "")
 
 @contextmanager
 def bait(machine: Machine) -> Iterator[None]:
-    """A socket in /run to which every user may connect, as the bus has one."""
+    """A socket in /run to which every user may connect, like that of D-Bus."""
     with socket.socket(socket.AF_UNIX) as listener:
         path = machine.path("/run/bait.sock")
         listener.bind(path)

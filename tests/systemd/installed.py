@@ -1,4 +1,4 @@
-"""upperd as an administrator has it: installed by make, run by systemctl, asked by clients."""
+"""upperd as an administrator has it: installed by make, run by systemctl, used by clients."""
 
 import json
 import signal
@@ -14,21 +14,21 @@ from typing import Any
 from machine import Machine, UnavailableError, wait_until
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-# Debian's: the service cannot see an interpreter in a home folder.
+# Debian's Python: the service cannot see an interpreter in a home folder.
 PYTHON = "/usr/bin/python3"
 UNITS = ("upperd.socket", "upperd.service")
 TCP_UNIT = "upperd-tcp.socket"
 CONFIG = "/etc/upperd/upperd.toml"
 SOCKET = "/run/upperd/upperd.sock"
 OWN_SOCKET = "/run/upperd/state/upperd.sock"
-"""Where the daemon binds one itself."""
+"""The socket that the daemon binds itself."""
 DEADLINE = 30.0
 
 
 def collect_wheels(folder: Path) -> None:
     """Put what pip needs for an installation into `folder`: the machine has no network.
 
-    Collected for the host's Python, good for later ones too: pure Python, or the stable ABI (psutil).
+    Collected for the host's Python, and good for later ones: pure Python, or the stable ABI (psutil).
     """
     if subprocess.run([PYTHON, "-c", "import ensurepip, venv"], stderr=subprocess.DEVNULL).returncode != 0:
         raise UnavailableError(f"no {PYTHON} with venv to install for: apt-get install python3-venv")
@@ -63,7 +63,7 @@ class Upperd:
         return self.machine.output("systemctl", *arguments)
 
     def reset(self) -> None:
-        """Have both units stopped, without a past and without changes by an earlier test."""
+        """Stop both units, and remove their history and the changes of earlier tests."""
         self.systemctl("stop", *UNITS, TCP_UNIT)
         self.systemctl("unmask", "--runtime", "upperd.socket")
         for unit in UNITS:
@@ -91,7 +91,7 @@ class Upperd:
         self.systemctl("daemon-reload")
 
     def run_with(self, *options: str) -> None:
-        """Give the daemon these options in place of the unit's."""
+        """Replace the options in the unit by these."""
         command = " ".join(["/usr/local/bin/upperd", *options])
         self.change_service("ExecStart=", f"ExecStart={command}")
 
@@ -102,34 +102,34 @@ class Upperd:
         return self.systemctl("show", "--property", name, "--value", "upperd.service")
 
     def main_pid(self) -> str:
-        """Give the main process, "0" for none."""
+        """The pid of the main process, "0" if there is none."""
         return self.property("MainPID")
 
     def processes(self) -> list[str]:
-        """Give the pids of all processes of the user upperd."""
-        # Those of /proc, since not every Debian has a pgrep(1); one may end meanwhile.
+        """The pids of all processes of the user upperd."""
+        # From /proc, since not every Debian has a pgrep(1); a process may end meanwhile.
         find = ("find", "/proc", "-maxdepth", "1", "-name", "[0-9]*", "-user", "upperd", "-printf", "%f\\n")
         return self.machine.run(*find, check=False).stdout.split()
 
     def records(self, *matches: str) -> list[dict[str, str]]:
-        """Give the journal's records of this start of the service that match."""
+        """The journal's records of this start of the service that match."""
         start = f"_SYSTEMD_INVOCATION_ID={self.property('InvocationID')}"
         self.machine.run("journalctl", "--sync")
         lines = self.machine.output("journalctl", "--output=json", "--all", start, *matches)
         return [json.loads(line) for line in lines.splitlines()]
 
     def journal(self) -> str:
-        """Give what the journal has about both units since the reset."""
+        """All lines of the journal about both units since the reset."""
         units = [f"--unit={unit}" for unit in UNITS]
         return self.machine.output("journalctl", f"--since=@{self._since:.6f}", *units)
 
     def stats(self, user: str | None = None) -> dict[str, Any]:
-        """Give what `upperctl stats --json` prints."""
+        """The output of `upperctl stats --json`."""
         done = self.machine.run("upperctl", "stats", "--json", user=user)
         return dict(json.loads(done.stdout))
 
     def kill_main(self, signum: signal.Signals) -> str:
-        """Send a signal to the main process alone; give its pid."""
+        """Send a signal to the main process alone; return its pid."""
         pid = self.main_pid()
         self.machine.kill(signum, pid)
         return pid
@@ -142,7 +142,7 @@ class Upperd:
 
         wait_until(is_back, DEADLINE, "the service is ready with another main process")
 
-    # As a client: one outside of the machine, so for the daemon it is root with pid 0
+    # As a client: outside of the machine, so the daemon sees root with pid 0
 
     def connect(self) -> socket.socket:
         """Connect to the service's path."""
@@ -164,12 +164,12 @@ class Upperd:
 
 
 def read_to_end(connection: socket.socket) -> str:
-    """Give everything that comes up to the end of file."""
+    """Everything that comes up to the end of file."""
     return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
 
 
 def answer_or_end(connection: socket.socket) -> str:
-    """Give what comes up to the end, whether that is in order or a reset."""
+    """Everything that comes up to the end, either in order or by a reset."""
     try:
         return read_to_end(connection)
     except ConnectionResetError:

@@ -27,14 +27,14 @@ T = TypeVar("T")
 BOOT = Path(__file__).with_name("boot.sh")
 COMMAND_DEADLINE = 90.0
 BOOT_DEADLINE = 60.0
-# A login shell's, not that of the user that runs the tests.
+# A login shell's path, not that of the user that runs the tests.
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/root",
     "LANG": "C.UTF-8",
 }
 
-# Also where the host has the old ones: later systemds support no others, and IPAddressDeny= needs them.
+# Even if the host has the old ones: later systemds support no others, and IPAddressDeny= needs them.
 CONTROL_GROUPS = {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}
 
 
@@ -49,7 +49,7 @@ def wait_until(predicate: Callable[[], T], deadline: float, message: str) -> T:
 
 
 class UnavailableError(Exception):
-    """No machine can be booted here; the message says why, and what helps."""
+    """No machine can be booted here; the message says why, and the cure."""
 
 
 def check_requirements() -> None:
@@ -69,11 +69,11 @@ class Machine:
         self.leader = leader
 
     def path(self, inside: str) -> str:
-        """Name a file of the machine for use outside of it."""
+        """The path, outside of the machine, of a file in it."""
         return f"/proc/{self.leader}/root{inside}"
 
     def command(self, *argv: str, user: str | None = None) -> list[str]:
-        """Give the outside form of a command that runs inside, with all groups of `user`."""
+        """The command, outside of the machine, that runs `command` inside, with all groups of `user`."""
         enter = ["nsenter", f"--target={self.leader}", "--all"]
         if user is not None:
             enter += ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"]
@@ -113,13 +113,13 @@ class Machine:
         )
 
     def output(self, *argv: str) -> str:
-        """Run a command and give its standard output without the last newline."""
+        """Run a command and return its standard output without the last newline."""
         return self.run(*argv).stdout.rstrip("\n")
 
 
 @contextmanager
 def booted(name: str, system: Path, visible: Sequence[Path]) -> Iterator[Machine]:
-    """Boot the root file system `system`; it can read the folders `visible`, which may lie elsewhere."""
+    """Boot the root file system `system`; the machine can read the folders `visible` of the host, wherever they lie."""
     with (
         tempfile.TemporaryDirectory(prefix="upperd-machine-", dir="/var/tmp") as base,
         _Boot(Path(base), name, system, visible) as boot,
@@ -128,7 +128,7 @@ def booted(name: str, system: Path, visible: Sequence[Path]) -> Iterator[Machine
 
 
 class _Boot:
-    """One run of boot.sh: what it prints and what it notifies, until it is told to end."""
+    """One run of boot.sh: its output and its notifications, until it is told to end."""
 
     def __init__(self, base: Path, name: str, system: Path, visible: Sequence[Path]) -> None:
         room = base / "room"
@@ -138,7 +138,7 @@ class _Boot:
         self._notify.setblocking(False)
         self._notify.bind(f"{base}/notify")
         self._notified: dict[str, str] = {}
-        # Should the tests be killed, the machine goes too, and its mounts with it.
+        # If the tests are killed, the machine goes too, and its mounts with it.
         in_namespace = ["setpriv", "--pdeathsig=TERM", "unshare", "--mount", "sh", str(BOOT)]
         arguments = [str(room), f"upperd-{name}-{os.getpid()}", str(system)]
         with self._console.open("wb") as console:
@@ -151,9 +151,9 @@ class _Boot:
             )
 
     def wait_for_leader(self) -> int:
-        """Wait until the machine has booted; give the pid of its process 1."""
+        """Wait until the machine has booted; return the pid of its process 1."""
         wait_until(self._is_ready, BOOT_DEADLINE, "the machine has booted")
-        # Later systemds notify at every daemon-reload too; once nobody read them, process 1 would hang.
+        # Later systemds notify at every daemon-reload too; if nothing read that, process 1 would hang.
         self._notify.close()
         return int(self._notified["X_NSPAWN_LEADER_PID"])
 
@@ -171,7 +171,7 @@ class _Boot:
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        # SIGTERM shuts the machine down in good order, SIGKILL at once; both end all of it.
+        # SIGTERM shuts the machine down in order, SIGKILL at once; both end all of it.
         self._nspawn.send_signal(signal.SIGTERM)
         try:
             self._nspawn.wait(20)

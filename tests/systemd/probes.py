@@ -1,8 +1,8 @@
-"""Try what a sandbox may forbid, and print as JSON what came of each: probes.py NAME...
+"""Try what a sandbox may forbid, and print the results as JSON: probes.py NAME...
 
-Runs in the machine, inside of a unit, by the machine's Python and without other modules of ours.
-An outcome is "done", or a word that a probe gives, or the name of an error or of a deadly signal.
-Each probe has a process of its own, since some cannot be undone and others are deadly.
+Runs in the machine, inside of a unit, with the machine's Python and without other modules of ours. A result is "done",
+or a word that a probe returns, or the name of an error or of a deadly signal. Each probe has a process of its own,
+since some cannot be undone and others are deadly.
 """
 
 import ctypes
@@ -28,13 +28,13 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 def call(name: str, *arguments: object) -> None:
-    """Call a function of the C library; raise OSError as Python's own would."""
+    """Call a function of the C library; raise OSError as Python does."""
     if getattr(libc, name)(*arguments) == -1:
         raise OSError(ctypes.get_errno(), name)
 
 
 def give_up_root() -> None:
-    """Be nobody from now on, for what is always the right of root or of its group."""
+    """Become nobody from now on, for rights that root or its group always has."""
     if os.geteuid() == 0:
         os.setgroups([])
         os.setgid(NOBODY)
@@ -42,13 +42,13 @@ def give_up_root() -> None:
 
 
 def see(path: str) -> None:
-    """Look at a file; systemd hides one behind another that nobody may use at all."""
+    """Look at a file; systemd hides one behind a file without any permissions."""
     if os.stat(path).st_mode & 0o777 == 0:
         raise PermissionError(errno.EACCES, path)
 
 
 def create(path: str) -> None:
-    """Create a file and take it away again."""
+    """Create a file and remove it again."""
     os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC))
     os.unlink(path)
 
@@ -57,7 +57,7 @@ def create(path: str) -> None:
 
 
 def be_a_user_of_a_container() -> None:
-    """Become a user beyond the first 65536, who are those of the machine itself."""
+    """Become a user beyond the first 65536, which are those of the machine itself."""
     os.setuid(70000)
 
 
@@ -67,7 +67,7 @@ def change_root() -> None:
 
 
 def become_root() -> str:
-    """Run a set-user-id program of root's."""
+    """Run a set-user-id program of root."""
     give_up_root()
     program = Path(__file__).with_name("setuid-id")
     uid = subprocess.run([program, "-u"], stdout=subprocess.PIPE, check=True).stdout
@@ -75,7 +75,7 @@ def become_root() -> str:
 
 
 def create_for_all() -> str:
-    """Create a file that all may read and write, and give what became of its mode."""
+    """Create a file that all may read and write, and return its resulting mode."""
     with tempfile.TemporaryDirectory() as folder:
         descriptor = os.open(f"{folder}/file", os.O_CREAT | os.O_WRONLY, 0o666)
         return f"{os.fstat(descriptor).st_mode & 0o777:o}"
@@ -87,7 +87,7 @@ def write_below_usr() -> None:
 
 
 def look_into_home() -> None:
-    """Look at a file that a user shows to all."""
+    """Look at a file in a home folder that all may read."""
     os.stat("/home/upperd-probe")
 
 
@@ -97,7 +97,7 @@ def look_into_tmp() -> None:
 
 
 def see_mounts() -> str:
-    """Name the mount table."""
+    """Return the id of the mount namespace."""
     return os.readlink("/proc/self/ns/mnt")
 
 
@@ -107,7 +107,7 @@ def use_a_device() -> None:
 
 
 def see_network() -> str:
-    """Name the network."""
+    """Return the id of the network namespace."""
     return os.readlink("/proc/self/ns/net")
 
 
@@ -123,7 +123,7 @@ def send_by_ip() -> None:
 
 
 def see_ipc() -> str:
-    """Name the table of System V queues and shared memory."""
+    """Return the id of the IPC namespace: System V queues and shared memory."""
     return os.readlink("/proc/self/ns/ipc")
 
 
@@ -134,17 +134,17 @@ def see_a_process_of_root() -> None:
 
 
 def read_system_statistics() -> None:
-    """Look for what is not about processes in /proc."""
+    """Look for a part of /proc that is not about processes."""
     os.stat("/proc/stat")
 
 
 def read_clock_state() -> None:
-    """Call what can also change the clock."""
+    """Make a call that can also change the clock."""
     call("adjtimex", ctypes.create_string_buffer(1024))
 
 
 def set_hostname() -> None:
-    """Give the host the name that it has."""
+    """Set the host's name to its present value."""
     socket.sethostname(socket.gethostname())
 
 
@@ -172,7 +172,7 @@ def open_kernel_setting() -> None:
 
 
 def change_personality() -> None:
-    """Have addresses that can be foretold."""
+    """Return addresses that can be predicted."""
     call("personality", ADDR_NO_RANDOMIZE)
 
 
@@ -187,7 +187,7 @@ def make_namespace() -> None:
 
 
 def be_realtime() -> None:
-    """Ask for the processor before all others."""
+    """Ask for real-time scheduling."""
     os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
 
 
@@ -198,22 +198,22 @@ def make_setuid_program() -> None:
 
 
 def call_another_abi() -> None:
-    """Call the kernel by the numbers of x32, which Debian's kernel need not know."""
+    """Call the kernel by the numbers of x32, which Debian's kernel may not support."""
     call("syscall", X32_GETPID)
 
 
 def be_debugged() -> None:
-    """Call what a service never needs."""
+    """Make a call that no service needs."""
     call("ptrace", PTRACE_TRACEME, 0, None, None)
 
 
 def be_nice() -> None:
-    """Call what a service may need, but this one does not."""
+    """Make a call that some services need, but not this one."""
     os.nice(1)
 
 
 def outcome(probe: Callable[[], str | None]) -> str:
-    """Run a probe in a process of its own; give what came of it."""
+    """Run a probe in a process of its own; return its result."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:

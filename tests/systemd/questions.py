@@ -19,8 +19,8 @@ from machine import Machine, wait_until
 CLIENTS = 8
 USERS = ("root", "alice", "bob")
 TRIES = 10
-"""Of a question that was cut by a kill, and at once asked again: each child that waits and has not heard of the kill
-may take it and be killed with it. By default eight wait."""
+"""Attempts for a question that a kill cuts, and that is asked again at once: each waiting child that has not noticed
+the kill may take it and be killed with it. By default eight wait."""
 CLIENT = f"""
 import json, socket, sys
 
@@ -57,7 +57,7 @@ class Questions:
         self.retried = 0
 
     def ask_until(self, end: Event) -> list[str]:
-        """Ask until `end`; give what went wrong."""
+        """Ask until `end`; return what went wrong."""
         failures = []
         with self._machine.start(PYTHON, "-IS", "-c", CLIENT, user=self._user) as self._client:
             while not end.is_set():
@@ -84,13 +84,13 @@ class Questions:
 
 
 def _is_cut(answer: str, question: str) -> bool:
-    """Whether it is the beginning of the answer, or none."""
+    """Whether it is the beginning of the answer, or empty."""
     return answer != question.upper() and question.upper().startswith(answer)
 
 
 @contextmanager
 def asking(machine: Machine, paths: Sequence[str] = (SOCKET,), *, may_retry: bool = False) -> Iterator[list[Questions]]:
-    """Have clients ask at these paths meanwhile; at the end every question must have had its answer.
+    """Let clients ask at these paths during the block; at the end every question must have had its answer.
 
     `may_retry`: a question that was cut may be asked again.
     """

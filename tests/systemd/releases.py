@@ -1,4 +1,4 @@
-"""What differs between releases of systemd: all that the tests expect otherwise stands here."""
+"""The differences between releases of systemd that the tests take into account; all of them are here."""
 
 from dataclasses import dataclass
 
@@ -7,13 +7,13 @@ from machine import Machine
 
 @dataclass(frozen=True)
 class Release:
-    """A release of systemd, as good for those that follow it up to the next in the list."""
+    """A release of systemd, which also stands for those up to the next in the list."""
 
     version: int
     exposure: int
-    """The worst mark that systemd-analyze may give the service, in tenths of a point."""
+    """The worst rating that systemd-analyze may give the service, in tenths of a point."""
     ignored: dict[str, str]
-    """The unit's lines that it does not understand, and what it says of each."""
+    """The unit's lines that this release does not understand, and its complaint about each."""
 
 
 RELEASES = (

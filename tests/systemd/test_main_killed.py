@@ -1,4 +1,4 @@
-"""A main process that is killed, in the middle of its clients."""
+"""The main process is killed while it serves clients."""
 
 import signal
 import socket
@@ -13,7 +13,7 @@ KILLS = 5
 
 
 def queue(upperd: Upperd, stack: ExitStack, text: str) -> socket.socket:
-    """Connect and send; there may be no daemon yet to accept it."""
+    """Connect and send; there may be no daemon yet to accept the connection."""
     connection = stack.enter_context(upperd.connect())
     connection.sendall(text.encode())
     connection.shutdown(socket.SHUT_WR)
@@ -21,7 +21,7 @@ def queue(upperd: Upperd, stack: ExitStack, text: str) -> socket.socket:
 
 
 def test_clients_that_come_meanwhile_are_served(upperd: Upperd) -> None:
-    """Clients who connect while the main process is down are answered by the next one."""
+    """Clients that connect while the main process is down are answered by the next one."""
     upperd.systemctl("start", "upperd")
     pid = upperd.kill_main(signal.SIGKILL)
     wait_until(lambda: upperd.main_pid() != pid, DEADLINE, "systemd has seen the end")
@@ -33,7 +33,7 @@ def test_clients_that_come_meanwhile_are_served(upperd: Upperd) -> None:
 
 
 def test_clients_in_the_backlog_are_served(upperd: Upperd) -> None:
-    """Of the clients that wait when the main process is killed, only one that it had accepted is cut, and at once."""
+    """When the main process is killed only one waiting client, which it had accepted, is cut, and at once."""
     upperd.run_with("--no-fallback", "--max-children=1", "--spare-children=1", "--max-queue=1")
     upperd.systemctl("start", "upperd")
     with ExitStack() as stack:
@@ -48,7 +48,7 @@ def test_clients_in_the_backlog_are_served(upperd: Upperd) -> None:
 
 
 def test_no_child_outlives_the_main_process(upperd: Upperd) -> None:
-    """The client of a killed daemon sees the end of its connection, not silence."""
+    """The client of a killed daemon sees the end of its connection, rather than waiting."""
     upperd.without_socket_unit()
     upperd.systemctl("start", "upperd")
     with upperd.connect() as connection:
@@ -76,5 +76,5 @@ def test_clients_without_pause(upperd: Upperd, kind: str) -> None:
             pid = upperd.kill_main(signal.SIGKILL)
             upperd.wait_for_another_main(pid)
             wait_for_progress(clients)
-    # A lost client would have waited for its deadline; one that was cut knows at once.
+    # A lost client would have waited for its deadline; one that was cut notices at once.
     assert sum(client.retried for client in clients) <= KILLS * len(clients)

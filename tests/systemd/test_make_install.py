@@ -67,7 +67,7 @@ def test_second_installation_replaces_the_first(upperd: Upperd) -> None:
 def test_upgrade_with_clients_connected(upperd: Upperd) -> None:
     """`make install` over an older version, and the restart into the new one, lose no client."""
     version = Path(upperd.machine.path("/usr/local/lib/upperd/upperd/__init__.py"))
-    # Of another length: Python may know the compiled file of this second by the size of its source alone.
+    # With another length: if it was compiled in the same second, Python compares only the size of the source.
     version.write_text(version.read_text().replace(f'"{__version__}"', '"0.0.1.old"'))
     upperd.systemctl("start", "upperd")
     assert "upperd 0.0.1.old: running" in upperd.machine.output("upperctl", "status")
@@ -84,7 +84,7 @@ def test_upgrade_with_clients_connected(upperd: Upperd) -> None:
 
 
 def test_folder_of_an_earlier_version(upperd: Upperd) -> None:
-    """`make install` gives root the folder of the socket, which an earlier version had for the daemon's user."""
+    """`make install` gives root the socket's folder, which an earlier version had given the daemon's user."""
     upperd.machine.run("install", "-d", "-o", "upperd", "-g", "upperd", "/run/upperd")
     upperd.make("install")
     assert upperd.machine.output("stat", "--format=%U:%G", "/run/upperd") == "root:root"
@@ -103,7 +103,7 @@ def test_changed_configuration_stays(upperd: Upperd) -> None:
 
 
 def test_staged_installation_does_not_know_its_stage(upperd: Upperd) -> None:
-    """With DESTDIR the files are those that belong below PREFIX, and none of them names DESTDIR."""
+    """With DESTDIR the files are those that belong below PREFIX, and none of them contains DESTDIR."""
     upperd.make("install", f"DESTDIR={STAGE}", "PREFIX=/usr")
     stage = Path(upperd.machine.path(STAGE))
     files = {f"/{path.relative_to(stage)}": path for path in stage.rglob("*") if path.is_file()}

@@ -1,11 +1,11 @@
-"""`make uninstall` takes everything away."""
+"""`make uninstall` removes everything."""
 
 from pathlib import Path
 
 from installed import Upperd
 from machine import Machine
 
-# Where an installation, and everything that runs by it, may leave something.
+# Where an installation, and everything started by it, may leave something.
 FOLDERS = ("/etc", "/usr/local", "/usr/lib/systemd", "/usr/lib/sysusers.d", "/opt", "/run", "/var")
 # What systemd itself and the account tools keep for themselves.
 NOISE = ("/run/systemd/", "/run/log/", "/var/log/", "/var/lib/systemd/", "/run/credentials/")
@@ -13,13 +13,13 @@ ACCOUNTS = ("/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow")
 
 
 def tree(machine: Machine) -> set[str]:
-    """Give path, mode and owner of everything that there is."""
+    """The path, mode and owner of every file there."""
     listing = machine.output("find", *FOLDERS, "-printf", "%p %m %u:%g\n")
     return {line for line in listing.splitlines() if not line.startswith(NOISE)}
 
 
 def accounts(machine: Machine) -> dict[str, str]:
-    """Give the contents of the files with users and groups."""
+    """The contents of the files with users and groups."""
     return {name: Path(machine.path(name)).read_text() for name in ACCOUNTS}
 
 

@@ -1,4 +1,4 @@
-"""Whatever is done to the service, one after the other without pause, its clients get their answers."""
+"""During any sequence of operations on the service, without pause, its clients get their answers."""
 
 import random
 import signal
@@ -13,9 +13,9 @@ OPERATIONS = ["restart"] * 20 + ["reload"] * 20 + ["kill"] * 5
 
 @pytest.mark.parametrize("kind", ["socket unit", "own socket"])
 def test_nothing_is_lost(upperd: Upperd, kind: str) -> None:
-    """Eight clients of three users lose nothing by 20 restarts, 20 reloads and 5 kills in a mixed order.
+    """Eight clients of three users lose nothing in 20 restarts, 20 reloads and 5 kills in a mixed order.
 
-    A question that was cut by a kill may be asked again, one that meets a restart or a reload has its answer at once.
+    A question that was cut by a kill may be asked again; in a restart or a reload each is answered at once.
     """
     if kind == "own socket":
         upperd.without_socket_unit()

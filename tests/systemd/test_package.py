@@ -15,14 +15,14 @@ from trees import MINIMAL
 
 from upperd import __version__
 
-# A machine has what the package depends on, and nothing more.
+# A machine with the dependencies of the package, and nothing more.
 minimal = pytest.mark.parametrize("machine", MINIMAL, indirect=True)
 OLDER = "0.0.1"
 
 
 @pytest.fixture(scope="session")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
-    """By version: the package, and the same with an older version; the machines can read both."""
+    """The package by version, and the same with an older version; the machines can read both."""
     need("dpkg-buildpackage", "dh", "dh_python3", "pkgconf")
     subprocess.run(["make", "-C", str(CHECKOUT), "deb"], check=True, stdout=subprocess.DEVNULL)
     folder = CHECKOUT / "dist"
@@ -48,19 +48,19 @@ def debian(machine: Machine, packages: dict[str, Path], tmp_path: Path) -> Itera
 
 
 def install(debian: Upperd, package: Path) -> str:
-    """Install it as an administrator does; returns what that printed."""
+    """Install it as an administrator does; return the output."""
     done = debian.machine.run("dpkg", "--install", str(package), environment={"DEBIAN_FRONTEND": "noninteractive"})
     return done.stdout + done.stderr
 
 
 def version(debian: Upperd) -> str:
-    """That of the daemon that runs."""
+    """The version of the running daemon."""
     found = re.search(r"upperd (\S+): running", debian.machine.output("upperctl", "status"))
     return found[1] if found else ""
 
 
 def test_lintian(packages: dict[str, Path]) -> None:
-    """Debian's own judge finds neither an error nor anything to warn of."""
+    """Lintian, Debian's own checker, finds neither an error nor a warning."""
     need("lintian")
     command = ["lintian", "--allow-root", "--fail-on", "error,warning", str(packages[__version__])]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -69,7 +69,7 @@ def test_lintian(packages: dict[str, Path]) -> None:
 
 @minimal
 def test_installed_package_serves(debian: Upperd, packages: dict[str, Path]) -> None:
-    """As Debian has it, the service runs when it is installed, and is enabled; TCP and other instances are not."""
+    """As in Debian, the service is running and enabled after the installation; TCP and other instances are not."""
     install(debian, packages[__version__])
     assert debian.ask("straße") == "STRASSE"
     assert version(debian) == __version__
@@ -84,7 +84,7 @@ def test_installed_package_serves(debian: Upperd, packages: dict[str, Path]) -> 
 
 @minimal
 def test_upgrade_loses_nothing(debian: Upperd, packages: dict[str, Path]) -> None:
-    """Under clients, and with one that stays connected, the new version takes over; a changed configuration stays."""
+    """Under load, and with a client that stays connected, the new version takes over; a changed configuration stays."""
     install(debian, packages[OLDER])
     for user in USERS[1:]:
         debian.machine.run("usermod", "--append", "--groups", "upperd", user)
@@ -102,7 +102,7 @@ def test_upgrade_loses_nothing(debian: Upperd, packages: dict[str, Path]) -> Non
 
 @minimal
 def test_purge_leaves_nothing(debian: Upperd, packages: dict[str, Path]) -> None:
-    """Removed, nothing runs and the configuration stays; purged, files, users and groups are those from before."""
+    """After removal nothing runs and the configuration stays; a purge restores files, users and groups."""
     ours = ("/var/lib/dpkg/", "/var/cache/", "/var/lib/systemd/deb-systemd")
     before = {line for line in tree(debian.machine) if not line.startswith(ours)}, accounts(debian.machine)
     install(debian, packages[__version__])

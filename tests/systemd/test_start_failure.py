@@ -1,4 +1,4 @@
-"""A service that cannot start: it says why, tries again at its pace, and comes back by itself."""
+"""A service that cannot start says why, retries at intervals, and recovers by itself."""
 
 import errno
 import re
@@ -18,7 +18,7 @@ FAILURES = {
 
 @pytest.mark.parametrize("failure", FAILURES)
 def test_reason_is_shown(upperd: Upperd, failure: str) -> None:
-    """A start that fails shows its reason in status and journal, with errno and the fixed exit code."""
+    """A failed start shows its reason in status and journal, with errno and the fixed exit code."""
     config, status, number, text = FAILURES[failure]
     upperd.without_socket_unit()
     upperd.configure(config)
@@ -43,12 +43,12 @@ def test_socket_unit_outlives_failing_starts(upperd: Upperd) -> None:
         upperd.configure("")
 
         assert read_to_end(client) == "PATIENCE"
-    # A child may serve before the manager has taken READY=1.
+    # A child may serve before the manager has read READY=1.
     wait_until(lambda: upperd.property("ActiveState") == "active", DEADLINE, "it is active")
 
 
 def test_starts_become_rare(upperd: Upperd) -> None:
-    """A configuration that is wrong is tried ever more slowly, with few lines; mended, it serves by itself."""
+    """With a wrong configuration starts become ever slower, with few log lines; once mended, the service recovers."""
     upperd.configure("max-children = 0\n")
     upperd.systemctl("start", "upperd.socket")
     began = time.monotonic()

@@ -1,4 +1,4 @@
-"""How long `systemctl stop` waits: as long as the daemon said, and no longer."""
+"""`systemctl stop` waits as long as the daemon announced, and no longer."""
 
 import time
 
@@ -10,7 +10,7 @@ DRAIN_SECONDS = 4
 
 
 def test_stop_waits_for_the_drain(upperd: Upperd) -> None:
-    """A transfer that hangs is waited for until the daemon's own deadline, not the unit's shorter one, and cut then."""
+    """A stuck transfer is cut at the daemon's own deadline, not at a shorter one of the unit."""
     upperd.change_service("TimeoutStopSec=1s")
     upperd.configure(f"drain-timeout = {DRAIN_SECONDS}\n")
     upperd.systemctl("start", "upperd")

@@ -1,4 +1,4 @@
-"""`systemctl reload`: new limits without a dropped connection, or a failure that says why."""
+"""`systemctl reload`: new limits without a dropped connection, or a failure with its reason."""
 
 from installed import DEADLINE, Upperd
 from machine import wait_until
@@ -31,7 +31,7 @@ def test_new_limits_are_taken(upperd: Upperd) -> None:
 
 
 def test_bad_file_fails_visibly(upperd: Upperd) -> None:
-    """With a bad file `systemctl reload` fails, status and journal have the reason, the old settings stay."""
+    """With a bad file `systemctl reload` fails, status and journal have the reason, and the old settings stay."""
     upperd.systemctl("start", "upperd")
     upperd.configure("max-childre = 3\n")
     done = upperd.machine.run("systemctl", "reload", "upperd", check=False)
@@ -51,7 +51,7 @@ def test_bad_file_fails_visibly(upperd: Upperd) -> None:
 
 
 def test_signal_alone_with_a_bad_file(upperd: Upperd) -> None:
-    """SIGHUP without the check of the unit, and a bad file: the reason is in the status line until a good reload."""
+    """After SIGHUP with a bad file, without the unit's check, the status line has the reason until a good reload."""
     upperd.systemctl("start", "upperd")
     upperd.configure("max-children = 0\n")
     upperd.systemctl("kill", "--kill-whom=main", "--signal=HUP", "upperd")
@@ -66,7 +66,7 @@ def test_signal_alone_with_a_bad_file(upperd: Upperd) -> None:
 
 
 def test_many_in_a_row_and_two_at_once(upperd: Upperd) -> None:
-    """Twenty reloads in a row and two at once, under clients: nobody notices, and the unit is never left reloading."""
+    """In twenty reloads in a row and two at once clients notice nothing, and the unit never stays in "reloading"."""
     upperd.systemctl("start", "upperd")
     pid = upperd.main_pid()
     with asking(upperd.machine) as clients:

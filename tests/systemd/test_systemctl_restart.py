@@ -28,7 +28,7 @@ def test_clients_lose_nothing(upperd: Upperd, kind: str) -> None:
 
 
 def test_upload_under_way_is_finished(upperd: Upperd) -> None:
-    """An upload of tens of megabytes that a restart finds in its middle is answered to its end."""
+    """An upload of tens of megabytes during a restart is answered to its end."""
     upperd.systemctl("start", "upperd")
     old_main = upperd.main_pid()
     with upperd.connect() as connection:
@@ -69,12 +69,12 @@ def test_upload_by_other_clients(upperd: Upperd, client: str) -> None:
 
 LINES = 10
 STREAM = f"for n in $(seq {LINES}); do echo line $n; sleep 1.5; done | upperctl send >/var/tmp/answer"
-"""Between two lines it is quiet for long enough that a drain ends its connection."""
+"""The pause between two lines is long enough for a drain to end the connection."""
 
 
 @pytest.mark.parametrize("kind", ["socket unit", "own socket"])
 def test_stream_goes_on(upperd: Upperd, kind: str) -> None:
-    """A slow stream of lines to `upperctl send` outlives three restarts: each line is answered once, in order."""
+    """A slow stream of lines to `upperctl send` survives three restarts: each line is answered once, in order."""
     if kind == "own socket":
         upperd.without_socket_unit()
     upperd.systemctl("start", "upperd")

@@ -23,14 +23,14 @@ def test_service_starts_without_its_socket_unit(upperd: Upperd) -> None:
 
 
 def test_socket_unit_has_the_same_owner_and_mode(upperd: Upperd) -> None:
-    """The socket unit's listener can be reached by the same users as the daemon's own."""
+    """The socket unit's listener has the same users as the daemon's own."""
     upperd.systemctl("start", "upperd.socket")
 
     assert upperd.machine.output("stat", "--format=%a %U:%G", SOCKET) == "660 upperd:upperd"
 
 
 def test_first_client_starts_the_service(upperd: Upperd) -> None:
-    """With the socket unit enabled the service starts for its first client, who is served."""
+    """With the socket unit enabled the first client starts the service, and is served."""
     upperd.systemctl("start", "upperd.socket")
     assert upperd.property("ActiveState") == "inactive"
 
@@ -38,7 +38,7 @@ def test_first_client_starts_the_service(upperd: Upperd) -> None:
 
 
 def test_enabling_the_service_enables_its_socket_unit(upperd: Upperd) -> None:
-    """`systemctl enable upperd` is for both units, `systemctl disable upperd` too."""
+    """`systemctl enable upperd` affects both units, and so does `systemctl disable upperd`."""
     upperd.systemctl("enable", "--quiet", "upperd")
     assert upperd.systemctl("is-enabled", *UNITS) == "enabled\nenabled"
 

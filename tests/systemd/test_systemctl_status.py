@@ -1,4 +1,4 @@
-"""What `systemctl status` shows."""
+"""The output of `systemctl status`."""
 
 import re
 
@@ -7,14 +7,14 @@ from machine import wait_until
 
 
 def status_line(upperd: Upperd) -> str:
-    """Give the line that the daemon sent, as the administrator sees it."""
+    """The line that the daemon sent, as the administrator sees it."""
     shown = upperd.systemctl("status", "--no-pager", "upperd")
     found = re.search(r'^ *Status: "(.*)"$', shown, re.MULTILINE)
     return found[1] if found else ""
 
 
 def test_status_is_shown(upperd: Upperd) -> None:
-    """`systemctl status upperd` shows what the children do right after the start."""
+    """`systemctl status upperd` shows the state of the children right after the start."""
     upperd.systemctl("start", "upperd")
 
     assert "64" in status_line(upperd)
@@ -29,7 +29,7 @@ def test_status_follows_the_connections(upperd: Upperd) -> None:
 
 
 def test_titles(upperd: Upperd) -> None:
-    """The process tree of `systemctl status` says what each process does, and shows no command line."""
+    """The process tree of `systemctl status` shows the role of each process, and no command line."""
     upperd.systemctl("start", "upperd")
     with upperd.connect() as connection:
         connection.sendall(b"hello\n")

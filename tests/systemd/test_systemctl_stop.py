@@ -31,7 +31,7 @@ def test_scoreboard_outlives_the_service(upperd: Upperd) -> None:
 
 
 def test_next_client_starts_the_service_again(upperd: Upperd) -> None:
-    """While the socket unit is up, a stopped service comes back for its next client."""
+    """While the socket unit is up, a stopped service starts again for its next client."""
     upperd.systemctl("start", "upperd")
     upperd.systemctl("stop", "upperd.service")
     wait_until(lambda: upperd.main_pid() == "0", DEADLINE, "the service is down")

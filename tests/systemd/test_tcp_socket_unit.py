@@ -1,4 +1,4 @@
-"""TCP on this host, by a socket unit: the service itself stays without a network."""
+"""TCP on this host through a socket unit; the service itself has no network."""
 
 from installed import DEADLINE, TCP_UNIT, UNITS, Upperd
 from machine import wait_until
@@ -7,12 +7,12 @@ ADDRESS = "localhost:9999"
 
 
 def send(upperd: Upperd, *words: str) -> str:
-    """Have a stranger send a text over TCP."""
+    """Send a text over TCP as a user outside the group."""
     return upperd.machine.run("upperctl", "--tcp", ADDRESS, "send", *words, user="carol").stdout
 
 
 def test_both_units_are_served_at_once(upperd: Upperd) -> None:
-    """With both socket units the service serves the path and TCP, and has no network of its own all the same."""
+    """With both socket units the service serves the path and TCP, and still has no network of its own."""
     upperd.systemctl("start", TCP_UNIT, *UNITS)
 
     assert send(upperd, "by", "tcp") == "BY TCP\n"
@@ -28,7 +28,7 @@ def test_both_units_are_served_at_once(upperd: Upperd) -> None:
 
 
 def test_added_to_a_running_service(upperd: Upperd) -> None:
-    """As the README has it: enable the unit, restart the service."""
+    """The README's steps work: enable the unit, restart the service."""
     upperd.systemctl("start", "upperd")
     upperd.systemctl("enable", "--quiet", TCP_UNIT)
     upperd.systemctl("restart", "upperd")
@@ -39,11 +39,11 @@ def test_added_to_a_running_service(upperd: Upperd) -> None:
 
 
 def test_first_client_starts_the_service(upperd: Upperd) -> None:
-    """A client of the TCP unit starts the service as one of the path does."""
+    """A TCP client starts the service, as a client of the path does."""
     upperd.systemctl("start", TCP_UNIT)
 
     assert send(upperd, "wake up") == "WAKE UP\n"
-    # A child may serve before the manager has taken READY=1.
+    # A child may serve before the manager has read READY=1.
     wait_until(lambda: upperd.property("ActiveState") == "active", DEADLINE, "it is active")
 
 

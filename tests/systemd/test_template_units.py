@@ -53,7 +53,7 @@ class Instances:
 
 @pytest.fixture
 def instances(upperd: Upperd) -> Iterator[Instances]:
-    """Three instances that run."""
+    """Three running instances."""
     instances = Instances(upperd)
     instances.systemctl("start", *(f"upperd@{name}" for name in NAMES))
     yield instances
@@ -81,7 +81,7 @@ def test_instances_are_apart(instances: Instances) -> None:
 
 
 def test_one_restarts_while_the_others_serve(instances: Instances) -> None:
-    """A restart of one instance, and a reload of another, lose no request to any of them; the third is not touched."""
+    """A restart of one instance, and a reload of another, lose no request to any; the third is not touched."""
     before = {name: instances.property("MainPID", name) for name in NAMES}
     with asking(instances.machine, SOCKETS) as clients:
         for _ in range(3):
@@ -94,7 +94,7 @@ def test_one_restarts_while_the_others_serve(instances: Instances) -> None:
 
 
 def test_without_its_socket_unit(instances: Instances) -> None:
-    """An instance whose socket unit is masked binds a path in its own folder, where its name finds it."""
+    """An instance with a masked socket unit binds a path in its own folder, and clients find it by its name."""
     instances.systemctl("stop", "upperd@c.socket", "upperd@c.service")
     instances.systemctl("mask", "--runtime", "upperd@c.socket")
     instances.systemctl("start", "upperd@c")
@@ -116,7 +116,7 @@ with sqlite3.connect("/srv/lookup/words.db") as database:
 
 @pytest.fixture
 def examples(upperd: Upperd) -> Iterator[Upperd]:
-    """The examples of docs/handlers.md, installed as the page has them, and what they are about."""
+    """The examples of docs/handlers.md, installed as the page says, with the files that they work on."""
     machine = upperd.machine
     files = re.findall(r"^```(?:python|toml|ini)\n# (/\S+)\n(.*?)^```$", PAGE.read_text(), re.M | re.S)
     for path, text in files:

@@ -19,13 +19,13 @@ SOCKET_UNIT = f"[Socket]\nListenStream={SOCKET}\nAccept=yes\n"
 
 @pytest.fixture(params=["socket", "null"])
 def accepting(upperd: Upperd, request: pytest.FixtureRequest) -> Iterator[Upperd]:
-    """The example of the manual, started: with StandardInput=socket as it is there, and without."""
+    """The manual's example, started: with its StandardInput=socket, and without."""
     [service] = re.findall(r"\n(\[Service\]\nExecStart=\S+ --inetd\n.*?)\.Ed\n", MANUAL, re.DOTALL)
     folder = Path(upperd.machine.path("/run/systemd/system"))
     folder.joinpath("upper.socket").write_text(SOCKET_UNIT)
     folder.joinpath("upper@.service").write_text(service.replace("Input=socket", f"Input={request.param}"))
     upperd.systemctl("daemon-reload")
-    # It looks up the unit of who sent a record when it reads it; on a busy host the process may have ended before.
+    # journald looks up the sender's unit when it reads a record; on a busy host the process may have ended by then.
     journald = upperd.systemctl("show", "--property=MainPID", "--value", "systemd-journald")
     upperd.machine.run("renice", "-n", "-20", "-p", journald)
     upperd.systemctl("start", "upper.socket")
@@ -34,7 +34,7 @@ def accepting(upperd: Upperd, request: pytest.FixtureRequest) -> Iterator[Upperd
 
 
 def connect(upperd: Upperd) -> socket.socket:
-    """A client's connection, served from now on."""
+    """A client's connection, which is served from now on."""
     connection = socket.socket(socket.AF_UNIX)
     connection.settimeout(DEADLINE)
     connection.connect(upperd.machine.path(SOCKET))
@@ -44,7 +44,7 @@ def connect(upperd: Upperd) -> socket.socket:
 
 
 def records(upperd: Upperd) -> list[dict[str, str]]:
-    """What the journal has about the ends of all connections, of this invocation of the socket."""
+    """The journal's records about the ends of all connections, of this invocation of the socket."""
     upperd.machine.run("journalctl", "--sync")
     lines = upperd.machine.output("journalctl", "--output=json", "--all", "UPPERD_EVENT=end", "UPPERD_LISTENER=0")
     found = [json.loads(line) for line in lines.splitlines()]
@@ -58,13 +58,13 @@ def units(upperd: Upperd) -> list[str]:
 
 
 def processes(upperd: Upperd) -> list[int]:
-    """How many processes each unit has."""
+    """The number of processes of each unit."""
     groups = [upperd.systemctl("show", "--property=ControlGroup", "--value", unit) for unit in units(upperd)]
     return [len(upperd.machine.output("cat", f"/sys/fs/cgroup{group}/cgroup.procs").split()) for group in groups]
 
 
 def test_each_connection_has_a_process(accepting: Upperd) -> None:
-    """Clients are answered, and the end of each is a record with fields in the journal of its own unit."""
+    """Clients are answered, and the unit of each connection has a record of its end, with fields, in the journal."""
     before = len(records(accepting))
     with closing(connect(accepting)) as one, closing(connect(accepting)) as two:
         assert processes(accepting) == [2, 2]  # a parent with one child
@@ -77,7 +77,7 @@ def test_each_connection_has_a_process(accepting: Upperd) -> None:
 
 
 def test_stop_ends_a_quiet_connection(accepting: Upperd) -> None:
-    """When the manager stops the service a quiet connection is ended in order, and the unit has not failed."""
+    """When the manager stops the service a quiet connection ends in order, and the unit has not failed."""
     with closing(connect(accepting)) as connection:
         accepting.systemctl("stop", "upper@*.service")
         assert read_to_end(connection) == ""
@@ -86,7 +86,7 @@ def test_stop_ends_a_quiet_connection(accepting: Upperd) -> None:
 
 
 def test_stop_waits_for_an_upload(accepting: Upperd) -> None:
-    """An upload that a stop finds in its middle is answered to its end: the child does not get the manager's signal."""
+    """An upload during a stop is answered to its end: the child does not get the manager's signal."""
     with closing(connect(accepting)) as connection:
         upload = Upload(connection)
         [unit] = units(accepting)

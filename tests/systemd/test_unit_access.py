@@ -1,4 +1,4 @@
-"""Who may connect to the installed service."""
+"""The users that may connect to the installed service."""
 
 import subprocess
 
@@ -8,7 +8,7 @@ EX_NOPERM = 77
 
 
 def send(upperd: Upperd, user: str) -> "subprocess.CompletedProcess[str]":
-    """Let `user` send a text by upperctl."""
+    """Send a text by upperctl as `user`."""
     return upperd.machine.run("upperctl", "send", "straße", user=user, check=False)
 
 
@@ -20,7 +20,7 @@ def test_member_of_the_group_may_connect(started: Upperd) -> None:
 
 
 def test_stranger_may_not_connect(started: Upperd) -> None:
-    """Another user is told that the permission is missing, and who has it."""
+    """Another user is told that permission is denied, and which user and group have it."""
     done = send(started, "carol")
 
     assert done.returncode == EX_NOPERM

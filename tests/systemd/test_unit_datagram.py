@@ -35,13 +35,13 @@ def listening(upperd: Upperd) -> Iterator[Upperd]:
 
 
 def ask(upperd: Upperd, text: str, user: str) -> str:
-    """What this user gets for one datagram; empty: the socket is not for him."""
+    """The answer to one datagram of this user; empty if the user has no access."""
     done = upperd.machine.run(PYTHON, "-c", CLIENT, text, user=user, check=False)
     return done.stdout.removesuffix("\n")
 
 
 def test_first_datagram_starts_the_service(listening: Upperd) -> None:
-    """The first datagram starts the sandboxed service and is answered, as is what comes after a restart; to members."""
+    """The first datagram starts the sandboxed service; members get answers, also after a restart, strangers none."""
     listening.configure("connections-per-child = 1\n")
     assert ask(listening, "wake up", "bob") == "WAKE UP"
     wait_until(lambda: listening.records("UPPERD_EVENT=end"), DEADLINE, "there is a record")

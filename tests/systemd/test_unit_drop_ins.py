@@ -1,4 +1,4 @@
-"""What a handler that needs more may have: the lines of the manual for a drop-in."""
+"""The manual's drop-in lines for a handler that needs more than the sandbox allows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DROP_INS = {
     "BindReadOnlyPaths=/run/SOCKET": "import socket; socket.socket(socket.AF_UNIX).connect('/run/SOCKET')",
     "MemoryDenyWriteExecute=no": "import mmap; mmap.mmap(-1, 4096, prot=7)",
 }
-"""For each line of the manual what it allows."""
+"""For each line of the manual a program that works only with it."""
 WORDS = {"PATH": "/srv", "DEVICE": "/dev/console", "PROGRAM": "id", "SOCKET": "bait.sock", "NAME": "hostile"}
 
 
@@ -36,7 +36,7 @@ def _filled(text: str) -> str:
 
 @pytest.mark.parametrize("line", DROP_INS)
 def test_drop_in_of_the_manual(upperd: Upperd, line: str) -> None:
-    """Each line of the manual for a handler that needs more allows what it says, which is forbidden without it."""
+    """Each drop-in line of the manual allows what it says, which is forbidden without it."""
     assert f".It Li {line}\n" in (CHECKOUT / "man/upperd.8").read_text()
     machine, program = upperd.machine, _filled(DROP_INS[line])
     machine.run("sh", "-c", "touch /home/upperd-bait; chmod 0777 /srv")

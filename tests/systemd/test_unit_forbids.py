@@ -1,8 +1,7 @@
-"""Every line of the unit's sandbox forbids something, seen from inside.
+"""Every line of the unit's sandbox forbids something, as seen from inside.
 
-The probes of probes.py run as root in three kinds of units: in one without any sandbox, where they
-must succeed; in one for each line, that has this line alone; and, as the service's user, in the
-shipped service with another program in it.
+The probes of probes.py run as root in three kinds of units: one without any sandbox, where they must succeed; one for
+each line, with this line alone; and, as the service's user, the shipped service with another program in it.
 """
 
 import json
@@ -18,24 +17,24 @@ from releases import release_of
 FOLDER = "/usr/local/lib/upperd-probes"
 UNITS = "/run/systemd/system"
 BAIT = ("/home/upperd-probe", "/tmp/upperd-probe")
-"""Files that all may read, where the service should not look."""
+"""Files that all may read, in places that the service should not see."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A line of the unit, a probe, and what must come of it."""
+    """A line of the unit, a probe, and the expected results."""
 
     line: str
     probe: str
     refusals: str = ""
-    """The errors, signals or words that are a refusal; where there are none, any but the word without the line."""
+    """The results that count as a refusal: errors, signals or words; if empty, all but the one without the line."""
     granted: str = "done"
-    """What comes of it without the line; where empty, any word."""
+    """The result without the line; if empty, any."""
     together: tuple[str, ...] = ()
-    """What the line needs beside it to mean something."""
+    """Other lines without which this one has no effect."""
 
     def refused(self, outcome: str, bare: str) -> bool:
-        """Whether an outcome is a refusal, given the one without a sandbox."""
+        """Whether a result is a refusal, given the one without a sandbox."""
         return outcome in self.refusals.split() if self.refusals else outcome != bare
 
 
@@ -91,7 +90,7 @@ UNSEEN = {
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What came of the probes: by name without a sandbox and in the service, and by line."""
+    """The results of the probes: by name without a sandbox and in the service, and by line."""
 
     bare: dict[str, str]
     service: dict[str, str]
@@ -99,7 +98,7 @@ class Outcomes:
 
 
 def settings(name: str, probes: list[str]) -> list[str]:
-    """Give the settings of a unit that runs probes and leaves their outcomes in a file."""
+    """The settings of a unit that runs probes and writes their results to a file."""
     return [
         "Type=oneshot",
         f"ExecStart={PYTHON} -IS {FOLDER}/probes.py {' '.join(probes)}",
@@ -108,7 +107,7 @@ def settings(name: str, probes: list[str]) -> list[str]:
 
 
 def prepare(machine: Machine) -> None:
-    """Put into the machine what the probes are, and what they look for."""
+    """Put the probes into the machine, and the files that they look for."""
     machine.run("mkdir", "-p", FOLDER, "/usr/lib/modules")
     machine.run("install", "-m", "4755", "/usr/bin/id", f"{FOLDER}/setuid-id")
     machine.run("touch", *BAIT)
@@ -135,7 +134,7 @@ def run_service(upperd: Upperd, probes: list[str]) -> None:
 
 @pytest.fixture(scope="module")
 def outcomes(machine: Machine, install: Callable[[], Upperd]) -> Iterator[Outcomes]:
-    """What came of all probes in all units."""
+    """The results of all probes in all units."""
     probes = sorted({case.probe for case in CASES})
     upperd = install()
     prepare(machine)
@@ -166,7 +165,7 @@ def test_line_forbids(case: Case, machine: Machine, outcomes: Outcomes) -> None:
 
 
 def test_every_line_has_a_case() -> None:
-    """A line of the sandbox has a case, or a reason why it cannot be seen from inside."""
+    """A line of the sandbox has a case, or a reason why its effect cannot be seen from inside."""
     unit = (CHECKOUT / "systemd/upperd.service").read_text()
     sandbox = unit.partition("\n# --- Sandbox")[2].partition("\n[")[0]
     lines = [line for line in sandbox.splitlines()[1:] if line and not line.startswith("#")]

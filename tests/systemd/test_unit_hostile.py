@@ -1,4 +1,4 @@
-"""A child that has turned hostile, under the shipped unit: what it tries fails, and works without the measure."""
+"""A hostile child under the shipped unit: its attempts fail, and succeed without the measure."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def stage(upperd: Upperd) -> Iterator[Stage]:
 
 @pytest.mark.parametrize("whose", ["parent", "sibling"])
 def test_memory_of_another_process(stage: Stage, whose: str) -> None:
-    """Neither the parent's memory nor another child's can be read, which works with a process that is dumpable."""
+    """The memory of the parent and of other children is unreadable, while that of a dumpable process is readable."""
     pid = stage.pids()[whose == "sibling"]
     for program in (
         *LOOK_INTO,
@@ -54,7 +54,7 @@ def test_memory_of_another_process(stage: Stage, whose: str) -> None:
 
 
 def test_calls_into_another_process(upperd: Upperd) -> None:
-    """Without the unit's filter a dumpable process could be read by a call; with it not even that."""
+    """Without the unit's filter a system call can read a dumpable process; with the filter not even that works."""
     program = of_a_dumpable("answer = read_by_call(pid, id(0))")
     with serving(upperd) as stage:
         worked, found = stage.alice.tell(program)
@@ -65,7 +65,7 @@ def test_calls_into_another_process(upperd: Upperd) -> None:
 
 
 def test_no_listener(stage: Stage) -> None:
-    """A child has nothing that it could accept another user's connection from."""
+    """A child has no descriptor from which it could accept another user's connection."""
     assert stage.alice.tell(LISTENERS) == (True, [])
 
 
@@ -82,7 +82,7 @@ OLD_FOLDER = (
 
 @pytest.mark.parametrize("measure", ["shipped", "seen", "none"])
 def test_place_of_the_socket(upperd: Upperd, measure: str) -> None:
-    """No other socket can be put in the place of the manager's, even where its folder can be seen."""
+    """No other socket can take the place of the manager's, even if its folder is visible."""
     without = {"shipped": (), "seen": OLD_FOLDER[:3], "none": OLD_FOLDER}[measure]
     with serving(upperd, without=without) as stage:
         worked, found = stage.alice.tell(TAKE)
@@ -90,7 +90,7 @@ def test_place_of_the_socket(upperd: Upperd, measure: str) -> None:
         upperd.systemctl("stop", "upperd", "upperd.socket")
 
 
-# What is outside
+# The world outside
 
 
 @pytest.mark.parametrize("measure", ["shipped", "none"])
@@ -109,14 +109,14 @@ def test_no_program_can_be_started(upperd: Upperd, measure: str) -> None:
             "run_in_memory()",
         ):
             worked, found = stage.alice.tell(RUN + program)
-            # Without the measure the loader maps what it likes, and /dev/shm is still mounted to run nothing.
+            # Without the measure the loader maps any file, but /dev/shm is still mounted noexec.
             assert worked == (measure == "none" and "shm" not in program), (program, found)
         assert stage.alice.tell(f"{RUN}answer = run(sys.executable, '-c', 'print(7)')") == (True, "7\n")
 
 
 @pytest.mark.parametrize("measure", ["shipped", "none"])
 def test_no_socket_of_others(upperd: Upperd, measure: str) -> None:
-    """A socket in /run to which every user may connect, as to the bus, cannot be found from a child."""
+    """A child cannot find a socket in /run to which every user may connect, such as that of D-Bus."""
     without = OLD_FOLDER[:3] if measure == "none" else ()
     with bait(upperd.machine), serving(upperd, without=without) as stage:
         worked, found = stage.alice.tell("import socket; socket.socket(socket.AF_UNIX).connect('/run/bait.sock')")
@@ -127,7 +127,7 @@ def test_no_socket_of_others(upperd: Upperd, measure: str) -> None:
 
 
 def test_no_folder_of_others(stage: Stage) -> None:
-    """What a child writes where every user may is in no folder that others see."""
+    """What a child writes into world-writable folders is invisible to others."""
     machine = stage.upperd.machine
     for folder in ("/tmp", "/var/tmp", "/dev/shm", "/run/lock", "/dev/mqueue", "/run", "/run/upperd", "/run/user"):
         stage.alice.tell(f"open('{folder}/planted', 'w').write('x')")
@@ -138,7 +138,7 @@ def test_no_folder_of_others(stage: Stage) -> None:
 
 
 def test_what_parent_and_child_share(stage: Stage) -> None:
-    """Whatever a child does to the flags and ends of what it has, others are served."""
+    """Whatever a child does to the flags of its descriptors and to its sockets, others are served."""
     assert stage.alice.tell(FLAGS) == (True, "done")
     assert stage.serves_bob()
     main = stage.upperd.main_pid()
@@ -149,7 +149,7 @@ def test_what_parent_and_child_share(stage: Stage) -> None:
 
 @pytest.mark.parametrize("word", [2**64 - 1, 2**63, 1])
 def test_nonsense_in_its_row(upperd: Upperd, word: int) -> None:
-    """Odd numbers all over its row neither end the daemon nor change what is said of others, with every limit set."""
+    """Nonsense all over a child's row neither ends the daemon nor changes others' figures, with every limit set."""
     limits = "max-rate-per-user = 100\nidle-exit = 300\nidle-timeout = 60\nmax-lifetime = 60\nmax-bytes = 1000000\n"
     with serving(upperd, options=limits) as stage:
         main, sibling = stage.pids()
@@ -164,7 +164,7 @@ def test_nonsense_in_its_row(upperd: Upperd, word: int) -> None:
 
 
 def test_words_without_end(stage: Stage) -> None:
-    """A child that tells its parent more than it was handed is ended, and others are served."""
+    """A child that reports more than it was handed is ended, and others are served."""
     main, _ = stage.pids()
     stage.alice.tell(f"{CHANNEL}\nwhile True:\n    channel.send(b'x' * 1000)")
     assert stage.serves_bob()

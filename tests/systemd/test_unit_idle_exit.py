@@ -1,4 +1,4 @@
-"""--idle-exit under its socket unit: the service leaves when nobody needs it, and nobody notices."""
+"""--idle-exit under its socket unit: the service leaves when it is not needed, and no client notices."""
 
 import os
 import select
@@ -6,7 +6,7 @@ import select
 from installed import DEADLINE, Upperd
 from machine import wait_until
 
-# 1,000 take five minutes; what CI runs of them shows that none is special.
+# 1,000 take five minutes; the rounds in CI show that none is special.
 LEAVES = int(os.environ.get("UPPERD_IDLE_LEAVES", "60"))
 IDLE_SECONDS = 0.05
 
@@ -22,7 +22,7 @@ def test_service_leaves_and_comes_back(upperd: Upperd) -> None:
 
 
 def test_nobody_notices(upperd: Upperd) -> None:
-    """Clients that connect at the very moment of leaving are all served, and no limit stops the units."""
+    """Clients that connect at the very moment of leaving are all served, and no start limit stops the units."""
     upperd.configure(f"idle-exit = {IDLE_SECONDS}\n")
     upperd.systemctl("start", "upperd")
     leaves, last, number = 0, upperd.main_pid(), 0

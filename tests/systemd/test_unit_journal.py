@@ -1,4 +1,4 @@
-"""What the journal has about each child that ended."""
+"""The journal's records of children that ended."""
 
 import signal
 
@@ -20,7 +20,7 @@ FIELDS = {
 
 
 def test_ended_child_is_a_record(upperd: Upperd) -> None:
-    """A child that ended can be found by its peer's uid, with what it did in fields."""
+    """The record of a child can be found by its peer's uid, with the child's work in fields."""
     upperd.configure("connections-per-child = 1\n")
     upperd.systemctl("start", "upperd")
     upperd.machine.run("upperctl", "send", "straße", user="alice")
@@ -36,7 +36,7 @@ def test_ended_child_is_a_record(upperd: Upperd) -> None:
 
 @pytest.mark.parametrize("name", ["SEGV", "KILL"])
 def test_killed_child_is_an_error(upperd: Upperd, name: str) -> None:
-    """A child that a signal kills, as the kernel does without memory, is an error; the unit and the rest go on."""
+    """A child that is killed, as by the kernel without memory, is logged as an error; the unit and the rest go on."""
     upperd.systemctl("start", "upperd")
     pid = upperd.main_pid()
     with upperd.connect() as connection:

@@ -1,4 +1,4 @@
-"""Options that mean nothing in the unit, checked on a shell of the machine, as an administrator and as a user."""
+"""Options without effect in the unit, checked in a shell of the machine, by an administrator and by a user."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from installed import CONFIG, Upperd
 
 @pytest.mark.parametrize("user", [None, "carol"])
 def test_check_config_knows_the_unit(upperd: Upperd, user: str | None) -> None:
-    """What the socket unit has in its place is named with the cure; TCP, which ends each start, is an error."""
+    """The check names options that the socket unit replaces, with the cure; TCP, which ends each start, is an error."""
     upperd.configure('socket-mode = "0666"\n')
     check = ("upperd", "--check-config", "--config", CONFIG)
     done = upperd.machine.run(*check, user=user, check=False)

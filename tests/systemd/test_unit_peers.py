@@ -1,4 +1,4 @@
-"""The sandbox of the shipped unit leaves every peer its uid."""
+"""In the sandbox of the shipped unit every peer's uid is known."""
 
 from contextlib import ExitStack
 
@@ -9,13 +9,13 @@ USERS = ("alice", "bob")
 
 
 def peers(upperd: Upperd) -> list[int]:
-    """Give the uids of the peers that are connected."""
+    """The uids of the connected peers."""
     children = upperd.stats()["children"]
     return sorted(child["peer_uid"] for child in children if child["connections"])
 
 
 def test_two_users_are_told_apart(upperd: Upperd) -> None:
-    """Two users who are connected at the same time stand in the statistics with their own uids."""
+    """The statistics show two simultaneous users with their own uids."""
     upperd.systemctl("start", "upperd")
     uids = sorted(int(upperd.machine.output("id", "--user", user)) for user in USERS)
     with ExitStack() as stack:

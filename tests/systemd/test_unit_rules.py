@@ -1,4 +1,4 @@
-"""Access rules and limits in the installed service: they hold inside of its sandbox, by name, and for every user."""
+"""Access rules and limits in the installed service: they work in its sandbox, by name, and for every user."""
 
 import signal
 
@@ -9,7 +9,7 @@ EX_NOPERM = 77
 
 
 def is_served(upperd: Upperd, user: str) -> bool:
-    """Whether this user's text is upper-cased; where it is refused, upperctl says that."""
+    """Whether this user's text is upper-cased; if it is refused, upperctl says that."""
     done = upperd.machine.run("upperctl", "send", "x", user=user, check=False)
     if done.returncode == 0:
         return done.stdout == "X\n"
@@ -23,14 +23,14 @@ def _refusals(upperd: Upperd) -> int:
 
 
 def test_rules_by_name(started: Upperd) -> None:
-    """Users and groups are named in the file, a reload takes them over, and the journal has refusals by their user."""
+    """The file names users and groups, a reload takes them over, and the journal has refusals with their user."""
     assert [is_served(started, user) for user in ("alice", "bob")] == [True, True]
     started.configure('deny-user = ["alice"]\n')
     started.systemctl("reload", "upperd")
     wait_until(lambda: len(started.records("UPPERD_EVENT=reload")) == 1, DEADLINE, "the rules are taken over")
     assert [is_served(started, user) for user in ("alice", "bob", "root")] == [False, True, True]
     uid = started.machine.run("id", "-u", "alice").stdout.strip()
-    # upperctl asks again, some times: a client that is refused cannot tell that from a restart.
+    # upperctl retries a few times: a refused client cannot tell that from a restart.
     wait_until(lambda: _refusals(started) >= 2, DEADLINE, "the refusals are logged")
     assert {record["UPPERD_PEER_UID"] for record in started.records("UPPERD_EVENT=deny")} == {uid}
 
@@ -41,7 +41,7 @@ def test_rules_by_name(started: Upperd) -> None:
 
 
 def test_limits_in_the_sandbox(upperd: Upperd) -> None:
-    """An idle connection is ended and a stopped child is killed by the parent, under the unit's system call filter."""
+    """The parent ends an idle connection and kills a stopped child, under the unit's system call filter."""
     upperd.systemctl("start", "upperd")
     upperd.configure("idle-timeout = 1\n")
     upperd.systemctl("reload", "upperd")

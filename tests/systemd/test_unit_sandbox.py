@@ -1,4 +1,4 @@
-"""What systemd itself says about the units."""
+"""systemd's own judgement of the units."""
 
 from installed import Upperd
 from releases import release_of
@@ -7,7 +7,7 @@ UNITS = tuple(f"/usr/local/lib/systemd/system/upperd.{kind}" for kind in ("socke
 
 
 def test_units_are_valid(upperd: Upperd) -> None:
-    """`systemd-analyze verify` says of either unit no more than that it ignores what it does not know yet."""
+    """`systemd-analyze verify` says of either unit no more than that it ignores settings that it does not know yet."""
     done = upperd.machine.run("systemd-analyze", "verify", "--man=no", *UNITS)
     complaints = [line.split(": ", 1)[1] for line in done.stderr.splitlines()]
 
@@ -15,7 +15,7 @@ def test_units_are_valid(upperd: Upperd) -> None:
 
 
 def test_exposure_is_low(upperd: Upperd) -> None:
-    """`systemd-analyze security` gives the service 0.4 points or less, and 0.2 since systemd 257."""
+    """`systemd-analyze security` rates the service 0.4 points or less, and 0.2 since systemd 257."""
     threshold = release_of(upperd.machine).exposure
     upperd.machine.run("systemd-analyze", "security", f"--threshold={threshold}", "upperd.service")
 

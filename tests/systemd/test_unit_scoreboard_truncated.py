@@ -1,4 +1,4 @@
-"""A scoreboard that root truncates: its pages are gone (SIGBUS), which ends the daemon and nothing else."""
+"""Root truncates the scoreboard: its pages are gone (SIGBUS), which ends the daemon and nothing else."""
 
 from installed import DEADLINE, Upperd, answer_or_end
 from machine import wait_until
@@ -12,13 +12,13 @@ def failed_units(upperd: Upperd) -> str:
 
 
 def is_at_rest(upperd: Upperd) -> bool:
-    """Whether its children wait: the spare ones, and the one that belongs to the client's user."""
+    """Whether the daemon's children wait: the spare ones, and the one that belongs to the client's user."""
     stats = upperd.stats()
     return (stats["busy"], stats["spare"]) == (0, 8 + 1)
 
 
 def test_daemon_is_restarted(upperd: Upperd) -> None:
-    """The daemon ends by SIGBUS, systemd restarts it, clients are served, and the scoreboard is as new."""
+    """The daemon ends by SIGBUS, systemd restarts it, clients are served, and the scoreboard works again."""
     upperd.systemctl("start", "upperd.socket", "upperd")
     failed_before = failed_units(upperd)
     pid, children = upperd.main_pid(), upperd.processes()
@@ -27,7 +27,7 @@ def test_daemon_is_restarted(upperd: Upperd) -> None:
         assert client.recv(64) == b"BEFORE"
         upperd.machine.run("truncate", "--size=0", SCOREBOARD)
         client.sendall(b"this makes a child count")
-        # Its answer may be under way by then, its end is all that is certain.
+        # Its answer may be under way by then: only its end is certain.
         assert answer_or_end(client) in ("", "THIS MAKES A CHILD COUNT")
         upperd.wait_for_another_main(pid)
 

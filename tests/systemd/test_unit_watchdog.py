@@ -7,7 +7,7 @@ from machine import wait_until
 
 
 def test_main_process_that_hangs_is_replaced(upperd: Upperd) -> None:
-    """A main process that no longer turns its loop is killed, and the service comes back."""
+    """A main process whose loop no longer turns is killed, and the service recovers."""
     upperd.change_service("WatchdogSec=1s", "TimeoutAbortSec=1s")
     upperd.systemctl("start", "upperd")
     pid = upperd.kill_main(signal.SIGSTOP)
@@ -18,7 +18,7 @@ def test_main_process_that_hangs_is_replaced(upperd: Upperd) -> None:
 
 
 def test_main_process_that_turns_is_left_alone(upperd: Upperd) -> None:
-    """The loop pings in time by itself, with no client to wake it."""
+    """The loop pings in time by itself, without a client to wake it."""
     upperd.change_service("WatchdogSec=1s")
     upperd.systemctl("start", "upperd")
     pings = {upperd.property("WatchdogTimestampMonotonic")}

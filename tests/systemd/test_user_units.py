@@ -1,4 +1,4 @@
-"""The units for the manager of a user."""
+"""The units for a user manager."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ USER = "alice"
 
 
 class Session:
-    """Commands of a user who has a manager."""
+    """Commands of a user who has a user manager."""
 
     def __init__(self, upperd: Upperd) -> None:
         self._machine = upperd.machine
@@ -31,7 +31,7 @@ def session(upperd: Upperd) -> Iterator[Session]:
 
 
 def test_service_of_a_user(session: Session) -> None:
-    """`systemctl --user start upperd` brings up a daemon of one's own, which upperctl finds by itself."""
+    """`systemctl --user start upperd` starts the user's own daemon, which upperctl finds by itself."""
     session.run("systemctl", "--user", "start", "upperd")
 
     assert session.run("upperctl", "send", "straße") == "STRASSE"
@@ -43,7 +43,7 @@ def test_service_of_a_user(session: Session) -> None:
 
 
 def test_reload_and_restart_by_a_user(session: Session) -> None:
-    """Reload, restart and stop work in a user's manager, too; the next client starts the service again."""
+    """Reload, restart and stop work under a user manager, too; the next client starts the service again."""
     session.run("systemctl", "--user", "start", "upperd")
     session.run("systemctl", "--user", "reload", "upperd")
     session.run("systemctl", "--user", "restart", "upperd")

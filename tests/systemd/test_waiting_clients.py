@@ -1,4 +1,4 @@
-"""The limits of the unit leave room for connections that wait for a child, and a restart loses none of them."""
+"""The unit's limits leave room for connections that wait for a child, and a restart loses none of them."""
 
 import socket
 from contextlib import ExitStack
@@ -7,11 +7,11 @@ from installed import DEADLINE, Upperd, read_to_end
 from machine import wait_until
 
 WAITING = 512
-"""A quarter of --max-queue: what one user may have waiting."""
+"""A quarter of --max-queue: the limit of one user's waiting connections."""
 
 
 def occupy(upperd: Upperd, stack: ExitStack) -> list[socket.socket]:
-    """Connect as often as one user is served at one time."""
+    """Open as many connections as one user may have served at once."""
     connections = [stack.enter_context(upperd.connect()) for _ in range(upperd.stats()["max_children_per_user"])]
     for connection in connections:
         connection.sendall(b"x")
@@ -20,7 +20,7 @@ def occupy(upperd: Upperd, stack: ExitStack) -> list[socket.socket]:
 
 
 def queue(upperd: Upperd, stack: ExitStack) -> list[socket.socket]:
-    """Connect and ask so often that no more of the user may wait."""
+    """Connect and ask until the user may have no more waiting."""
     connections = [stack.enter_context(upperd.connect()) for _ in range(WAITING)]
     for number, connection in enumerate(connections):
         connection.sendall(f"client {number}".encode())
@@ -51,7 +51,7 @@ def test_a_users_share_of_the_queue(upperd: Upperd) -> None:
 
 
 def test_restart_serves_who_waits(upperd: Upperd) -> None:
-    """`systemctl restart` ends the quiet connections, so that every one that waits is answered before the new start."""
+    """`systemctl restart` ends the quiet connections, so that every waiting one is answered before the new start."""
     upperd.systemctl("start", "upperd")
     pid = upperd.main_pid()
     with ExitStack() as stack:

@@ -1,7 +1,7 @@
-"""Root file systems of Debian, for another systemd than the host's, or to have nothing that nobody asked for.
+"""Root file systems of Debian, with another systemd than the host's, or with nothing but the necessary packages.
 
-They come from the host's own mirror, are made once, and are kept. What one holds beyond the minimum
-stands in its list; a change of the list makes another folder.
+They come from the host's own mirror, are made once, and are kept. The list of each names the packages beyond the
+minimum; a change of the list makes another folder.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ NEEDED = (
     "systemd",
     "systemd-sysv",
 )
-"""What the package of upperd depends on, what boots, and what makes users (which variant=minbase has)."""
+"""The dependencies of upperd's package, what boots, and what makes users (which variant=minbase lacks)."""
 PACKAGES = (
     *NEEDED,
     "dbus",
@@ -40,14 +40,14 @@ PACKAGES = (
     "util-linux",
 )
 """What the tests of this folder need."""
-# Below the limit of pytest for one test, which would end all of them. 16 s were measured, 70 s under load.
+# Below pytest's limit for one test, which would end all of them. 16 s were measured, 70 s under load.
 DEADLINE = 150.0
 # However it ends, no process and no mount of it is left.
 IN_NAMESPACE = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 
 
 def tree(suite: str, packages: tuple[str, ...] = PACKAGES) -> Path:
-    """Give the folder, made now if it is not there; UnavailableError tells why it cannot be made."""
+    """The folder, which is made if it does not exist; UnavailableError says why it cannot be made."""
     recipe = hashlib.sha256(" ".join([suite, *packages]).encode()).hexdigest()
     folder = CACHE / f"{suite}-{recipe[:12]}"
     if not folder.exists():
@@ -60,7 +60,7 @@ def tree(suite: str, packages: tuple[str, ...] = PACKAGES) -> Path:
 
 
 def _mirror() -> str:
-    """Look up where the host's own Debian comes from, in what apt has read there."""
+    """The host's Debian mirror, from apt's sources."""
     targets = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Identifier: Packages", "Label: Debian"]
     done = subprocess.run(targets, capture_output=True, text=True)
     if not done.stdout:
@@ -69,7 +69,7 @@ def _mirror() -> str:
 
 
 def _make(folder: Path, suite: str, packages: tuple[str, ...], mirror: str) -> None:
-    """Make it under another name: who finds `folder` finds all of it."""
+    """Make it under another name first, so that `folder` is complete whenever it exists."""
     CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="making-", dir=CACHE) as base:
         unfinished = Path(base, "tree")
@@ -101,4 +101,4 @@ MINIMAL: dict[str, Callable[[], Path]] = {
     "minimal12": lambda: tree("bookworm", NEEDED),
     "minimal13": lambda: tree("trixie", NEEDED),
 }
-"""Without what the package does not ask for."""
+"""Only the dependencies of the package."""

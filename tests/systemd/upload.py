@@ -1,4 +1,4 @@
-"""A client in the middle of an upload, for as long as something is done to the service."""
+"""A client in the middle of an upload, for as long as a test works on the service."""
 
 import socket
 
@@ -7,7 +7,7 @@ from machine import wait_until
 
 
 class Upload:
-    """Sends until all buffers are full, and reads no answer until `finish` is called: the daemon has to wait for it."""
+    """Sends until all buffers are full, and reads no answer until `finish` is called, so that the daemon must wait."""
 
     TEXT = "Die Straße, die längste, größte.\n" * 1_000_000
 
@@ -20,7 +20,7 @@ class Upload:
         wait_until(self._is_stuck, DEADLINE, "all buffers are full")
 
     def _is_stuck(self) -> bool:
-        """Send what can be sent. It is stuck when nothing could be sent again and again."""
+        """Send what can be sent. Return whether nothing could be sent many times in a row."""
         self._refused = 0 if self._send() else self._refused + 1
         return self._refused == 10
 
@@ -34,7 +34,7 @@ class Upload:
         return before - len(self._left)
 
     def finish(self) -> str:
-        """Send the rest, without ever letting the buffers run empty; give the whole answer."""
+        """Send the rest, without ever letting the buffers run empty; return the whole answer."""
         self._connection.settimeout(DEADLINE)
         while self._left:
             self._answer += self._connection.recv(65536)
@@ -42,7 +42,7 @@ class Upload:
             self._send()
             self._connection.settimeout(DEADLINE)
         self._connection.shutdown(socket.SHUT_WR)
-        # Decoded as a whole: what was read so far may end in the middle of a character.
+        # Decoded as a whole, since what was read so far may end inside a character.
         while data := self._connection.recv(65536):
             self._answer += data
         return self._answer.decode()

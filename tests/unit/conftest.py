@@ -1,4 +1,4 @@
-"""What several modules need: another process that holds a lock, and a user that is not root."""
+"""Fixtures for several modules: another process that holds a lock, and a user that is not root."""
 
 import os
 import subprocess
@@ -15,13 +15,13 @@ _HOLD = "import sys; from upperd.base import locks; locks.take(sys.argv[1]); pri
 
 @contextmanager
 def _holding(path: str) -> Iterator[int]:
-    """Another process holds the lock of `path`: its pid."""
+    """Have another process hold the lock of `path`; yields its pid."""
     command = [sys.executable, "-c", _HOLD, path]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"\n"
         yield process.pid
-        # Popen's own end closes its standard input, at which it ends.
+        # Popen's exit closes the process's standard input, at which it ends.
 
 
 @pytest.fixture
@@ -45,13 +45,13 @@ def _not_as_root() -> Iterator[None]:
 
 @pytest.fixture
 def not_as_root() -> Callable[[], AbstractContextManager[None]]:
-    """Within it we are a user whom permissions concern."""
+    """Run the block as a user whom permissions concern."""
     return _not_as_root
 
 
 @pytest.fixture
 def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
-    """With room for four children, or as the test says."""
+    """A stage with room for four children, or as the test says."""
     stage = Stage(**getattr(request, "param", {}))
     yield stage
     stage.population.close()

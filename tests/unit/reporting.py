@@ -1,4 +1,4 @@
-"""What the tests of the reporter share: one, with a log and a manager that only listen."""
+"""Shared by the tests of the reporter: a reporter with a log and a manager that only record."""
 
 from stage import MadeUpChild
 
@@ -29,7 +29,7 @@ class Entries(log.Log):
 
 
 class Manager:
-    """Stands for the notifier: keeps what it is to send."""
+    """Stands for the notifier: keeps what it should send."""
 
     is_connected = True
     works = True
@@ -38,14 +38,14 @@ class Manager:
         self.sent: list[str] = []
 
     def tell(self, *assignments: str) -> bool:
-        """Keep, or fail."""
+        """Keep the message, or fail."""
         if self.works:
             self.sent += assignments
         return self.works
 
 
 class Stage:
-    """A reporter with all that it talks to."""
+    """A reporter with everything that it reports to."""
 
     def __init__(self, level: str = "info", watchdog_usec: int = 0) -> None:
         self.board = Scoreboard(slots=8)
@@ -57,12 +57,12 @@ class Stage:
         self.reporter.phase = ""
 
     def ends(self, count: int, status: int | None = 0) -> None:
-        """This many children end."""
+        """Let this many children end."""
         for _ in range(count):
             self.reporter.child_ended(record(status))
 
     def serves(self) -> Row:
-        """A child begins to serve a connection."""
+        """Let a child begin to serve a connection."""
         _, place, row = self.board.claim()
         place[layout.HANDED] = 1
         child = Row(row)
@@ -77,7 +77,7 @@ def record(
     ending: Outcome = Outcome.NONE,
     **row: int,
 ) -> ExitRecord:
-    """That of a child that served a little; `row`: what it says itself."""
+    """The record of a child that served a little; `row`: the child's own figures."""
     child = MadeUpChild(Scoreboard(slots=1))
     child.close()
     child.pid = 4242

@@ -1,4 +1,4 @@
-"""What the tests of a session share: one, its row, and its client."""
+"""Shared by the tests of a session: a session, its row, and its client."""
 
 from __future__ import annotations
 

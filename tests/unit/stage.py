@@ -1,4 +1,4 @@
-"""What the tests of the parent's parts share: a server, children and connections that are only made up."""
+"""Shared by the tests of the parent's parts: simulated server, children and connections."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NO_PROCESS = 2**31 - 1
 
 
 class Server:
-    """A server whose requests are files, and that notes what becomes of them."""
+    """A server whose requests are files, and which notes what becomes of them."""
 
     listener = 0
     is_datagram = False
@@ -49,16 +49,16 @@ class Server:
         return request
 
     def as_message(self, request: Any) -> None:
-        """It is a connection."""
+        """As the hook: no request is a datagram."""
 
 
 def connection(server: Any, uid: int, request: Any = 0, *, is_reusable: bool = True) -> Connection:
-    """One of this user; it is standard input that is handed over where nothing else is said."""
+    """A connection of this user; by default standard input is handed over."""
     return Connection(server, request, f"client of {uid}", (uid, uid, 1), is_reusable=is_reusable)
 
 
 class MadeUpChild(Child):
-    """A child that is no process: the test does in its place what it would do."""
+    """A child without a process: the test acts in its place."""
 
     __slots__ = ("theirs",)
 
@@ -68,23 +68,23 @@ class MadeUpChild(Child):
         super().__init__(NO_PROCESS, *board.claim(), ours, pool)
 
     def starts(self) -> None:
-        """It begins to serve what it was handed last."""
+        """Begin to serve the connection that was handed over last."""
         self.row[CONNECTIONS] = self.handed
 
     def finishes(self) -> None:
-        """It has finished that."""
+        """Finish that connection."""
         self.starts()
         self.row[FINISHED] = self.handed
-        self.told = self.handed  # it had to, of a datagram
+        self.told = self.handed  # as a child has to tell of a datagram
 
     def close(self) -> None:
-        """Its channel is closed."""
+        """Close its channel."""
         self.control.close()
         self.theirs.close()
 
 
 class Population:
-    """Stands for the parent's: forks made-up children, and notes which ones are let go."""
+    """Stands for the parent's population: forks simulated children, and notes which ones are let go."""
 
     def __init__(self, board: Scoreboard, roster: Roster, most: int) -> None:
         self._board, self._roster = board, roster
@@ -106,7 +106,7 @@ class Population:
         return self._most - len(self.living)
 
     def fork(self, pool: int, count: int, first: Any = None) -> list[MadeUpChild]:
-        """As many as there is room for."""
+        """Fork children, as many as there is room for."""
         children = [MadeUpChild(self._board, pool) for _ in range(min(count, max(self.room, 0)))]
         self.living += children
         if first is not None:
@@ -116,12 +116,12 @@ class Population:
         return children
 
     def let_go(self, child: Child) -> None:
-        """It will end."""
+        """Mark a child that is told to leave."""
         child.is_leaving = True
         self.let.append(child)
 
     def ends(self, child: Any) -> None:
-        """The child was reaped."""
+        """Remove a child that was reaped."""
         self.living.remove(child)
         self.ended(child)  # type: ignore[no-untyped-call]
         self._board.release(child.slot)
@@ -134,7 +134,7 @@ class Population:
 
 
 class Stage:
-    """A dispatcher with room for so many children."""
+    """A dispatcher with room for this many children."""
 
     def __init__(self, most: int = 4, per_user: int = 4, max_queue: int = 100) -> None:
         self.board = Scoreboard(slots=100)
@@ -151,30 +151,30 @@ class Stage:
         self.server: Any = Server()
 
     def comes(self, uid: int, **options: Any) -> Connection:
-        """A connection of this user comes."""
+        """Let a connection of this user arrive."""
         new = connection(self.server, uid, **options)
         assert self.dispatcher.serve(new)
         return new
 
     def holder(self, one: Connection) -> MadeUpChild | None:
-        """The child that has this connection; None: it waits."""
+        """The child that has this connection; None if it waits."""
         holders = [child for child in self.roster.serving() if child.connection is one]
         assert len(holders) + list(self.queue).count(one) == 1
         return holders[0] if holders else None  # type: ignore[return-value]
 
     def ends(self, child: Any) -> None:
-        """A child was reaped, and the parent's turn goes on."""
+        """Let a child be reaped, and the parent's turn go on."""
         self.population.ends(child)
         self.dispatcher.serve_queue()
 
 
 def with_room(**options: int) -> pytest.MarkDecorator:
-    """The stage of a test."""
+    """Set the stage of a test."""
     return pytest.mark.parametrize("stage", [options], indirect=True, ids=["room"])
 
 
 def open_descriptors() -> set[int]:
-    """What this process has open."""
+    """The open descriptors of this process."""
     return {int(name) for name in os.listdir("/proc/self/fd")}
 
 

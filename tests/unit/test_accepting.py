@@ -1,4 +1,4 @@
-"""The promises of accepting: in small batches, past errors of single connections, with a pause where none works."""
+"""Accepting works in small batches, past errors of single connections, and pauses when nothing can be accepted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Queue:
 
 
 class Stage(Observer):
-    """A server whose accepts end as told, and its accepter, which is on."""
+    """A server whose accepts end as the test says, and its accepter, which is on."""
 
     def __init__(self) -> None:
         self.reading, self.writing = socket.socketpair()
@@ -52,11 +52,11 @@ class Stage(Observer):
         self.failed.append(error)
 
     def fileno(self) -> int:
-        """Of the listener."""
+        """As the listener's."""
         return self.reading.fileno()
 
     def accept_one(self) -> bool:
-        """As the hook: an errno is raised."""
+        """As the hook; raises an OSError for an errno in `results`."""
         self.accepts += 1
         result = self.results.pop(0) if self.results else True
         if isinstance(result, bool):
@@ -64,7 +64,7 @@ class Stage(Observer):
         raise OSError(result, "as told")
 
     def turn(self) -> int:
-        """A turn of the loop; returns how many accepts were tried in it."""
+        """Turn the loop once; return how many accepts were tried in it."""
         before = self.accepts
         self.loop.turn(0)
         self.accepter.adjust()
@@ -82,7 +82,7 @@ def stage() -> Iterator[Stage]:
 
 
 def test_batches(stage: Stage) -> None:
-    """A flood is taken in small batches; what the queue had is taken, and no more is tried."""
+    """A flood is taken in small batches, and accepting stops when the queue is empty."""
     assert [stage.turn() for _ in range(3)] == [BATCH] * 3
     stage.results = [True, False]
     assert stage.turn() == 2
@@ -94,14 +94,14 @@ def test_batches(stage: Stage) -> None:
      "ENONET", "EOPNOTSUPP"],
 )  # fmt: skip
 def test_an_error_of_one_connection(stage: Stage, name: str) -> None:
-    """An error of one connection, as accept(2) lists them, keeps no other one from being accepted, and is no news."""
+    """An error of one connection (accept(2) lists them) stops no other from being accepted, and is not reported."""
     stage.results = [getattr(errno, name), True, False]
     assert stage.turn() == 3
     assert stage.failed == []
 
 
 def test_an_error_of_every_connection(stage: Stage) -> None:
-    """Where 64 connections in a row have such an error, it is accepting that fails: a sandbox, with EPERM for ever."""
+    """64 such errors in a row are a failure of accept() itself, such as EPERM in a sandbox."""
     stage.results = [errno.EPERM] * 1000
     while not stage.failed:
         assert stage.accepts < MOST_IN_VAIN
@@ -117,7 +117,7 @@ def test_an_error_of_every_connection(stage: Stage) -> None:
 
 @pytest.mark.parametrize("name", ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "EINVAL"])
 def test_nothing_to_accept_with(stage: Stage, name: str) -> None:
-    """Where no connection can be accepted it is said once, and the listener is left alone for a moment, then not."""
+    """A failure to accept is reported once, and the listener is left alone for a moment, then tried again."""
     stage.results = [getattr(errno, name)]
     assert [stage.turn() for _ in range(4)] == [1, 0, 0, 0]
     assert [error.errno for error in stage.failed] == [getattr(errno, name)]
@@ -129,7 +129,7 @@ def test_nothing_to_accept_with(stage: Stage, name: str) -> None:
 
 
 def test_pauses_are_short_again_after_a_success(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While nothing can be accepted the pauses grow; once something could, the next one is short again."""
+    """While nothing can be accepted the pauses grow; after a success the next pause is short again."""
     now = 1000.0
     stage.accepter._turn(now)
     pauses = []
@@ -146,7 +146,7 @@ def test_pauses_are_short_again_after_a_success(stage: Stage, monkeypatch: pytes
 
 
 def test_a_full_queue(stage: Stage) -> None:
-    """With a full queue the kernel queues, in the middle of a batch, too; when there is room it goes on."""
+    """With a full queue accepting stops, even within a batch, so the kernel queues; with room it goes on."""
     stage.results = [True, True]
     accept_one = stage.accept_one
 
@@ -162,7 +162,7 @@ def test_a_full_queue(stage: Stage) -> None:
 
 
 def test_stop(stage: Stage) -> None:
-    """After `stop`, which may come from what is accepted, nothing is accepted any more."""
+    """After `stop`, even if called while a connection is accepted, nothing more is accepted."""
     accept_one = stage.accept_one
 
     def stop() -> bool:
@@ -174,7 +174,7 @@ def test_stop(stage: Stage) -> None:
 
 
 def test_as_many_tries_as_were_right(stage: Stage) -> None:
-    """The parent tries to accept as often as connections came the last time, and once more often where all did."""
+    """The parent tries as many accepts as succeeded the last time, and twice as many if all tries succeeded."""
     stage.accepter._tries = 1
     tries = []
     for came in (1, 2, 4, 1, 0):

@@ -1,4 +1,4 @@
-"""The promises of the listeners that the manager passes: which are taken, and what is said about the others."""
+"""Listeners passed by the manager: the valid ones are adopted, and an error says what is wrong with others."""
 
 import os
 import socket
@@ -14,7 +14,7 @@ from upperd.service.listeners import ActivationError
 
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Where a socket may be, short enough for one wherever the tests run."""
+    """A folder for sockets, with a short path wherever the tests run."""
     monkeypatch.chdir(tmp_path)
     return "upper.sock"
 
@@ -28,7 +28,7 @@ def listening(family: socket.AddressFamily, address: str | tuple[str, int]) -> s
 
 
 def complaint(descriptor: int) -> str:
-    """What is said about a descriptor that cannot be adopted."""
+    """The error about a descriptor that cannot be adopted."""
     with pytest.raises(ActivationError) as caught:
         adopt(descriptor, "web")
     text = str(caught.value)
@@ -38,7 +38,7 @@ def complaint(descriptor: int) -> str:
 
 
 def test_adopt_unix(path: str) -> None:
-    """A listening Unix socket is adopted, made not to block, and not inherited by programs."""
+    """A listening Unix socket is adopted, made non-blocking, and not inherited by programs."""
     sock = listening(socket.AF_UNIX, path)
     sock.set_inheritable(True)
     listener = adopt(sock.detach(), "web")
@@ -50,7 +50,7 @@ def test_adopt_unix(path: str) -> None:
 
 
 def test_adopted_is_not_unlinked(path: str) -> None:
-    """The path of an adopted socket is the manager's, and stays."""
+    """The path of an adopted socket belongs to the manager, and stays."""
     listener = adopt(listening(socket.AF_UNIX, path).detach(), "web")
     listener.unlink()
     listener.close()

@@ -12,7 +12,7 @@ def _no_resolver(*_: object) -> None:
 
 
 def test_localhost_needs_no_resolver(monkeypatch: pytest.MonkeyPatch) -> None:
-    """localhost is the loopback addresses where there is neither a resolver nor an entry in /etc/hosts."""
+    """localhost means the loopback addresses if there is neither a resolver nor an entry in /etc/hosts."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         monkeypatch.setattr(tcp.socket, "getaddrinfo", _no_resolver)
         with tcp.connect_named(f"localhost:{listener.getsockname()[1]}", 30) as connection:

@@ -1,4 +1,4 @@
-"""The promises of the command line: what it says reaches the options, and a wrong word is named."""
+"""The command line sets the options, and a wrong word is named."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ LINES = st.lists(PAIRS | WORDS.map(lambda word: (word,)) | st.tuples(st.text(max
 
 
 def test_parser_gives_what_was_given() -> None:
-    """A flag that is not given is absent, so that it cannot win over the file."""
+    """A flag that is not given is absent, so that it cannot override the file."""
     assert parse([]) == {}
     words = ["--max-children", "5", "--no-fallback", "--drain-timeout=2.5", "--socket", "/x", "--deny-user=a"]
     assert parse([*words, "--deny-user", "b", "--max-children=6"]) == {
@@ -43,7 +43,7 @@ def test_parser_gives_what_was_given() -> None:
     ],
 )
 def test_wrong_line(words: list[str], complaint: str) -> None:
-    """What is wrong with a command line is said with the option, and the nearest one where there is one."""
+    """The error about a command line names the option, and the nearest valid one if there is one."""
     with pytest.raises(OptionError) as raised:
         parse(["--max-children", "5", *words])
     assert str(raised.value) == complaint
@@ -53,7 +53,7 @@ def test_wrong_line(words: list[str], complaint: str) -> None:
 @example([("--max-children", "=", "\u0667")])
 @example([("--max-children", "=", "9" * 5000)])
 def test_any_line(items: list[tuple[str, ...]]) -> None:
-    """Whatever the line, it is options, or an error of one line that a terminal can show, or help and success."""
+    """Any command line yields options, or an error of one line that a terminal can show, or help and success."""
     words = [word for item in items for word in (["".join(item)] if "=" in item[1:] else item)]
     complaint = ""
     try:
@@ -73,7 +73,7 @@ def test_word_that_is_no_number(name: str, word: str) -> None:
 
 
 def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
-    """--help names every option with what it takes and its default, and is success; so is --version."""
+    """--help names every option with its argument and its default, and succeeds; so does --version."""
     for words in (["--help"], ["-h"], ["--max-children", "5", "--help"], ["--version"]):
         assert main(words) == 0
         said = capsys.readouterr().out
@@ -89,6 +89,6 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_launcher_needs_no_argparse() -> None:
-    """Neither a command line nor its errors take the parser of the library, which takes its time to import."""
+    """Neither a command line nor its errors import the library's parser, which is slow to import."""
     code = "import sys; from upperd.service import cli; sys.exit('argparse' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -1,4 +1,4 @@
-"""The promises of the configuration file: its keys are the options, and what is wrong is named with the file."""
+"""The configuration file: its keys are the options, and an error names the file."""
 
 import sys
 from pathlib import Path
@@ -15,7 +15,7 @@ TEXTS = [option.name for option in OPTIONS if option.kind is not SWITCH and opti
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    """Where a test writes its file."""
+    """The path at which a test writes its file."""
     return tmp_path / "upperd.toml"
 
 
@@ -27,14 +27,14 @@ def check(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_nothing_is_no_text(monkeypatch: pytest.MonkeyPatch, config: Path, name: str) -> None:
-    """An empty text, such as an unset variable of the shell, is refused and does not stand for the default."""
+    """An empty text, such as an unset variable of the shell, is refused and does not mean the default."""
     assert check(monkeypatch, f"--{flag(name)}", "") == 64
     config.write_text(f'{flag(name)} = ""\n')
     assert check(monkeypatch, "--config", str(config)) == 78
 
 
 def test_file(config: Path) -> None:
-    """Every option can stand in the file under its flag's name, and whole seconds need no point."""
+    """Every option can be in the file under its flag's name, and whole seconds need no decimal point."""
     config.write_text(
         'socket = "/x/é"\ntcp = "localhost:1"\nno-fallback = true\nmax-children = 5\nspare-children = 2\n'
         'connections-per-child = 3\ndrain-timeout = 4\nscoreboard = "/s"\nlog-level = "debug"\nno-socket = false\n'
@@ -75,7 +75,7 @@ def test_empty_file(config: Path) -> None:
     ],
 )
 def test_wrong_file(config: Path, text: str, complaint: str) -> None:
-    """What is wrong in the file is said with the file's name, and the nearest key where there is one."""
+    """An error in the file is reported with the file's name, and the nearest valid key if there is one."""
     config.write_text(text)
     with pytest.raises(ConfigError) as raised:
         read_config(str(config))
@@ -94,7 +94,7 @@ def test_value_too_large_to_show(config: Path, option: Option, value: str) -> No
 
 
 def test_tables_too_deep_to_show(config: Path) -> None:
-    """A value of thousands of tables, one in another, is refused like any other wrong value, if Python reads it."""
+    """A value of thousands of nested tables is refused like any other wrong value, if Python reads it."""
     config.write_text(f"socket.{'.'.join('a' * 5000)} = 1\n")
     with pytest.raises(ConfigError, match="socket is too large to show: it must be text|not TOML: .* 1000 parts"):
         read_config(str(config))
@@ -102,20 +102,20 @@ def test_tables_too_deep_to_show(config: Path) -> None:
 
 @pytest.mark.parametrize("line", ["socket-mode = 0660", "drain-timeout = 5s", "log-level = info"])
 def test_quotes_are_missing(config: Path, line: str) -> None:
-    """Where quotes are what is missing, the message says so."""
+    """If quotes are missing, the message says so."""
     config.write_text(line)
     with pytest.raises(ConfigError, match=r"not TOML: .* \(at line 1, .*\): texts stand in quotes"):
         read_config(str(config))
 
 
 def test_byte_order_mark(config: Path) -> None:
-    """A file that an editor has begun with a byte order mark is read as without it."""
+    """A byte order mark at the beginning of the file is ignored."""
     config.write_bytes(b"\xef\xbb\xbfmax-children = 5\n")
     assert read_config(str(config)) == {"max_children": 5}
 
 
 def test_file_is_not_utf8(config: Path) -> None:
-    """A file in another encoding is refused with its name, and what to do."""
+    """A file in another encoding is refused with its name, and the cure."""
     config.write_bytes(b'socket = "/\xff"\n')
     with pytest.raises(ConfigError, match=r"upperd\.toml: not UTF-8 at byte 12: save it as UTF-8"):
         read_config(str(config))
@@ -130,7 +130,7 @@ def test_file_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_flags_win(config: Path) -> None:
-    """A flag wins over the file, the file over the default."""
+    """A flag overrides the file, and the file overrides the default."""
     config.write_text("max-children = 5\nspare-children = 2\n")
     merged = cli.read_options(parse(["--max-children", "6", "--config", str(config)]))
     assert (merged.max_children, merged.spare_children, merged.drain_timeout) == (6, 2, 30.0)
@@ -164,13 +164,13 @@ def test_check_config(config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
 def test_value_in_the_file_that_means_nothing(
     config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], line: str, says: str
 ) -> None:
-    """A value in the file that is wrong by itself is the file's error: 78, and the file is named first."""
+    """A value in the file that is invalid by itself is the file's error: 78, and the file is named first."""
     config.write_text(f"{line}\n")
     assert check(monkeypatch, "--config", str(config)) == 78
     assert f"{config}: {says}" in capsys.readouterr().err
 
 
 def test_file_and_flags_together(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What options demand of each other is asked of flags and file together, not of the file alone."""
+    """Demands of options on each other are checked for flags and file together, not for the file alone."""
     config.write_text("no-socket = true\n")
     assert check(monkeypatch, "--config", str(config), "--tcp", "localhost:0") == 0

@@ -1,4 +1,4 @@
-"""Sockets for datagrams: which are taken, and how they are bound."""
+"""Datagram sockets: which are taken, and how they are bound."""
 
 import os
 import socket
@@ -14,7 +14,7 @@ from upperd.service.listeners import ActivationError, AlreadyRunningError, Liste
 
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Where a socket may be, short enough for one wherever the tests run."""
+    """A folder for sockets, with a short path wherever the tests run."""
     monkeypatch.chdir(tmp_path)
     return "datagram.sock"
 
@@ -33,7 +33,7 @@ def test_socket_that_is_no_use(kind: socket.SocketKind, wrong: str) -> None:
 
 
 def test_socket_of_another_protocol() -> None:
-    """A socket for datagrams of another protocol than UDP is named with its number."""
+    """A datagram socket of another protocol than UDP is named with the protocol's number."""
     try:
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_UDPLITE)
     except OSError:
@@ -55,7 +55,7 @@ def test_bound_socket_is_taken() -> None:
 
 
 def test_bind_for_datagrams(path: str) -> None:
-    """A path for datagrams is bound so that from the first one on the sender is known; a live one is an error."""
+    """The sender of every datagram on a path is known, from the first on; a path of a live daemon is an error."""
     listener = bind_unix(path, kind=socket.SOCK_DGRAM)
     assert listener.address == f"unix-dgram:{path}"
     assert listener.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED) == 1
@@ -69,7 +69,7 @@ def test_stored_socket_of_another_type(path: str) -> None:
     """A socket in the manager's store is taken for its own type only."""
     stream = bind_unix(path)
     stored = {stream.store_name(): stream}
-    os.unlink(paths.lock_of(path))  # as of a daemon that has ended
+    os.unlink(paths.lock_of(path))  # as left by a daemon that has ended
     with pytest.raises(ListenerError, match="is a socket of another type.*--datagram"):
         bind_unix(path, kind=socket.SOCK_DGRAM, stored=stored)
     assert stored

@@ -1,4 +1,4 @@
-"""The promises of the dispatcher: a child never serves two users, a connection never has two holders, none is lost."""
+"""The dispatcher: no child serves two users, no connection has two holders, and none is lost."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def test_a_child_is_used_again_for_its_user_only(stage: Stage) -> None:
 
 
 def test_a_spare_child_is_taken_before_a_fork(stage: Stage) -> None:
-    """Where a child is spare none is forked for a user's first connection, nor for its second at once."""
+    """While a child is spare none is forked for a user's first connection, nor for its second at the same time."""
     stage.population.fork(0, 2)
     assert {stage.holder(stage.comes(ALICE)) for _ in range(2)} == {*stage.population.living}
 
 
 @with_room(most=1, per_user=1)
 def test_peers_that_are_not_known_share_no_child(stage: Stage) -> None:
-    """The child of a peer that is not known serves that one connection, and is told so."""
+    """The child of an unknown peer serves that one connection, and is told so."""
     child = stage.holder(stage.comes(UNKNOWN, is_reusable=False))
     assert child is not None
     order = Order(*handover.receive(child.theirs) or ())
@@ -67,7 +67,7 @@ def test_a_child_serves_as_many_as_it_may(stage: Stage) -> None:
 
 @with_room(most=4, per_user=2)
 def test_children_of_one_user_are_limited(stage: Stage) -> None:
-    """A user that has as many children as it may waits for one of them, though there is room; another user does not."""
+    """A user at its limit of children waits for one of them, even if there is room; another user does not."""
     first, _, third = (stage.comes(ALICE) for _ in range(3))
     assert stage.holder(third) is None
     assert stage.holder(stage.comes(BOB)) is not None
@@ -83,7 +83,7 @@ def test_children_of_one_user_are_limited(stage: Stage) -> None:
 
 
 def test_what_is_handed_over(stage: Stage) -> None:
-    """The child receives the connection, who the peer is, and the limit; its place says whose it is, since when."""
+    """The child receives the connection, its peer and the limit; its place records the user, and the time."""
     stage.limits.max_bytes = 77
     ours, theirs = socket.socketpair()
     before = now_usec()
@@ -102,7 +102,7 @@ def test_what_is_handed_over(stage: Stage) -> None:
 
 
 def test_a_connection_that_was_not_begun_goes_to_another(stage: Stage) -> None:
-    """Where a child ends before it has begun, its connection is handed to another, first of its user, and counted."""
+    """If a child ends before it has begun, another gets its connection, first of its user, and that is counted."""
     one = stage.comes(ALICE)
     first = stage.holder(one)
     stage.ends(first)
@@ -112,7 +112,7 @@ def test_a_connection_that_was_not_begun_goes_to_another(stage: Stage) -> None:
 
 
 def test_a_connection_that_was_begun_has_one_holder(stage: Stage) -> None:
-    """Where a child ends that has begun, its connection is over: no other child has it."""
+    """If a child ends after it has begun, its connection is over: no other child gets it."""
     child = stage.holder(stage.comes(ALICE))
     assert child is not None
     child.starts()
@@ -122,7 +122,7 @@ def test_a_connection_that_was_begun_has_one_holder(stage: Stage) -> None:
 
 
 def test_a_connection_that_kills_its_children(stage: Stage) -> None:
-    """A connection that ends child after child before they begin is given up, closed, and counted."""
+    """A connection whose children keep ending before they begin is given up, closed, and counted."""
     one = stage.comes(ALICE)
     for _ in range(MOST_TRIES):
         stage.ends(stage.holder(one))
@@ -131,7 +131,7 @@ def test_a_connection_that_kills_its_children(stage: Stage) -> None:
 
 
 def test_a_child_whose_channel_is_broken(stage: Stage) -> None:
-    """Where the hand-over fails the child is told to leave, and another one has the connection."""
+    """If the hand-over fails the child is told to leave, and another one gets the connection."""
     [broken] = stage.population.fork(0, 1)
     broken.theirs.close()
     one = stage.comes(ALICE)
@@ -142,7 +142,7 @@ def test_a_child_whose_channel_is_broken(stage: Stage) -> None:
 
 @with_room(most=1, per_user=1)
 def test_what_cannot_be_handed_over(stage: Stage) -> None:
-    """What is too large for a channel is served by a child forked for it, which ends with it, within the limits."""
+    """A request too large for a channel is served by a child forked for it, which ends with it, within the limits."""
     [spare] = stage.population.fork(0, 1)
     request = object()
     one = stage.comes(ALICE, request=request)

@@ -1,4 +1,4 @@
-"""The example of a configuration file, which is installed with every line commented out."""
+"""The example configuration file, which is installed with every line commented out."""
 
 import re
 from pathlib import Path
@@ -15,14 +15,14 @@ def _uncommented(text: str) -> str:
 
 
 def test_example_changes_nothing() -> None:
-    """As it is installed the example sets no option."""
+    """As installed, the example sets no option."""
     assert read_config(str(EXAMPLE)) == {}
 
 
 def test_example_is_valid(tmp_path: Path) -> None:
-    """Uncommented, every line of the example is valid, what it says of defaults is true, and no option is missing."""
+    """Uncommented, every line of the example is valid, its defaults are true, and no option is missing."""
     text = EXAMPLE.read_text()
-    # The names in it are nobody's on this host.
+    # No user of this host has the names in it.
     config = tmp_path / "upperd.toml"
     known = _uncommented(text).replace('"upperd"', '"root"')
     config.write_text(known.replace("/opt/shout", str(tmp_path)))

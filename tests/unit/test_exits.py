@@ -1,4 +1,4 @@
-"""The promises of an exit's record, and of limits."""
+"""The record of a child's end, and the limits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COUNTERS = ("crashed", "cut", "killed", "overdue", "stopped")
 
 
 def counted(status: int | None, killed_for: str = "", ending: int = 0) -> str:
-    """As what the end of a child is counted, besides that it ended; empty: as nothing."""
+    """The counter for the end of a child, besides that of all ends; empty if there is none."""
     board = Scoreboard(slots=1)
     child = MadeUpChild(board)
     child.killed_for = killed_for
@@ -51,14 +51,14 @@ def counted(status: int | None, killed_for: str = "", ending: int = 0) -> str:
     ],
 )
 def test_an_end_is_counted_once(status: int | None, killed_for: str, ending: int, name: str) -> None:
-    """An end is counted for one reason: that we killed it counts only where our SIGKILL was what ended it."""
+    """An end is counted for one reason; as our kill only if it was our SIGKILL that ended the child."""
     assert counted(status, killed_for, ending=ending) == name
 
 
 def test_what_a_child_cannot_lie_about() -> None:
-    """A record has the parent's word of whom a child served, since when, and why it ended that, whatever the row says.
+    """The parent's data decides a record's user, begin and reason for the end, whatever the child's row says.
 
-    Of the row it has what the child has counted, and where the parent did not end the connection, how it ended.
+    The child's figures are from the row, and how it ended, unless the parent ended the connection.
     """
     child = MadeUpChild(Scoreboard(slots=1))
     child.row[: FAILURE // 8] = memoryview(bytes(FAILURE - 8) + b"\xff" * 8).cast("Q")
@@ -71,7 +71,7 @@ def test_what_a_child_cannot_lie_about() -> None:
     child.row[OUTCOME] = UNKNOWN
     assert ExitRecord(child, 0, None).outcome == "unknown"
     child.end_as(Outcome.IDLE)
-    child.place[:] = memoryview(b"\x01" * child.place.nbytes).cast("Q")  # to be read by others: we do not go by it
+    child.place[:] = memoryview(b"\x01" * child.place.nbytes).cast("Q")  # for other readers: the parent does not use it
     record = ExitRecord(child, SIGKILL, None)
     child.close()
     assert (record.was_handed, record.peer, record.began_usec) == (True, (ALICE, ALICE, 1), child.connected_usec)
@@ -79,7 +79,7 @@ def test_what_a_child_cannot_lie_about() -> None:
 
 
 def test_an_observer_may_do_nothing() -> None:
-    """The observer that a program has if it brings none takes everything."""
+    """The default observer of a program ignores every event."""
     observer = Observer()
     observer.throttled("fork", 0.1)
     observer.resumed()
@@ -108,7 +108,7 @@ def test_an_observer_may_do_nothing() -> None:
 def test_limits_of_time(
     idle: float, lifetime: float, active: float, connected: float, now: float, reached: Outcome | None
 ) -> None:
-    """A connection is idle from its last byte, or from when it was handed over; its lifetime counts from that."""
+    """A connection is idle from its last byte, or from its hand-over; its lifetime counts from the hand-over."""
     limits = Limits(1, 1, 1, 1)
     limits.idle_timeout, limits.max_lifetime = idle, lifetime
     assert limits.reached(int(active * 1e6), int(connected * 1e6), int(now * 1e6)) == reached
@@ -116,5 +116,5 @@ def test_limits_of_time(
 
 @pytest.mark.parametrize(("most", "share"), [(1, 1), (2, 1), (7, 6), (8, 7), (64, 56), (4096, 3584)])
 def test_seven_eighths(most: int, share: int) -> None:
-    """One user alone never has every child, where there are two and more, and always at least one."""
+    """One user alone never gets every child if there are two or more, and always gets at least one."""
     assert seven_eighths(most) == share

@@ -1,4 +1,4 @@
-"""The promise of a refusal at a file: it names what lets this user in, and not what was done already."""
+"""An explanation of a refusal at a file names what admits this user, and not what was done already."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from upperd.client.explaining import explain
     ids=["no member", "not logged in again", "member"],
 )
 def test_cure_of_a_refusal(monkeypatch: pytest.MonkeyPatch, members: list[str], own: list[int], cure: str) -> None:
-    """Who is no member is told to join, who has joined since to log in again, and who is in neither."""
+    """A non-member is told to join, a new member to log in again; a user that has both done is told neither."""
     status = SimpleNamespace(st_mode=0o140660, st_uid=4241, st_gid=4242)
     monkeypatch.setattr(os, "stat", lambda path: status)
     monkeypatch.setattr(os, "access", lambda path, mode: True)

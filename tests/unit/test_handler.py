@@ -14,7 +14,7 @@ NO_SERVER: Any = BaseServer
 
 
 def test_a_stream_comes_back_piece_by_piece() -> None:
-    """What a client sends comes back in upper case, and what is not UTF-8, or unfinished, unchanged."""
+    """A client's text comes back in upper case; invalid or unfinished UTF-8 comes back unchanged."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.sendall(b"stra\xc3\x9fe \xff \xe2\x82")
@@ -25,13 +25,13 @@ def test_a_stream_comes_back_piece_by_piece() -> None:
 
 
 class _Failing:
-    """A connection of which nothing can be read."""
+    """A connection from which no read succeeds."""
 
     def __init__(self, number: int) -> None:
         self._number = number
 
     def recv(self, size: int) -> bytes:
-        """Fail as told."""
+        """Fail with the given error."""
         raise OSError(self._number, "as told")
 
 
@@ -41,7 +41,7 @@ class _Failing:
      ("EBADF", False), ("ENOMEM", False)],
 )
 def test_errors_reach_the_server(name: str, gone: bool) -> None:
-    """A handler hides no error, and of a peer that is gone, or that the network has lost, the server can tell."""
+    """A handler hides no error, so the server can tell that a peer is gone, or that the network has lost it."""
     request: Any = _Failing(getattr(errno, name))
     with pytest.raises(OSError, match="as told") as raised:
         UpperHandler(request, "", NO_SERVER)
@@ -49,7 +49,7 @@ def test_errors_reach_the_server(name: str, gone: bool) -> None:
 
 
 def test_a_datagram_comes_back_whole() -> None:
-    """A datagram comes back in one, with what is unfinished at its end; a sender without an address has no answer."""
+    """A datagram is answered in one, with an unfinished character at its end; an unnamed sender gets no answer."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     with ours, theirs:
         sent: list[tuple[bytes, str]] = []
@@ -62,4 +62,4 @@ def test_a_datagram_comes_back_whole() -> None:
         UpperDatagramHandler((b"a", _Sending), "", NO_SERVER)
         UpperDatagramHandler((b"a", _Sending), None, NO_SERVER)
         assert len(sent) == 1
-        UpperDatagramHandler((b"a", theirs), "/nowhere", NO_SERVER)  # nothing listens there: it is dropped
+        UpperDatagramHandler((b"a", theirs), "/nowhere", NO_SERVER)  # nothing listens there: the answer is dropped

@@ -1,4 +1,4 @@
-"""The promises of the hand-over: what goes down arrives as it was, nothing waits, and the ends are told."""
+"""The hand-over: orders arrive unchanged, no side blocks, and each side learns of the other's end."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from upperd.server.layout import UNKNOWN
 
 Channel = tuple[socket.socket, socket.socket]
 PEER = (7, 7, UNKNOWN)
-"""One whose pid is not known."""
+"""A peer whose pid is not known."""
 
 
 def received(control: socket.socket, *, takes_datagrams: bool = False) -> Order:
-    """The next one that came."""
+    """The next order that arrived."""
     values = handover.receive(control, takes_datagrams=takes_datagrams)
     assert values is not None
     return Order(*values)
@@ -39,7 +39,7 @@ def channel() -> Iterator[Channel]:
     "address", ["", "/client", b"\0client", ("127.0.0.1", 9), ("::1", 9, 0, 1), pytest.param("/\udcff" * 50, id="long")]
 )
 def test_an_order_arrives_as_it_was(channel: Channel, address: Any) -> None:
-    """What an order says reaches the child as it was, and the connection with it, which is closed at an exec."""
+    """An order reaches the child unchanged, with the connection, which is closed at an exec."""
     ours, theirs = channel
     reading, writing = os.pipe()
     handover.send(ours, Order(3, address, 7, PEER, is_last=True, max_bytes=2**40), writing)
@@ -55,7 +55,7 @@ def test_an_order_arrives_as_it_was(channel: Channel, address: Any) -> None:
 
 
 def test_each_order_is_one_message(channel: Channel) -> None:
-    """Orders that come fast do not run together, nor do their connections."""
+    """Orders in quick succession do not run together, nor do their connections."""
     ours, theirs = channel
     pipes = [os.pipe() for _ in range(5)]
     for number, (_, writing) in enumerate(pipes):
@@ -71,7 +71,7 @@ def test_each_order_is_one_message(channel: Channel) -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 65507, 200_000])
 def test_a_datagram(size: int) -> None:
-    """A datagram of any size that a socket takes goes over the channel in the place of a connection."""
+    """A datagram of any size that a socket takes is sent over the channel in place of a connection."""
     ours, theirs = handover.channel(LARGEST)
     with ours, theirs:
         handover.send(ours, Order(0, "/client", 7, PEER, datagram=(b"x" * size,)))
@@ -80,7 +80,7 @@ def test_a_datagram(size: int) -> None:
 
 
 def test_what_cannot_be_written_down(channel: Channel) -> None:
-    """An address of a class of its own is a ValueError, and nothing is sent."""
+    """An address of a custom class is a ValueError, and nothing is sent."""
     with pytest.raises(ValueError, match="unmarshallable"):
         handover.send(channel[0], Order(0, object(), 7, PEER), 0)
     channel[0].close()
@@ -88,20 +88,20 @@ def test_what_cannot_be_written_down(channel: Channel) -> None:
 
 
 def test_the_parent_never_waits(channel: Channel) -> None:
-    """To a child that takes nothing the parent's send fails instead of waiting."""
+    """If a child reads nothing, the parent's send fails instead of blocking."""
     with pytest.raises(BlockingIOError):  # noqa: PT012
         while True:
             handover.send(channel[0], Order(0, "a", 7, PEER))
 
 
 def test_too_large(channel: Channel) -> None:
-    """A message that no channel takes is an OSError that says so."""
+    """A message that no channel takes raises an OSError that says so."""
     with pytest.raises(OSError, match="Message too long"):
         handover.send(channel[0], Order(0, "", 7, PEER, datagram=(b"x" * (LARGEST * 8),)))
 
 
 def test_ends(channel: Channel) -> None:
-    """When the parent shuts down its end the child takes what it was handed, and then learns that there is no more."""
+    """When the parent shuts down its end the child receives what it was handed, and then the end."""
     ours, theirs = channel
     handover.send(ours, Order(0, "a", 7, PEER, datagram=(b"x",)))
     ours.shutdown(socket.SHUT_WR)
@@ -114,7 +114,7 @@ def test_ends(channel: Channel) -> None:
 
 
 def test_a_parent_that_was_killed(channel: Channel) -> None:
-    """To a child whose parent was killed it is an end of file, even where the parent had not read its last word."""
+    """A child whose parent was killed reads an end of file, even if the parent had not read the child's last word."""
     ours, theirs = channel
     handover.tell(theirs)
     ours.close()
@@ -123,7 +123,7 @@ def test_a_parent_that_was_killed(channel: Channel) -> None:
 
 
 def test_a_child_whose_table_of_descriptors_is_full(channel: Channel) -> None:
-    """A connection that did not arrive for want of a descriptor is an error of the child, which has not begun."""
+    """A connection lost for want of a descriptor is an error of the child, which has not begun."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     handover.send(channel[0], Order(0, "a", 7, PEER), 0)
     with socket.socket() as lowest_free:

@@ -1,4 +1,4 @@
-"""The promises of idleness: the parent is stopped after its time, and whatever is done begins the time anew."""
+"""Idleness: the parent is stopped after its idle time, and any activity restarts the time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SECONDS = 10.0
 
 
 class Stage:
-    """An `IdleExit` with a scoreboard, and a parent of which it is noted how often it was stopped."""
+    """An `IdleExit` with a scoreboard, and a parent that counts how often it was stopped."""
 
     def __init__(self) -> None:
         self.board = Scoreboard(slots=4)
@@ -41,7 +41,7 @@ def stage() -> Stage:
 
 
 def test_leaves_after_its_time(stage: Stage) -> None:
-    """The parent is stopped when nothing was done for the time, not before, and again after that time."""
+    """The parent is stopped after the time without activity, not before, and again after that time."""
     assert stage.idle.turn(START + SECONDS - 0.1) == START + SECONDS
     assert stage.stopped == 0
     assert stage.idle.turn(START + SECONDS) == START + 2 * SECONDS
@@ -50,7 +50,7 @@ def test_leaves_after_its_time(stage: Stage) -> None:
 
 
 def test_never(stage: Stage) -> None:
-    """Without the setting the parent is never stopped, and no turn is asked for."""
+    """Without the setting the parent is never stopped, and no timer is set."""
     stage.idle.seconds = 0.0
     assert stage.idle.turn(START + 1e6) is None
     assert stage.stopped == 0
@@ -58,7 +58,7 @@ def test_never(stage: Stage) -> None:
 
 @pytest.mark.parametrize("kept_by", ["busy", "queue", "connections", "refused"])
 def test_whatever_is_done_begins_the_time_anew(stage: Stage, kept_by: str) -> None:
-    """A child that serves, a connection that waits, one that is over already, and a refused one: each counts."""
+    """Each of these counts as activity: a busy child, a waiting connection, one that is over, and a refused one."""
     if kept_by == "busy":
         stage.roster.busy = 1
     elif kept_by == "queue":
@@ -72,7 +72,7 @@ def test_whatever_is_done_begins_the_time_anew(stage: Stage, kept_by: str) -> No
 
 
 def test_the_end_of_a_child_changes_nothing(stage: Stage) -> None:
-    """What a child has served counts once, not again when the child ends."""
+    """A child's connections count once, not again when the child ends."""
     slot, _, row = stage.board.claim()
     row[CONNECTIONS] = 1
     stage.idle.turn(START + 1)

@@ -1,4 +1,4 @@
-"""What people are told to do is what holds for their kind of installation."""
+"""Advice fits the user's kind of installation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from upperd.base import installation
 
 
 def test_by_systemd_where_there_is_a_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where systemd has the unit, systemctl starts the daemon; where pip brought upperd alone, the program does."""
+    """If systemd has the unit, the advice is systemctl; if only pip installed upperd, it is the program."""
     monkeypatch.setattr(installation, "_UNITS", (str(tmp_path),))
     assert installation.command("start", "upperd --socket PATH") == "upperd --socket PATH"
     (tmp_path / "upperd.service").touch()
@@ -20,7 +20,7 @@ def test_by_systemd_where_there_is_a_unit(tmp_path: Path, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize(("base", "is_there"), [("/usr", True), ("/usr", False), ("", True)])
 def test_manual(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, base: str, is_there: bool) -> None:
-    """A page that lies in an environment is named by its path, since man(1) does not look there."""
+    """A manual page in an environment is named by its path, since man(1) does not look there."""
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     monkeypatch.setattr(sys, "base_prefix", base or str(tmp_path))
     page = tmp_path / "share/man/man8/upperd.8"

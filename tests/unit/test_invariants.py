@@ -1,4 +1,4 @@
-"""What holds for any input at all, tried by hypothesis; tests/fuzz has the fuzzer try the same."""
+"""Invariants for any input, tried by hypothesis; tests/fuzz has the fuzzer try the same."""
 
 import json
 
@@ -47,7 +47,7 @@ CONFIGS = st.lists(ENTRIES, max_size=3).map("\n".join).map(lambda text: text.enc
 @example(b"\xed\xa0\x80\xf4\x90\x80\x80")
 @example("ŉΐﬃß😀".encode())
 def test_transform(data: bytes) -> None:
-    """A stream comes out as str.upper has it, what is not UTF-8 unchanged and counted, wherever reads cut it."""
+    """A stream comes out as str.upper has it; bytes that are not UTF-8 stay and are counted, wherever reads cut it."""
     invariants.check_transform(data)
 
 
@@ -56,7 +56,7 @@ def test_transform(data: bytes) -> None:
 @example(invariants.scoreboard_head(text=b"1\nunix:/a\x1b[2J\n"), b"", b"")
 @example(invariants.scoreboard_head(header=b"\xff" * 1024, text=b"\x85", places=b"\1" * 200), b"\xff" * 2560, b"")
 def test_scoreboard_reader(head: bytes, rows: bytes, more: bytes) -> None:
-    """Any bytes are a snapshot with every number in its range that is shown as clean text and JSON, or an error."""
+    """Any bytes are a snapshot whose numbers are in range and which is shown as clean text and JSON, or an error."""
     invariants.check_scoreboard(head + more, rows)
     invariants.check_scoreboard(head[len(more) :])
     invariants.check_scoreboard(more)
@@ -69,7 +69,7 @@ def test_scoreboard_reader(head: bytes, rows: bytes, more: bytes) -> None:
 @example(b"WATCHDOG_USEC=" + b"9" * 19)
 @example("LISTEN_PID=7\0LISTEN_FDS=٣".encode())
 def test_activation_environment(data: bytes) -> None:
-    """Any environment gives what the manager passed, which reaches the parent as it is, or an error of one line."""
+    """Any environment yields what the manager passed, which reaches the parent unchanged, or an error of one line."""
     invariants.check_activation(data)
 
 
@@ -81,5 +81,5 @@ def test_activation_environment(data: bytes) -> None:
 @example(b'socket = "a\\nb"')
 @example(b'socket = "/\\u001b"\npid-file = "/\\u001b"')
 def test_config_reader(data: bytes) -> None:
-    """Any file gives options of the right types and ranges, which reach the parent, or an error of one line."""
+    """Any file yields options of valid types and ranges, which reach the parent, or an error of one line."""
     invariants.check_config(data)

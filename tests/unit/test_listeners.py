@@ -1,4 +1,4 @@
-"""The promises of the listeners that we bind: what is taken, what is refused, and what is said about it."""
+"""Listeners that the daemon binds: the accepted paths, the refused ones, and the errors about them."""
 
 import contextlib
 import os
@@ -19,21 +19,21 @@ from upperd.service.tcp import bind_tcp
 
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Where a socket may be, short enough for one wherever the tests run."""
+    """A folder for sockets, with a short path wherever the tests run."""
     monkeypatch.chdir(tmp_path)
     return "upper.sock"
 
 
 @pytest.fixture
 def bound(path: str) -> Iterator[Listener]:
-    """A listener that we bound."""
+    """A listener that the daemon bound."""
     listener = bind_unix(path)
     yield listener
     listener.close()
 
 
 def listening(path: str) -> socket.socket:
-    """A socket of another program that listens."""
+    """A listening socket of another program."""
     sock = socket.socket(socket.AF_UNIX)
     sock.bind(path)
     sock.listen()
@@ -54,7 +54,7 @@ def test_bind(path: str, bound: Listener) -> None:
 
 
 def test_bound_listeners_never_block(bound: Listener) -> None:
-    """Whatever we bind is made not to block: a client that vanishes before it is accepted must not hold us up."""
+    """Every bound socket is non-blocking: a client that vanishes before it is accepted must not delay the daemon."""
     abstract = bind_unix(f"@upperd-test-{uuid.uuid4()}")
     found = [bound, abstract, *bind_tcp("127.0.0.1:0"), *bind_tcp("127.0.0.1:0", kind=socket.SOCK_DGRAM)]
     assert not any(os.get_blocking(listener.socket.fileno()) for listener in found)
@@ -90,7 +90,7 @@ def test_never_with_wrong_permissions(path: str, monkeypatch: pytest.MonkeyPatch
 
 
 def test_closed_folder(path: str, not_as_root: Callable[[], AbstractContextManager[None]]) -> None:
-    """A folder in which we may not write is refused with the cure, and TCP may take the path's place."""
+    """A folder without write permission is refused with the cure, and TCP may replace the path."""
     os.mkdir("closed", 0o555)
     with not_as_root(), pytest.raises(ListenerError, match="start upperd as a user who may write there") as caught:
         bind_unix(f"closed/{path}")
@@ -98,7 +98,7 @@ def test_closed_folder(path: str, not_as_root: Callable[[], AbstractContextManag
 
 
 def test_stale_socket_is_taken_over(path: str) -> None:
-    """A socket that no process listens on any more is replaced."""
+    """A socket on which no process listens any more is replaced."""
     listening(path).close()
     assert not connects(path)
     listener = bind_unix(path)
@@ -116,7 +116,7 @@ def test_live_daemon(path: str) -> None:
 
 
 def test_overloaded_daemon(path: str) -> None:
-    """A daemon whose queue is full is alive, too."""
+    """A daemon whose queue is full counts as alive, too."""
     with socket.socket(socket.AF_UNIX) as daemon, socket.socket(socket.AF_UNIX) as client:
         daemon.bind(path)
         daemon.listen(0)
@@ -153,7 +153,7 @@ def make_link(path: str) -> None:
 
 @pytest.mark.parametrize("make", [make_file, make_link, os.mkdir, os.mkfifo])
 def test_not_a_socket(path: str, make: object) -> None:
-    """What is there and is not a socket is refused and left alone."""
+    """A path that exists and is not a socket is refused and left alone."""
     assert callable(make)
     make(path)
     before = os.lstat(path)
@@ -164,7 +164,7 @@ def test_not_a_socket(path: str, make: object) -> None:
 
 
 def test_socket_of_another_type(path: str) -> None:
-    """A datagram socket at the path is not ours to remove."""
+    """A datagram socket at the path belongs to another program and is not removed."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
         other.bind(path)
         with pytest.raises(ListenerError, match="is a socket of another type"):
@@ -173,7 +173,7 @@ def test_socket_of_another_type(path: str) -> None:
 
 
 def test_longest_path(path: str) -> None:
-    """A path of 107 bytes is bound; one of 108 is refused, and TCP may take its place."""
+    """A path of 107 bytes is bound; one of 108 is refused, and TCP may replace it."""
     bind_unix("x" * paths.MAX_PATH).close()
     for long in ("x" * 108, "é" * 54):
         with pytest.raises(ListenerError, match="has 108 bytes, a socket's path may have 107") as caught:
@@ -182,7 +182,7 @@ def test_longest_path(path: str) -> None:
 
 
 def test_missing_folder(path: str) -> None:
-    """A missing folder is named with the cure, and TCP may take the path's place."""
+    """A missing folder is named with the cure, and TCP may replace the path."""
     with pytest.raises(ListenerError, match="make the folder none first") as caught:
         bind_unix(f"none/{path}")
     assert caught.value.may_fall_back
@@ -190,14 +190,14 @@ def test_missing_folder(path: str) -> None:
 
 
 def test_default_folder(path: str) -> None:
-    """The folder of a default path is made."""
+    """The folder of a default path is created."""
     listener = bind_unix(f"made/{path}", default_folder_of=os.geteuid())
     assert connects(f"made/{path}")
     listener.close()
 
 
 def test_unusable_default_folder(path: str) -> None:
-    """A default folder that another prepared is refused, and TCP may take its place."""
+    """A default folder that another user prepared is refused, and TCP may replace it."""
     os.mkdir("made")
     os.chmod("made", 0o777)
     with pytest.raises(ListenerError, match="name another path") as caught:
@@ -215,14 +215,14 @@ def test_failure_lets_go_of_everything(path: str) -> None:
 
 
 def test_unlink(path: str, bound: Listener) -> None:
-    """We remove the path that we bound, and may be asked twice."""
+    """The listener's own path can be removed, also twice."""
     bound.unlink()
     bound.unlink()
     assert not os.path.lexists(path)
 
 
 def test_unlink_leaves_what_is_not_ours(path: str, bound: Listener) -> None:
-    """Another socket that was put at our path stays."""
+    """Another socket in place of the path stays."""
     os.rename(path, "ours")
     with listening(path):
         bound.unlink()
@@ -242,13 +242,13 @@ def test_close_lets_go_of_the_lock(path: str, bound: Listener) -> None:
 
 
 def test_errors_are_listener_errors() -> None:
-    """To catch ListenerError is to catch them all."""
+    """ListenerError is the base class of all these errors."""
     assert issubclass(ActivationError, ListenerError)
     assert issubclass(AlreadyRunningError, ListenerError)
 
 
 def test_queue_of_the_kernel(path: str) -> None:
-    """On a Unix socket so few connections wait in the kernel that the next one is soon accepted."""
+    """The backlog of a Unix socket is so short that the next client is soon accepted."""
     with contextlib.ExitStack() as until:
         until.callback(bind_unix(path).close)
         clients = 0

@@ -1,4 +1,4 @@
-"""The promises of the lock by which a daemon is known to live."""
+"""The lock that shows that a daemon lives."""
 
 import os
 import stat
@@ -17,12 +17,12 @@ Hold = Callable[[str], int]
 
 @pytest.fixture
 def path(tmp_path: Path) -> str:
-    """Where a lock may be made."""
+    """A path for a lock."""
     return str(tmp_path / "x.lock")
 
 
 def holder_seen_elsewhere(path: str) -> int:
-    """Who holds the lock, asked by another process: our own locks do not show to ourselves."""
+    """The pid that holds the lock, as another process sees it: a process does not see its own locks."""
     code = "import sys; from upperd.base import locks; print(locks.holder(sys.argv[1]))"
     return int(subprocess.run([sys.executable, "-c", code, path], capture_output=True, check=True).stdout)
 
@@ -37,7 +37,7 @@ def test_taken(path: str) -> None:
 
 @pytest.mark.parametrize("umask", [0, 0o077])
 def test_mode(path: str, umask: int) -> None:
-    """The file is its owner's alone, and no program that we start gets the descriptor."""
+    """Only its owner may use the file, and no program that the daemon starts inherits the descriptor."""
     before = os.umask(umask)
     try:
         descriptor = locks.take(path)
@@ -60,14 +60,14 @@ def test_locked(path: str, hold_elsewhere: Hold) -> None:
 
 
 def test_left_file(path: str) -> None:
-    """A file that a killed daemon has left is taken over."""
+    """A file that a killed daemon left behind is taken over."""
     Path(path).touch(0o600)
     assert locks.holder(path) == 0
     os.close(locks.take(path))
 
 
 def test_not_inherited(path: str) -> None:
-    """A child that was forked does not hold its parent's lock, though it has the descriptor."""
+    """A forked child does not hold its parent's lock, although it has the descriptor."""
     descriptor = locks.take(path)
     reading, writing = os.pipe()
     pid = os.fork()
@@ -83,13 +83,13 @@ def test_not_inherited(path: str) -> None:
 
 
 def test_missing(path: str) -> None:
-    """A lock that nobody ever took is a missing file."""
+    """A lock that was never taken is a missing file."""
     with pytest.raises(FileNotFoundError):
         locks.holder(path)
 
 
 def test_symlink(path: str, tmp_path: Path) -> None:
-    """A symbolic link in the place of the lock is not followed, neither to take it nor to look."""
+    """A symbolic link in place of the lock is not followed, neither to take it nor to look."""
     target = tmp_path / "target"
     os.symlink(target, path)
     with pytest.raises(OSError, match="symbolic"):
@@ -108,7 +108,7 @@ def test_no_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
 def test_not_a_file(path: str, make: Callable[[str], None]) -> None:
-    """A FIFO or a folder in the place of the lock blocks nobody, and is refused with its name and the cure."""
+    """A FIFO or a folder in place of the lock is refused, without blocking, with its name and the cure."""
     make(path)
     with pytest.raises(OSError, match=f"{path} is not a file: remove it"):
         locks.take(path)
@@ -116,7 +116,7 @@ def test_not_a_file(path: str, make: Callable[[str], None]) -> None:
 
 
 def test_link_to_the_file(path: str, tmp_path: Path) -> None:
-    """A file that has another name, too, may be anybody's: it is refused."""
+    """A file with a second name (hard link) may belong to any program, and is refused."""
     (tmp_path / "precious").touch()
     os.link(tmp_path / "precious", path)
     with pytest.raises(OSError, match="is not a file of uid .* alone: remove it"):

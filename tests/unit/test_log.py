@@ -1,4 +1,4 @@
-"""The promises of the log: readable, in fields, and never in the way of the daemon."""
+"""The log: readable, with fields, and never in the way of the daemon."""
 
 import os
 import socket
@@ -13,7 +13,7 @@ from upperd.service.log import DEBUG, ERROR, INFO, WARNING, Log
 
 
 class Stderr:
-    """A pipe to stand for standard error."""
+    """A pipe in place of standard error."""
 
     def __init__(self) -> None:
         self.reader, self.writer = os.pipe()
@@ -32,7 +32,7 @@ class Stderr:
         return data.decode()
 
     def fill(self) -> None:
-        """Leave no room."""
+        """Fill the pipe."""
         os.set_blocking(self.writer, False)
         with suppress(BlockingIOError):
             while True:
@@ -41,7 +41,7 @@ class Stderr:
 
 
 class _Piped(Log):
-    """Puts the pipe in the place of descriptor 2 for as long as it writes: pytest wants that one for itself."""
+    """Puts the pipe in place of descriptor 2 only while it writes, since pytest uses that descriptor."""
 
     def __init__(self, pipe: Stderr, level: str = "info", *, journal: bool = False) -> None:
         super().__init__(level, journal=journal)
@@ -91,7 +91,7 @@ def to_journal(stderr: Stderr) -> Iterator[Log]:
 
 @pytest.fixture
 def no_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The journal is gone."""
+    """Close and remove the journal's socket."""
     monkeypatch.setattr(log, "JOURNAL_SOCKET", str(tmp_path / "none"))
 
 
@@ -103,7 +103,7 @@ def lines(receiver: socket.socket) -> list[str]:
 
 
 def test_line(stderr: Stderr) -> None:
-    """An entry is a line: who, the event, the sentence, the fields in their order."""
+    """An entry is a line: name, event, sentence, and fields in their order."""
     stderr.log().write(INFO, "end", "child 7 served 1", peer_uid=1000, exit="SIGKILL")
     assert stderr.read() == f"upperd[{os.getpid()}] end: child 7 served 1 peer_uid=1000 exit=SIGKILL\n"
 
@@ -118,7 +118,7 @@ def test_line(stderr: Stderr) -> None:
     ids=ascii,
 )
 def test_control_characters(stderr: Stderr, text: str, shown: str) -> None:
-    """Control characters, in the sentence or in a field, come out as escapes, and everything else as it is."""
+    """Control characters, in the sentence or in a field, appear as escapes, and everything else unchanged."""
     stderr.log().write(INFO, "end", text, path=text)
     assert stderr.read() == f"upperd[{os.getpid()}] end: {shown} path={shown}\n"
 
@@ -132,7 +132,7 @@ def test_long_line(stderr: Stderr) -> None:
 
 @pytest.mark.parametrize(("level", "written"), [("error", "E"), ("warning", "EW"), ("info", "EWI"), ("debug", "EWID")])
 def test_level(stderr: Stderr, level: str, written: str) -> None:
-    """What is less important than the level is left out, and is not counted as lost."""
+    """Entries below the level are left out, and not counted as lost."""
     subject = stderr.log(level)
     for number, letter in ((ERROR, "E"), (WARNING, "W"), (INFO, "I"), (DEBUG, "D")):
         subject.write(number, "end", letter)
@@ -142,7 +142,7 @@ def test_level(stderr: Stderr, level: str, written: str) -> None:
 
 
 def test_full_pipe_never_blocks(stderr: Stderr) -> None:
-    """Where standard error is not read, entries are lost and counted, and the daemon goes on."""
+    """If standard error is not read, entries are lost and counted, and the daemon goes on."""
     stderr.fill()
     subject = stderr.log()
     for _ in range(3):
@@ -155,7 +155,7 @@ def test_full_pipe_never_blocks(stderr: Stderr) -> None:
 
 
 def test_every_entry_is_there_or_counted(stderr: Stderr) -> None:
-    """However many entries are never read, each is there as a whole line, or counted."""
+    """However many entries are never read, each is a whole line, or counted."""
     subject = stderr.log()
     for _ in range(1000):
         subject.write(INFO, "end", "x" * 300)
@@ -166,7 +166,7 @@ def test_every_entry_is_there_or_counted(stderr: Stderr) -> None:
 
 
 def test_broken_pipe(stderr: Stderr) -> None:
-    """Standard error has no reader any more: that is counted, not raised."""
+    """If standard error has no reader any more, that is counted, not raised."""
     os.close(stderr.reader)
     stderr.reader = -1
     subject = stderr.log()
@@ -175,7 +175,7 @@ def test_broken_pipe(stderr: Stderr) -> None:
 
 
 def test_closed_stderr(stderr: Stderr) -> None:
-    """Standard error is closed: that is counted, not raised."""
+    """If standard error is closed, that is counted, not raised."""
     os.close(stderr.writer)
     stderr.writer = -1
     subject = stderr.log()
@@ -184,13 +184,13 @@ def test_closed_stderr(stderr: Stderr) -> None:
 
 
 def test_blocking_mode_is_left_alone(stderr: Stderr) -> None:
-    """Standard error is shared with others and stays as they know it."""
+    """Standard error is shared with other programs, and its flags stay unchanged."""
     stderr.log().write(INFO, "end", "x")
     assert os.get_blocking(stderr.writer)
 
 
 def test_journal(stderr: Stderr, journal: socket.socket, to_journal: Log) -> None:
-    """In the journal an entry has its sentence, level, event and fields by name, and standard error has nothing."""
+    """In the journal an entry has its sentence, level, event and fields by name; standard error gets nothing."""
     to_journal.write(WARNING, "end", "größer", peer_uid=1000)
     assert lines(journal) == [
         "MESSAGE=größer", "PRIORITY=4", "SYSLOG_IDENTIFIER=upperd", "UPPERD_EVENT=end", "UPPERD_NAME=upperd",
@@ -207,7 +207,7 @@ def test_journal_fields_cannot_be_forged(journal: socket.socket, to_journal: Log
 
 
 def test_full_journal(stderr: Stderr, journal: socket.socket, to_journal: Log) -> None:
-    """What the journal's socket has no room for goes to standard error with its level, and is not lost."""
+    """An entry without room in the journal's socket goes to standard error with its level, and is not lost."""
     for number in range(1000):
         to_journal.write(INFO, "end", "x", number=number)
     overflow = stderr.read().splitlines()
@@ -232,7 +232,7 @@ def test_close_waits_for_the_journal(journal: socket.socket, stderr: Stderr) -> 
 
 
 def test_close_without_an_entry(journal: socket.socket, stderr: Stderr) -> None:
-    """There is nothing to wait for where nothing was said, or where no journal listens."""
+    """Closing does not wait if nothing was logged, or no journal listens."""
     assert _Piped(stderr, journal=True).close(0)
     journal.close()
     unheard = _Piped(stderr, journal=True)
@@ -243,7 +243,7 @@ def test_close_without_an_entry(journal: socket.socket, stderr: Stderr) -> None:
 
 @pytest.mark.usefixtures("no_journal")
 def test_no_journal(stderr: Stderr, to_journal: Log) -> None:
-    """Where the journal has gone entries are lines with their level."""
+    """If the journal has gone entries are lines with their level."""
     to_journal.write(ERROR, "exiting", "why", pid=1)
     assert stderr.read() == "<3>exiting: why pid=1\n"
 
@@ -266,7 +266,7 @@ def to_syslog(tmp_path: Path) -> Iterator[Log]:
 
 
 def test_syslog(stderr: Stderr, tmp_path: Path, to_syslog: Log) -> None:
-    """To syslog an entry is one datagram with facility daemon, level, name and pid; standard error has nothing."""
+    """To syslog an entry is one datagram with facility daemon, level, name and pid; standard error gets nothing."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslog:
         syslog.bind(str(tmp_path / "log"))
         to_syslog.write(ERROR, "end", "a\nb", peer_uid=1000)
@@ -277,7 +277,7 @@ def test_syslog(stderr: Stderr, tmp_path: Path, to_syslog: Log) -> None:
 
 
 def test_syslog_made_anew(tmp_path: Path, to_syslog: Log) -> None:
-    """Entries while there is no syslog, or a full one, are counted; a new one gets the next entry."""
+    """Entries while syslog is missing or full are counted; a new syslog gets the next entry."""
     to_syslog.write(INFO, "end", "lost")
     assert to_syslog.lost == 1
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslog:

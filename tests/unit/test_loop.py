@@ -1,4 +1,4 @@
-"""The promises of the parent's loop: who is called when, and what a descriptor's number never does."""
+"""The parent's loop: it calls the right callbacks, even if a descriptor's number is reused."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def loop() -> Iterator[Loop]:
 
 
 class Timer:
-    """Notes when it was called, and wants what it is told to."""
+    """Notes when it was called, and asks for the given time."""
 
     def __init__(self, wants: float | None = None) -> None:
         self.wants = wants
@@ -39,7 +39,7 @@ class Timer:
 
 
 def pair(loop: Loop, heard: list[str], name: str) -> tuple[socket.socket, socket.socket]:
-    """Two sockets; what comes to the first one is read, and its name noted."""
+    """Two sockets; data on the first one is read, and its name noted."""
     ours, theirs = socket.socketpair()
     loop.watch(ours.fileno(), lambda: heard.append(f"{name} {ours.recv(10).decode()}"))
     return ours, theirs
@@ -65,7 +65,7 @@ def test_callbacks(loop: Loop) -> None:
 
 
 def test_what_is_watched_no_more_is_not_called_in_the_same_turn(loop: Loop) -> None:
-    """Of two that are readable at once the first one may end the other, which is then not called."""
+    """If two are readable at once the first one may end the other, which is then not called."""
     called: list[int] = []
     sockets = [socket.socketpair() for _ in range(2)]
 
@@ -86,7 +86,7 @@ def test_what_is_watched_no_more_is_not_called_in_the_same_turn(loop: Loop) -> N
 
 
 def test_a_number_does_not_come_again_in_the_same_turn(loop: Loop) -> None:
-    """A descriptor that is closed late keeps its number to the end of the turn: a new one cannot have its events."""
+    """A descriptor that is closed late keeps its number to the end of the turn: a new one cannot get its events."""
     sockets = [socket.socketpair() for _ in range(2)]
     numbers = {ours.fileno() for ours, _ in sockets}
     opened: list[socket.socket] = []
@@ -112,7 +112,7 @@ def test_a_number_does_not_come_again_in_the_same_turn(loop: Loop) -> None:
 
 
 def test_descriptors_of_the_loop() -> None:
-    """The loop tells what it has open, closes it, and what was to be closed late, too."""
+    """The loop lists its open descriptors, and closes them, with those that wait to be closed."""
     loop = Loop()
     ours, theirs = socket.socketpair()
     loop.close_late(ours)
@@ -155,7 +155,7 @@ def test_wake_from_a_signal_handler(loop: Loop) -> None:
 
 @pytest.fixture
 def polled(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """How long the loop wanted to wait, each time; it does not."""
+    """Each wait that the loop asked for; none takes place."""
     waits: list[float] = []
 
     class _Epoll:
@@ -172,7 +172,7 @@ def polled(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_the_loop_waits_for_the_first_timer(loop: Loop, polled: list[float]) -> None:
-    """All timers are called at the first moment that one wants, none before; without any the loop waits for ever."""
+    """All timers are called at the earliest time that one asks for; without such a time the loop waits for ever."""
     loop.turn()
     now = monotonic()
     timers = [Timer(now + 50), Timer(now + 20), Timer(None)]
@@ -185,7 +185,7 @@ def test_the_loop_waits_for_the_first_timer(loop: Loop, polled: list[float]) -> 
 
 
 def test_what_timers_have_done_is_acted_on_at_once(loop: Loop, polled: list[float]) -> None:
-    """A turn that has called timers waits for nothing: its owner may have something to do by now."""
+    """A turn after timers were called does not wait, since its owner may have something to do."""
     loop.timers.append(Timer(monotonic() + 50))
     loop.call_timers()
     loop.turn(30)
@@ -193,7 +193,7 @@ def test_what_timers_have_done_is_acted_on_at_once(loop: Loop, polled: list[floa
 
 
 def test_something_that_happens_has_the_timers_called_soon(loop: Loop, polled: list[float]) -> None:
-    """However late the timers wanted to be called, they are called half a second after something happened."""
+    """However late the timers' times are, the timers are called within half a second after an event."""
     for wants in (monotonic() + 600, None):
         loop.timers[:] = [Timer(wants)]
         loop.call_timers()
@@ -210,7 +210,7 @@ def test_something_that_happens_has_the_timers_called_soon(loop: Loop, polled: l
 
 
 def test_a_timer_may_have_itself_called_earlier(loop: Loop, polled: list[float]) -> None:
-    """What a timer asks for while the timers are called is not lost."""
+    """A time that a timer asks for while the timers are called is not lost."""
     loop.timers.append(lambda now: loop.call_timers(now + 3))  # type: ignore[func-returns-value, arg-type]
     loop.call_timers()
     loop.turn()
@@ -220,6 +220,6 @@ def test_a_timer_may_have_itself_called_earlier(loop: Loop, polled: list[float])
 
 
 def test_a_turn_has_a_limit(loop: Loop, polled: list[float]) -> None:
-    """A turn waits no longer than it is told to."""
+    """A turn waits no longer than its argument."""
     loop.turn(7)
     assert polled == [7]

@@ -1,4 +1,4 @@
-"""The promises of the wire to the service manager, kept against a true datagram socket."""
+"""The protocol of the service manager, tested against a real datagram socket."""
 
 import os
 import socket
@@ -18,12 +18,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning
 
 @pytest.fixture
 def path(tmp_path: Path) -> str:
-    """Where the manager listens."""
+    """The path at which the manager listens."""
     return str(tmp_path / "notify")
 
 
 def receive_at(address: str) -> socket.socket:
-    """The manager's socket, which does not wait."""
+    """The manager's socket, which does not block."""
     receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     receiver.bind(address)
     receiver.setblocking(False)
@@ -38,7 +38,7 @@ def receiver(path: str) -> Iterator[socket.socket]:
 
 
 def drain(receiver: socket.socket) -> list[bytes]:
-    """All messages that wait."""
+    """All waiting messages."""
     messages = []
     while True:
         try:
@@ -47,18 +47,18 @@ def drain(receiver: socket.socket) -> list[bytes]:
             return messages
 
 
-# In
+# From the manager
 
 
 def test_nothing_said() -> None:
-    """Without a manager nothing is passed and nothing is warned of."""
+    """Without a manager nothing is passed, and there is no warning."""
     environ = {"HOME": "/x"}
     assert take_environment(environ, 7) == {"notify_socket": "", "watchdog_usec": 0}
     assert environ == {"HOME": "/x"}
 
 
 def test_everything_is_taken() -> None:
-    """What is the manager's leaves the environment, the rest stays."""
+    """The manager's variables leave the environment, the rest stays."""
     environ = {
         "NOTIFY_SOCKET": "@a", "WATCHDOG_USEC": "5000000", "WATCHDOG_PID": "7", "LISTEN_PID": "7", "LISTEN_FDS": "3",
         "LISTEN_FDNAMES": "one:two", "LISTEN_PIDFDID": "1", "HOME": "/x",
@@ -70,7 +70,7 @@ def test_everything_is_taken() -> None:
 
 @pytest.mark.parametrize("value", ["", "x", "-1", "1.5", " 3", "+3", "٣", "9" * 19])
 def test_malformed_number(value: str) -> None:
-    """A number that is none is refused, and its variable named."""
+    """A variable that is not a number is refused, and named."""
     with pytest.raises(ManagerError, match=r"^LISTEN_FDS="):
         take_environment({"LISTEN_PID": "7", "LISTEN_FDS": value}, 7)
     if value:
@@ -79,7 +79,7 @@ def test_malformed_number(value: str) -> None:
 
 
 def test_sockets_of_no_process() -> None:
-    """Sockets that are passed to no process are not taken, and the warning says so."""
+    """Sockets passed without a process are not taken, and the warning says so."""
     said = take_environment({"LISTEN_FDS": "1"}, 7)
     assert "listeners" not in said
     assert said["warning"].startswith("LISTEN_FDS=1 without LISTEN_PID")
@@ -87,7 +87,7 @@ def test_sockets_of_no_process() -> None:
 
 @pytest.mark.parametrize("value", ["x", "-1", "1.5", "9" * 19])
 def test_malformed_watchdog(value: str) -> None:
-    """A watchdog whose time or process is no number is refused, and its variable named."""
+    """A watchdog whose time or process is not a number is refused, and its variable named."""
     with pytest.raises(ManagerError, match=r"^WATCHDOG_USEC="):
         take_environment({"WATCHDOG_USEC": value}, 7)
     with pytest.raises(ManagerError, match=r"^WATCHDOG_PID="):
@@ -103,7 +103,7 @@ def test_too_many_sockets() -> None:
 
 
 def test_sockets_of_another_process() -> None:
-    """Sockets that were passed to another process are left alone, and the warning names both."""
+    """Sockets that were passed to another process are left alone, and the warning names both processes."""
     said = take_environment({"LISTEN_PID": "8", "LISTEN_FDS": "2"}, 7)
     assert "listeners" not in said
     assert "LISTEN_PID=8 is not this process (7)" in said["warning"]
@@ -111,7 +111,7 @@ def test_sockets_of_another_process() -> None:
 
 
 def test_watchdog_of_another_process() -> None:
-    """A watchdog that watches another process is none of ours; one that names no process is."""
+    """A watchdog for another process is ignored; one without a process applies."""
     assert take_environment({"WATCHDOG_USEC": "5", "WATCHDOG_PID": "8"}, 7)["watchdog_usec"] == 0
     assert take_environment({"WATCHDOG_USEC": "5"}, 7)["watchdog_usec"] == 5
 
@@ -121,16 +121,16 @@ def test_watchdog_of_another_process() -> None:
     [("", ["unknown", "unknown"]), ("a", ["a", "unknown"]), ("a:b:c", ["a", "b"]), (":b", ["", "b"])],
 )
 def test_names(names: str, expected: list[str]) -> None:
-    """Each socket has the name at its place, or is unknown; names without a socket are ignored."""
+    """Each socket has the name at its position, or is unknown; names without a socket are ignored."""
     said = take_environment({"LISTEN_PID": "7", "LISTEN_FDS": "2", "LISTEN_FDNAMES": names}, 7)
     assert Settings(**said).passed() == [(3, expected[0]), (4, expected[1])]
 
 
-# Out
+# To the manager
 
 
 def test_one_message(receiver: socket.socket, path: str) -> None:
-    """Assignments that belong together go out in one message, a line each."""
+    """Related assignments are sent in one message, a line each."""
     notifier = Notifier(path)
     assert notifier.is_connected
     assert notifier.send("READY=1", "STATUS=fine")
@@ -138,7 +138,7 @@ def test_one_message(receiver: socket.socket, path: str) -> None:
 
 
 def test_utf8(receiver: socket.socket, path: str) -> None:
-    """Text is UTF-8 on the wire, and what no UTF-8 can carry is replaced."""
+    """Text is sent as UTF-8, and what UTF-8 cannot encode is replaced."""
     notifier = Notifier(path)
     assert notifier.send("STATUS=größer → 😀")
     assert notifier.send("STATUS=\udcff")
@@ -159,7 +159,7 @@ def test_no_manager() -> None:
 
 
 def test_full_receiver(receiver: socket.socket, path: str) -> None:
-    """What the manager must hear is kept while it has no room, and comes in order; what may be skipped is skipped."""
+    """Important messages are kept while the manager has no room, and sent in order; skippable ones are skipped."""
     notifier = Notifier(path)
     taken = 0
     while notifier.tell("STATUS=fill"):
@@ -176,7 +176,7 @@ def test_full_receiver(receiver: socket.socket, path: str) -> None:
 
 
 def test_descriptors_are_kept_open(receiver: socket.socket, path: str) -> None:
-    """A descriptor for the store reaches the manager although ours was closed before it had room."""
+    """A descriptor for the store reaches the manager even if it was closed before the manager had room."""
     notifier = Notifier(path)
     while notifier.tell("STATUS=fill"):
         pass
@@ -195,7 +195,7 @@ def test_descriptors_are_kept_open(receiver: socket.socket, path: str) -> None:
 
 
 def test_manager_that_is_gone_costs_no_memory(path: str) -> None:
-    """Of what a manager never takes the last messages are kept, not all."""
+    """If the manager reads nothing, the last messages are kept, not all."""
     notifier = Notifier(path)
     for number in range(1000):
         notifier.send(f"STATUS={number}")
@@ -208,7 +208,7 @@ def test_manager_that_is_gone_costs_no_memory(path: str) -> None:
 
 
 def test_long_reason_is_cut_at_its_end(receiver: socket.socket, path: str) -> None:
-    """A message is never longer than the manager takes, is cut between characters, and keeps what comes first."""
+    """A message is never longer than the manager takes, is cut between characters, and keeps its beginning."""
     assert Notifier(path).send("ERRNO=22", "STATUS=" + "ß" * 5000)
     (message,) = drain(receiver)
     assert message.startswith(b"ERRNO=22\nSTATUS=" + "ß".encode() * 1900)
@@ -217,20 +217,20 @@ def test_long_reason_is_cut_at_its_end(receiver: socket.socket, path: str) -> No
 
 
 def test_nobody_there(path: str) -> None:
-    """A manager that is gone costs each message, and raises nothing."""
+    """If the manager is gone each message is lost, and nothing is raised."""
     notifier = Notifier(path)
     assert [notifier.send("READY=1"), notifier.send("READY=1")] == [False, False]
 
 
 @pytest.mark.parametrize("address", ["/" + "x" * 200, "\0", "relative\0zero"])
 def test_impossible_address(address: str) -> None:
-    """An address that cannot be costs the message, and raises nothing."""
+    """With an invalid address the message is lost, and nothing is raised."""
     notifier = Notifier(address)
     assert not notifier.send("READY=1")
 
 
 def test_socket_made_anew(path: str) -> None:
-    """When the manager makes its socket anew, the next message arrives there and none is lost."""
+    """When the manager recreates its socket, the next message arrives there and none is lost."""
     notifier = Notifier(path)
     with receive_at(path) as old:
         assert notifier.send("READY=1")
@@ -250,7 +250,7 @@ def test_abstract_address() -> None:
 
 
 def test_environment_is_untouched(receiver: socket.socket, path: str) -> None:
-    """Sending leaves nothing in the environment, whether it works or not."""
+    """Sending leaves nothing in the environment, whether it succeeds or not."""
     before = dict(os.environ)
     Notifier(path).send("READY=1")
     Notifier(f"{path}.none").send("READY=1")

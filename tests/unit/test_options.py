@@ -1,4 +1,4 @@
-"""The promises of the options: each has a name, a type, a range; a wrong one is named."""
+"""The options: each has a name, a type and a range, and an error names the wrong one."""
 
 import math
 import re
@@ -20,7 +20,7 @@ RANGES = {
     "idle_timeout": (0, 366 * 86400.0), "max_lifetime": (0, 366 * 86400.0), "max_bytes": (0, 2**63 - 1),
     "drain_timeout": (0, 86400.0), "idle_exit": (0, 86400.0), "ready_fd": (3, 1048575),
 }  # fmt: skip
-"""The numbers: the lowest and the highest of each."""
+"""The lowest and the highest value of each number."""
 TEXTS = [
     *("socket", "tcp", "udp", "datagram", "socket_mode", "socket_owner", "socket_group"),
     *("scoreboard", "pid_file", "log_level"),
@@ -29,7 +29,7 @@ TEXTS = [
 
 @pytest.mark.parametrize(("name", "low", "high"), [(name, *ends) for name, ends in RANGES.items()])
 def test_range(name: str, low: float, high: float) -> None:
-    """A number is taken at either end of its range and refused just outside, with name, value and range."""
+    """A number is accepted at either end of its range and refused just outside, with name, value and range."""
     for value in (low, high):
         assert getattr(Options(**{name: value}), name) == value
     for value in (low - 1, high + 1):
@@ -39,7 +39,7 @@ def test_range(name: str, low: float, high: float) -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_no_number_at_all(value: float) -> None:
-    """What is no number of seconds is no drain time-out."""
+    """A value that is no number of seconds is no drain time-out."""
     with pytest.raises(OptionError, match="drain-timeout"):
         Options(drain_timeout=value)
 
@@ -68,34 +68,34 @@ def test_text_is_one_line(name: str, text: str) -> None:
 
 
 def test_choices() -> None:
-    """A log level that there is not is refused with those that there are."""
+    """An unknown log level is refused, and the message lists the valid ones."""
     with pytest.raises(OptionError, match=f"log-level is 'loud': it must be one of {', '.join(log.LEVELS)}$"):
         Options(log_level="loud")
 
 
 def test_what_there_is_not() -> None:
-    """An option that there is not is an error of the program."""
+    """An unknown option is an error of the program."""
     with pytest.raises(TypeError, match="brand_new"):
         Options(brand_new=1)
 
 
 @pytest.mark.parametrize(("most", "one_user"), [(1, 1), (2, 1), (7, 6), (8, 7), (64, 56), (4096, 3584)])
 def test_children_of_one_user(most: int, one_user: int) -> None:
-    """Where nothing is said one user has seven eighths of the children, and at least one; 0 stands for all."""
+    """By default one user has seven eighths of the children, and at least one; 0 stands for all."""
     assert Options(max_children=most).max_children_per_user == seven_eighths(most) == one_user
     assert Options(max_children=most, max_children_per_user=0).max_children_per_user == 0
     assert Options(max_children=most, max_children_per_user=9).max_children_per_user == 9
 
 
 def test_default_socket(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no path is said it is that of the environment and the user, and it is known that nothing was said."""
+    """The default path depends on the environment and the user, and is known to be the default."""
     monkeypatch.setenv("RUNTIME_DIRECTORY", "/run/some")
     assert (Options().socket, Options().default_socket) == ("/run/some/upperd.sock", True)
     assert (Options(socket="/x").socket, Options(socket="/x").default_socket) == ("/x", False)
 
 
 def test_accounts_become_numbers() -> None:
-    """Users and groups, by name or number, are numbers, each once, in order; the mode of a path is one from octal."""
+    """Users and groups become numbers, each once, in order; the mode of a path is parsed as octal."""
     found = Options(
         allow_user=("root", "1000", "0", 7), allow_group=["root"], deny_user=("4294967294",), socket_mode="0666",
         socket_owner="root", socket_group=7,
@@ -116,7 +116,7 @@ def test_abstract_name(name: str) -> None:
 
 @given(st.from_regex("0?[0-8]{2,4}") | st.text("0178", max_size=5) | st.text(max_size=4))
 def test_socket_mode(text: str) -> None:
-    """Permissions are three octal digits, or these after a zero, and not for nobody."""
+    """Permissions are three octal digits, or these after a zero, and must permit some user."""
     assert kinds._is_mode(text) == bool(re.fullmatch("0?(?!000)[0-7]{3}", text))
 
 
@@ -131,7 +131,7 @@ def test_address(address: str) -> None:
                 pytest.param("a:" + "9" * 5000, id="very long")]
 )  # fmt: skip
 def test_wrong_address(address: str) -> None:
-    """Anything else is refused with an example of what would be right."""
+    """Any other address is refused with an example of a valid one."""
     with pytest.raises(OptionError, match="it must be HOST:PORT, such as localhost:9999"):
         Options(tcp=address)
     with pytest.raises(OptionError, match="udp is .*it must be HOST:PORT"):
@@ -161,7 +161,7 @@ def test_tcp_allow_remote() -> None:
     [("socket", "scoreboard"), ("socket", "pid_file"), ("scoreboard", "pid_file")],
 )
 def test_one_file_for_two_purposes(first: str, second: str) -> None:
-    """Two options may not name one file, nor one of them the lock of the other."""
+    """Two options may not name the same file, and neither may be the lock of the other."""
     both: dict[str, Any] = {first: "/run/x/y", second: "/run/x/../x/y"}
     lock: dict[str, Any] = {first: "/run/x/y", second: "/run/x/y.lock"}
     for chosen in (both, lock):
@@ -170,13 +170,13 @@ def test_one_file_for_two_purposes(first: str, second: str) -> None:
 
 
 def test_one_file_of_an_odd_name() -> None:
-    """The name of the file that two options name is quoted, whatever is in it."""
+    """The name of a file that two options name is quoted, whatever characters it has."""
     with pytest.raises(OptionError, match=r"are one file, '/run/\\x1b\[2J': choose"):
         Options(socket="/run/\x1b[2J", pid_file="/run/\x1b[2J")
 
 
 def test_defaults() -> None:
-    """The defaults need no operator, and suit a machine of 2 cores and 2 GiB."""
+    """The defaults work without an operator, on a machine of 2 cores and 2 GiB."""
     found = Options()
     assert (found.max_children, found.spare_children, found.max_children_per_user) == (64, 8, 56)
     assert (found.connections_per_child, found.max_queue, found.drain_timeout) == (1000, 2048, 30.0)
@@ -186,7 +186,7 @@ def test_defaults() -> None:
 
 
 def test_defaults_are_right() -> None:
-    """A default that could be said is right where it is said."""
+    """A default that can be given as a value is valid as one."""
     said = {option.name: getattr(Options(), option.name) for option in OPTIONS if option.name in RANGES}
     assert said.pop("ready_fd") == 0  # none
     assert vars(Options(**said)) == vars(Options())

@@ -1,4 +1,4 @@
-"""The promises of the reaper of process 1: strangers are reaped, and no other child, in whatever order they end."""
+"""The reaper of process 1: it reaps strangers, and no other child, whatever the order of their ends."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from upperd.service.orphans import Orphans
 
 
 class Ended:
-    """Children of this process that have ended, in the order in which the kernel tells of them."""
+    """Children of this process that have ended, in the order in which the kernel reports them."""
 
     def __init__(self) -> None:
         self.pids: list[int] = []
@@ -27,11 +27,11 @@ class Ended:
             os.waitid(os.P_PID, self.pids[-1], os.WEXITED | os.WNOWAIT)
 
     def left(self) -> list[int]:
-        """Which of them have not been reaped."""
+        """The children that have not been reaped."""
         return [pid for pid in self.pids if os.path.exists(f"/proc/{pid}")]
 
     def next(self) -> int:
-        """What the kernel would say, were there no other children in the process that runs the tests."""
+        """The kernel's report, as if the process that runs the tests had no other children."""
         return next(iter(self.left()), 0)
 
 
@@ -46,7 +46,7 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ended]:
 
 
 def test_strangers_are_reaped(ended: Ended) -> None:
-    """All strangers that have ended are reaped in one look, and nothing more is asked for until another child ends."""
+    """All ended strangers are reaped in one turn, and the reaper asks for no other until another child ends."""
     reaper = Orphans(set, is_told=True)
     assert reaper.turn(1.0) is None
     assert ended.left() == []
@@ -55,7 +55,7 @@ def test_strangers_are_reaped(ended: Ended) -> None:
 
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_our_own_keep_their_status(ended: Ended, place: int) -> None:
-    """One of ours is left to the code that waits for it; the strangers behind it are reaped once it is gone."""
+    """The daemon's own child is left to the code that waits for it; strangers behind it are reaped afterwards."""
     own = ended.pids[place]
     reaper = Orphans(lambda: {own}, is_told=True)
     again = reaper.turn(1.0)
@@ -67,7 +67,7 @@ def test_our_own_keep_their_status(ended: Ended, place: int) -> None:
 
 
 def test_it_looks_at_most_so_often(ended: Ended) -> None:
-    """However many children of ours end, it looks ten times a second; a signal in between is not forgotten."""
+    """However many children end, the reaper looks ten times a second; it does not forget a signal in between."""
     reaper = Orphans(set, is_told=True)
     reaper.turn(1.0)
     ended.add(1)
@@ -94,14 +94,14 @@ print(os.waitpid(lives, 0)[1])
 
 
 def test_living_child_is_left_alone() -> None:
-    """A process without children has nothing to reap, and one that lives is not waited for."""
+    """A process without children has nothing to reap, and a living child is not waited for."""
     command = [sys.executable, "-IS", "-c", LONELY, str(Path(orphans.__file__).parents[2])]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("None\nNone (0, 0)\n0\n", "")
 
 
 def test_without_being_told(ended: Ended) -> None:
-    """Where no signal tells of them it looks once a second at most, whenever it is asked, and wakes nobody for it."""
+    """Without signals the reaper looks once a second at most, when it is called, and sets no timer for it."""
     reaper = Orphans(set, is_told=False)
     assert reaper.turn(1.0) is None
     assert ended.left() == []

@@ -1,4 +1,4 @@
-"""The promises of the places: where the socket is when nobody says where, and whose folder that may be."""
+"""The default paths: where the socket is by default, and which user may own its folder."""
 
 import os
 import shutil
@@ -53,7 +53,7 @@ def test_client_looks_where_the_daemon_is(environ: dict[str, str], uid: int) -> 
 
 
 def test_client_ignores_the_managers_folder() -> None:
-    """A client has no business in the runtime folder of the service that it may be part of."""
+    """A client ignores the runtime folder of a service that it may be part of."""
     assert paths.client_sockets({"RUNTIME_DIRECTORY": "/run/web"}, 0) == [
         paths.SYSTEM_SOCKET, "/run/upperd/state/upperd.sock",
     ]  # fmt: skip
@@ -77,13 +77,13 @@ def test_scoreboard_and_lock() -> None:
     ],
 )
 def test_scoreboard_of_a_daemon_with_a_folder_of_its_own(runtime: str, expected: str) -> None:
-    """Where the daemon's own folder is `state` below that of its socket the scoreboard lies there, else beside it."""
+    """If the daemon's own folder is `state` below its socket's, the scoreboard lies there, else beside the socket."""
     assert paths.scoreboard_of("/run/upperd/upperd.sock", runtime) == expected
     assert paths.scoreboard_of("/run/upperd/b.sock", runtime) == expected.replace("scoreboard", "b.sock.scoreboard")
 
 
 def test_scoreboard_is_found(tmp_path: Path) -> None:
-    """A reader finds it beside the socket or in the folder `state`: the one that is there, of two the newer one."""
+    """A reader finds the scoreboard beside the socket or in the folder `state`; of two it takes the newer one."""
     state = tmp_path / "state"
     beside, within = tmp_path / "scoreboard", state / "scoreboard"
     state.mkdir()
@@ -99,7 +99,7 @@ def test_scoreboard_is_found(tmp_path: Path) -> None:
 
 
 def test_scoreboard_is_nowhere(tmp_path: Path) -> None:
-    """Where there is none it is looked for in the folder `state`, if there is that, and else beside the socket."""
+    """A missing scoreboard is expected in the folder `state`, if that exists, otherwise beside the socket."""
     for name, board in (("upperd.sock", "scoreboard"), ("b.sock", "b.sock.scoreboard")):
         assert paths.find_scoreboard(str(tmp_path / name)) == str(tmp_path / board)
     (tmp_path / "state").mkdir()
@@ -107,7 +107,7 @@ def test_scoreboard_is_nowhere(tmp_path: Path) -> None:
 
 
 def test_of_the_system() -> None:
-    """A socket is the system's in its folder of /run, and in the folder `state` of that, and nowhere else."""
+    """A socket is the system's if it lies in its folder of /run, or in that folder's `state`, and only then."""
     ours = ["/run/upperd/upperd.sock", "/run/upperd/state/upperd.sock", "/run/upperd-a/state/upperd.sock"]
     others = ["/run/user/5/upperd/upperd.sock", "/run/upperd/x/upperd.sock", "/tmp/upperd-5/upperd.sock"]
     assert [path for path in ours + others if paths.is_of_system(path)] == ours
@@ -122,7 +122,7 @@ NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=1
 @example("/" * 107, "..")
 @example("a%%", "a%")
 def test_files_of_an_abstract_name(one: str, other: str) -> None:
-    """The files of an abstract socket lie in the default's folder, under a name that fits and is no other socket's."""
+    """An abstract socket's files lie in the default folder, under a name that fits and that no other socket has."""
     found = [paths.scoreboard_of(paths.stand_in(f"@{name}", "/run/upperd/upperd.sock")) for name in (one, other)]
     assert (found[0] == found[1]) == (one == other)
     for name, path in zip((one, other), found, strict=True):
@@ -132,7 +132,7 @@ def test_files_of_an_abstract_name(one: str, other: str) -> None:
 
 
 def test_abstract_names() -> None:
-    """@NAME is an abstract socket of 1 to 107 bytes, anything else a path, which stays as it is."""
+    """@NAME is an abstract socket of 1 to 107 bytes; anything else is a path, which stays unchanged."""
     assert [paths.is_abstract(name) for name in ("@x", "./@x", "/@x", "x@")] == [True, False, False, False]
     assert (paths.address_of("@a/b"), paths.address_of("./@x")) == ("\0a/b", "./@x")
     assert paths.stand_in("./@x", "/run/upperd/upperd.sock") == "./@x"
@@ -151,14 +151,14 @@ def test_folder_is_made(tmp_path: Path) -> None:
 
 
 def test_folder_that_is_there(tmp_path: Path) -> None:
-    """A folder that is there, ours and closed is taken."""
+    """An existing folder that is ours and closed is used."""
     (tmp_path / "upperd").mkdir(0o700)
     paths.make_default_folder(str(tmp_path / "upperd" / "upperd.sock"), ME)
 
 
 @pytest.mark.parametrize("mode", [0o702, 0o720, 0o777])
 def test_open_folder_is_refused(folder: Path, mode: int) -> None:
-    """A folder into which others can write is refused with its name and the cure."""
+    """A folder that others can write to is refused with its name and the cure."""
     (folder / "upperd").mkdir()
     (folder / "upperd").chmod(mode)
     with pytest.raises(FolderError, match=rf"upperd is not a folder of uid {ME} alone.*--socket"):
@@ -167,7 +167,7 @@ def test_open_folder_is_refused(folder: Path, mode: int) -> None:
 
 @pytest.mark.parametrize("mode", [0o701, 0o710, 0o755])
 def test_folder_that_others_can_enter(folder: Path, mode: int) -> None:
-    """In /tmp, where anybody may have made it, a folder that others can enter is refused; elsewhere it is taken."""
+    """In /tmp, where any user may have made it, a folder that others can enter is refused; elsewhere it is used."""
     (folder / "upperd").mkdir()
     (folder / "upperd").chmod(mode)
     path = str(folder / "upperd" / "upperd.sock")
@@ -186,7 +186,7 @@ def test_folder_of_another_is_refused(tmp_path: Path) -> None:
 
 
 def test_symlink_is_refused(tmp_path: Path) -> None:
-    """A symbolic link in the place of the folder is refused, even to a folder of our own."""
+    """A symbolic link in place of the folder is refused, even to a folder of our own."""
     (tmp_path / "true").mkdir(0o700)
     (tmp_path / "upperd").symlink_to(tmp_path / "true")
     with pytest.raises(FolderError):
@@ -194,13 +194,13 @@ def test_symlink_is_refused(tmp_path: Path) -> None:
 
 
 def test_no_folder_for_the_folder(tmp_path: Path) -> None:
-    """A folder is not made below one that is missing, and that one is named."""
+    """A folder is not made if its parent folder is missing, and that one is named."""
     with pytest.raises(FolderError, match="none does not exist; name another path with --socket"):
         paths.make_default_folder(str(tmp_path / "none" / "upperd" / "upperd.sock"), ME)
 
 
 def test_own_folder(folder: Path) -> None:
-    """A folder may be written by its user only; by others it may be looked into, except in /tmp."""
+    """Only its user may write to the folder; others may enter it, except in /tmp."""
     folder.chmod(0o755)
     assert paths.is_own_folder(str(folder), ME) == (folder.parent != Path("/tmp"))
     folder.chmod(0o775)

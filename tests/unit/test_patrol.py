@@ -1,4 +1,4 @@
-"""The promises of the patrol: which connection is ended and when, and which child is killed."""
+"""The patrol: which connections it ends and when, and which children it kills."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ START = 1000.0
 
 
 class Stage:
-    """A patrol, a clock that is made up, and what was done to whom."""
+    """A patrol, a simulated clock, and what was done to which child."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = START
@@ -71,11 +71,11 @@ class Stage:
         return child
 
     def moves(self, child: MadeUpChild) -> None:
-        """Something moves on its connection."""
+        """Let data move on its connection."""
         child.row[ACTIVE] = int(self.now * 1e6)
 
     def at(self, seconds: float) -> list[tuple[object, int]]:
-        """Turn so many seconds after the start; returns the signals that are sent in that turn."""
+        """Turn at this many seconds after the start; return the signals that are sent in that turn."""
         self.now, before = START + seconds, len(self.sent)
         self.patrol.turn(self.now)
         return self.sent[before:]
@@ -91,7 +91,7 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
 
 
 def test_it_looks_while_a_child_serves(stage: Stage) -> None:
-    """While a child serves it looks twice a second; else it wants to be asked by nothing but what happens."""
+    """While a child serves the patrol looks twice a second; otherwise it sets no timer."""
     assert stage.patrol.turn(START) is None
     child = stage.busy()
     assert stage.patrol.turn(START + 1) == START + 1 + LOOK_SECONDS
@@ -111,12 +111,12 @@ def test_limits_of_time(stage: Stage, limit: str) -> None:
         stage.moves(child)
     assert stage.at(10.4) == [(child, SIGTERM)]
     assert child.place[ENDING] == outcome
-    assert stage.at(11) == [(child, SIGTERM)]  # the first one may have come too early
+    assert stage.at(11) == [(child, SIGTERM)]  # the first signal may have come too early
     assert stage.board[f"ended_{outcome.name.lower()}"] == 1
 
 
 def test_what_moves_is_not_idle(stage: Stage) -> None:
-    """A connection on which something moves is never idle."""
+    """A connection with moving data is never idle."""
     stage.limits.idle_timeout = 10.0
     child = stage.busy()
     for second in range(1, 100, 3):
@@ -125,7 +125,7 @@ def test_what_moves_is_not_idle(stage: Stage) -> None:
 
 
 def test_what_has_not_ended_is_killed(stage: Stage) -> None:
-    """A child that has not ended after the grace that it has is killed, for being overdue."""
+    """A child that has not ended after its grace period is killed as overdue."""
     stage.limits.max_lifetime = 1.0
     child = stage.busy()
     stage.at(1)
@@ -145,7 +145,7 @@ def test_what_has_ended_is_left_alone(stage: Stage) -> None:
 
 
 def test_a_child_that_does_not_begin(stage: Stage) -> None:
-    """A child that has not begun to serve after a second is killed, for being stopped, whatever the limits are."""
+    """A child that has not begun to serve after a second is killed as stopped, whatever the limits are."""
     stage.limits.max_lifetime = 0.1
     child = stage.busy(has_started=False)
     assert [stage.at(seconds) for seconds in (0, 0.5, START_SECONDS - 0.1)] == [[], [], []]
@@ -154,7 +154,7 @@ def test_a_child_that_does_not_begin(stage: Stage) -> None:
 
 
 def test_a_parent_that_was_stopped_itself(stage: Stage) -> None:
-    """A parent that was stopped with its children gives each the time once more, from when it goes on."""
+    """A parent that was stopped with its children gives each the full time again when it goes on."""
     child = stage.busy(has_started=False)
     stage.at(0)
     assert [stage.at(1000 + seconds) for seconds in (0, 0.5, 0.9)] == [[], [], []]
@@ -177,14 +177,14 @@ def test_idle_children_leave(stage: Stage) -> None:
 
 
 def test_children_that_left_a_process_behind(stage: Stage) -> None:
-    """Every child is waited for at each look: one that left a process behind has no end of file."""
+    """Each look tries to reap every child, since one that left a process behind causes no end of file."""
     child = stage.busy()
     stage.at(1)
     assert stage.reaped == [child]
 
 
 def test_a_scoreboard_that_was_written_over(stage: Stage) -> None:
-    """A scoreboard that was written over is repaired at the next look, and that is said."""
+    """A scoreboard that was overwritten is repaired at the next look, and that is reported."""
     stage.busy()
     stage.board.header[0] = 0
     stage.at(1)
@@ -196,7 +196,7 @@ def test_a_scoreboard_that_was_written_over(stage: Stage) -> None:
 
 
 def test_a_drain_ends_what_is_quiet(stage: Stage) -> None:
-    """During a drain a connection on which nothing has moved for a second is ended, and one that moves is not."""
+    """During a drain a connection without data for a second is ended, and an active one is not."""
     quiet, moving = stage.busy(), stage.busy()
     stage.patrol.begin_drain(START + 30)
     for tenth in range(1, 10):
@@ -207,7 +207,7 @@ def test_a_drain_ends_what_is_quiet(stage: Stage) -> None:
 
 
 def test_a_drain_cuts_and_kills(stage: Stage) -> None:
-    """At the deadline everything is cut, what has not begun is only waited for, and what is left then is killed."""
+    """At the deadline everything is cut, except connections that have not begun; later all that is left is killed."""
     cut, waiting = stage.busy(), stage.busy(has_started=False)
     waiting.handed_at = START + 3.5
     stage.patrol.begin_drain(START + 3)
@@ -224,7 +224,7 @@ def test_a_drain_cuts_and_kills(stage: Stage) -> None:
 
 
 def test_a_hastened_drain(stage: Stage) -> None:
-    """A drain that is hastened cuts at once."""
+    """A hastened drain cuts at once."""
     child = stage.busy()
     stage.patrol.hasten(START)  # there is none
     stage.patrol.begin_drain(math.inf)

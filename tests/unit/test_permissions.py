@@ -1,4 +1,4 @@
-"""A socket that gets other permissions than its own."""
+"""A socket whose permissions cannot be changed as configured."""
 
 import errno
 import os
@@ -11,7 +11,7 @@ from upperd.service.listeners import ListenerError
 
 
 def test_permissions_that_we_may_not_give(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An owner that only root may choose is an error with the cause; path and lock are free again."""
+    """An owner that only root may set is an error with the cause; path and lock are free again."""
     path = str(tmp_path / "s")
 
     def chown(target: str, owner: int, group: int) -> None:

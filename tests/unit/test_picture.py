@@ -1,4 +1,4 @@
-"""The promises of the picture of top: it fits, whatever the size, and shows no control character."""
+"""The picture of top: it fits, whatever the size, and shows no control character."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def lines(board: Scoreboard, width: int, height: int | None, order: Order, state
     state=st.sampled_from([view.RUNNING, view.NOT_RUNNING, view.UNKNOWN]),
 )
 def test_it_fits(board: Scoreboard, width: int, height: int | None, field: str, first: int, state: int) -> None:
-    """In every size no line is wider than the terminal, nothing is raw, and where there is room it is filled."""
+    """In every size no line is wider than the terminal, nothing is raw, and if there is room the screen is filled."""
     shown = lines(board, width, height, Order(field, False, first), state)
     assert [line for line in shown if len(line) > width or not line.isprintable()] == []
     if height is not None and height >= 12 and width >= 40:
@@ -68,7 +68,7 @@ def test_it_fits(board: Scoreboard, width: int, height: int | None, field: str, 
 
 
 def test_every_child_is_shown_once(board: Scoreboard) -> None:
-    """Scrolled from the first to the last line, every child has been there, and the last page is a full one."""
+    """Scrolling from the first to the last line shows every child, and the last page is a full one."""
     seen = set()
     for first in range(0, 40, 5):
         rows = lines(board, 100, 16, Order("pid", False, first))
@@ -80,7 +80,7 @@ def test_every_child_is_shown_once(board: Scoreboard) -> None:
 
 @pytest.mark.parametrize("width", range(1, 120))
 def test_columns_give_way(width: int) -> None:
-    """The narrower the terminal, the fewer the columns; the pid stays, and those that stay fit."""
+    """The narrower the terminal, the fewer the columns; the pid stays, and the remaining ones fit."""
     chosen = fitting(width)
     assert next(iter(chosen)) == "pid"
     assert len(chosen) == 1 or sum(column.width + 1 for column in chosen.values()) - 1 <= width
@@ -89,7 +89,7 @@ def test_columns_give_way(width: int) -> None:
 
 @pytest.mark.parametrize("field", TOP)
 def test_order(board: Scoreboard, field: str) -> None:
-    """Every field sorts, one way and the other; numbers begin with the greatest, names with the first."""
+    """Every field sorts, in both directions; numbers begin with the greatest, names with the first."""
     daemon = view.DaemonView(str(board.path))
     daemon.state = view.RUNNING
     history = History()
@@ -97,7 +97,7 @@ def test_order(board: Scoreboard, field: str) -> None:
     column = TOP[field]
     keys = [column.key(row) for row in Order(field).apply(history.rows)]
     reverse = [column.key(row) for row in Order(field, True).apply(history.rows)]
-    if field != "idle":  # which goes on meanwhile
+    if field != "idle":  # idle times grow meanwhile
         assert keys == sorted(keys, reverse=column.descends)
         assert reverse == keys[::-1]
 

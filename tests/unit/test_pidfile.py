@@ -1,4 +1,4 @@
-"""The promises of the pid file: whole or not there, never through a link, and never another daemon's."""
+"""The pid file: complete or missing, never written through a link, and never another daemon's."""
 
 import os
 import signal
@@ -16,12 +16,12 @@ OURS = f"{os.getpid()}\n"
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the pid file goes."""
+    """The path of the pid file."""
     return tmp_path / "upperd.pid"
 
 
 def test_life(path: Path) -> None:
-    """It holds the pid and a newline, with mode 0644 under any umask; nothing else is left, and at the end nothing."""
+    """The file holds the pid and a newline, with mode 0644 under any umask; at the end nothing is left of it."""
     mask = os.umask(0o777)
     try:
         subject = PidFile(str(path))
@@ -45,7 +45,7 @@ def test_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("before", ["", "1\n", "4194304", " 7 \n"])
 def test_stale_one_is_replaced(path: Path, before: str) -> None:
-    """A file that holds a pid, or nothing, is replaced; a reader that has it open still reads what it opened."""
+    """A file that holds a pid, or nothing, is replaced; a reader that has it open still reads the old content."""
     path.write_text(before)
     with path.open() as reader:
         PidFile(str(path)).write()
@@ -55,7 +55,7 @@ def test_stale_one_is_replaced(path: Path, before: str) -> None:
 
 @pytest.mark.parametrize("target", ["precious", "missing", "."])
 def test_link_is_replaced(path: Path, target: str) -> None:
-    """A link to whatever it may be is replaced, not followed."""
+    """A link to anything is replaced, not followed."""
     (path.parent / "precious").write_text("1\n")
     path.symlink_to(target)
     PidFile(str(path)).write()
@@ -65,7 +65,7 @@ def test_link_is_replaced(path: Path, target: str) -> None:
 
 
 def test_what_a_killed_process_has_left(path: Path) -> None:
-    """A temporary file that a killed process of our pid has left, or a link in its place, blocks no later write."""
+    """A temporary file left by a killed process with our pid, or a link in its place, blocks no later write."""
     left = path.parent / f".{path.name}.{os.getpid()}"
     left.symlink_to("precious")
     PidFile(str(path)).write()
@@ -73,7 +73,7 @@ def test_what_a_killed_process_has_left(path: Path) -> None:
 
 
 def test_removed_one_is_written_again(path: Path) -> None:
-    """A pid file that was removed under a living daemon is written again; one that another has put there stays."""
+    """A pid file removed under a living daemon is written again; one that another daemon has put there stays."""
     subject = PidFile(str(path))
     subject.write()
     path.unlink()
@@ -86,7 +86,7 @@ def test_removed_one_is_written_again(path: Path) -> None:
 
 
 def test_lock_tells_whose_it_is(path: Path, hold_elsewhere: Callable[[str], int]) -> None:
-    """The pid in a file that a process holds is a living daemon's; without that it may be any process's by now."""
+    """The pid in a file that a process has locked is a living daemon's; without the lock it may be any process's."""
     path.write_text(f"{os.getppid()}\n")
     holder = hold_elsewhere(str(path))
     with pytest.raises(PidFileError, match="has the pid of a daemon that runs"):
@@ -99,7 +99,7 @@ def test_lock_tells_whose_it_is(path: Path, hold_elsewhere: Callable[[str], int]
 
 @pytest.mark.parametrize("kind", ["text", "folder", "fifo"])
 def test_anything_else_is_refused(path: Path, kind: str) -> None:
-    """What is there and holds no pid is left alone, and named; nothing waits for it, nothing is left beside it."""
+    """A file without a pid is left alone, and named; nothing waits for it, and nothing is left beside it."""
     {"text": lambda: path.write_text("12 monkeys"), "folder": path.mkdir, "fifo": lambda: os.mkfifo(path)}[kind]()
     with pytest.raises(PidFileError, match="upperd.pid is there and is not a pid file: remove it, or choose another"):
         PidFile(str(path)).write()
@@ -107,7 +107,7 @@ def test_anything_else_is_refused(path: Path, kind: str) -> None:
 
 
 def test_folder_is_missing(tmp_path: Path) -> None:
-    """Without its folder the error names the file and the reason, and carries the number."""
+    """Without its folder the error names the file and the reason, and has the errno."""
     with pytest.raises(PidFileError, match="cannot write the pid file .*/x/p: No such file") as raised:
         PidFile(str(tmp_path / "x/p")).write()
     assert raised.value.errno == 2
@@ -115,7 +115,7 @@ def test_folder_is_missing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("after", ["1\n", "", "link", "gone"])
 def test_not_ours_any_more(path: Path, after: str) -> None:
-    """At the end a file that tells another pid, or none, or is a link by now, is left; one that is gone is no error."""
+    """At the end a file with another pid, or none, and a link are left alone; a missing file is no error."""
     subject = PidFile(str(path))
     subject.write()
     path.unlink()

@@ -1,4 +1,4 @@
-"""The promises of the policy: settings reach rules, rates, limits and scoreboard, and a reload reaches those inside."""
+"""The policy: settings affect rules, rates, limits and scoreboard, and a reload affects open connections."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ALICE, BOB = 61001, 61002
 
 
 def settings(**values: Any) -> Settings:
-    """Every option, these with a value of their own."""
+    """All settings, these with the given values."""
     return Settings(**{**vars(Options()), **values})
 
 
@@ -42,19 +42,19 @@ class _Server:
         self.refused_uids.append((peer[0], reason))
 
     def user_of(self, uid: int) -> int:
-        """Every uid counts for itself."""
+        """As the hook: every uid counts for itself."""
         return uid
 
     def descriptors(self) -> tuple[int, ...]:
-        """None."""
+        """No children."""
         return ()
 
     def descriptor_of(self, request: object) -> int:
-        """None."""
+        """No descriptors."""
         return -1
 
     def close_request(self, request: object) -> None:
-        """Nothing was kept."""
+        """Nothing is stored."""
 
 
 @pytest.fixture
@@ -67,14 +67,14 @@ def parent() -> Iterator[Parent]:
 
 @pytest.fixture
 def server(parent: Parent) -> Any:
-    """Its server."""
+    """The parent's server."""
     server: Any = _Server()
     parent.servers.append(server)
     return server
 
 
 def connection(server: Any, uid: int) -> Connection:
-    """One of this user."""
+    """A connection of this user."""
     return Connection(server, SimpleNamespace(), "", (uid, UNKNOWN, UNKNOWN), is_reusable=True)
 
 
@@ -87,7 +87,7 @@ def child_of(parent: Parent, server: Any, uid: int) -> Child:
 
 
 def test_reasons() -> None:
-    """A peer that the rules keep out is refused for that, one that comes too often for that, others are not."""
+    """A peer is refused by the rules or for its rate, with that reason; others are not refused."""
     policy = Policy(settings(deny_user=(BOB,), max_rate_per_user=1.0))
     peers = [(uid, UNKNOWN, UNKNOWN) for uid in (ALICE, BOB, ALICE, BOB)]
     assert [policy.refusal(None, peer, is_private=False) for peer in peers] == [
@@ -97,7 +97,7 @@ def test_reasons() -> None:
 
 
 def test_subordinate_uids_count_as_their_owner() -> None:
-    """Whom a rule keeps out, or who has come too often, comes in under no uid that is subordinate to its own either."""
+    """A user that is denied, or over its rate, is refused under its subordinate uids, too."""
     policy = Policy(settings(deny_user=(BOB,), max_rate_per_user=1.0, subordinate_uids=(100, 10, BOB, 200, 10, ALICE)))
     peers = [(uid, UNKNOWN, UNKNOWN) for uid in (109, 110, ALICE, 200)]
     assert [policy.refusal(None, peer, is_private=False) for peer in peers] == [
@@ -107,7 +107,7 @@ def test_subordinate_uids_count_as_their_owner() -> None:
 
 
 def test_limits_are_followed(parent: Parent, server: Any) -> None:
-    """Every limit of the settings is the parent's after a reload, and stands in the scoreboard."""
+    """A reload makes the parent follow every limit of the settings, and the scoreboard shows them."""
     policy = Policy(settings())
     changed = {"max_children": 100, "spare_children": 3, "max_children_per_user": 50, "max_queue": 77, "max_bytes": 9}
     found = settings(**changed, idle_timeout=1.5, max_lifetime=2.5, reuse_unknown=True, connections_per_child=5)
@@ -123,19 +123,19 @@ def test_limits_are_followed(parent: Parent, server: Any) -> None:
 
 @pytest.mark.parametrize(("per_user", "most"), [(0, 10), (5, 5), (50, 10)])
 def test_children_of_one_user(per_user: int, most: int) -> None:
-    """0 lets one user have every child, and nothing lets it have more than there are."""
+    """0 lets one user have every child, and no value lets it have more than exist."""
     assert Policy(settings(max_children=10, max_children_per_user=per_user)).limits.max_children_per_user == most
 
 
 def test_shortest_time(parent: Parent) -> None:
-    """A limit that is shorter than the clock can tell is a limit, not none."""
+    """A limit below the clock's resolution is still a limit."""
     found = settings(idle_timeout=1e-9, max_lifetime=1e-9)
     Policy(found).say(found, parent.board)
     assert (parent.board["idle_timeout_usec"], parent.board["max_lifetime_usec"]) == (1, 1)
 
 
 def test_a_reload_judges_those_inside_anew(parent: Parent, server: Any) -> None:
-    """A user that a reload denies loses its connections, those that wait and those that are served; others stay."""
+    """A reload ends the waiting and the served connections of a user that it denies; others stay."""
     policy = Policy(settings())
     served = {uid: child_of(parent, server, uid) for uid in (ALICE, BOB)}
     for uid in (ALICE, BOB, BOB):
@@ -149,7 +149,7 @@ def test_a_reload_judges_those_inside_anew(parent: Parent, server: Any) -> None:
 
 
 def test_a_datagram_is_not_judged_anew(parent: Parent, server: Any) -> None:
-    """A datagram that is being served is not ended by a reload: it is over in an instant."""
+    """A reload does not end a datagram that is being served, since it is over in an instant."""
     server.is_datagram = True
     child = child_of(parent, server, BOB)
     Policy(settings()).follow(settings(deny_user=(BOB,)), parent)

@@ -1,4 +1,4 @@
-"""The promises of the population: who has ended is reaped, and handed nothing more."""
+"""The population: a child that has ended is reaped, and handed nothing more."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from upperd.server.roster import Child
 
 
 class _Observer(Observer):
-    """Keeps what it is told."""
+    """An observer that keeps what it is told."""
 
     def __init__(self) -> None:
         self.records: list[ExitRecord] = []
@@ -38,7 +38,7 @@ class _Observer(Observer):
 
 
 class Stage:
-    """A parent with a child that is another program, and the end of the channel that is this child's."""
+    """A parent whose child is another program, and that child's end of the channel."""
 
     def __init__(self, program: str) -> None:
         self.observer = _Observer()
@@ -52,7 +52,7 @@ class Stage:
         self.parent.loop.watch(ours.fileno(), partial(self.parent.population._heard, self.child))
 
     def is_handed(self) -> None:
-        """The child is handed a connection, and begins to serve it."""
+        """Hand the child a connection, which it begins to serve."""
         server: Any = Server()
         self.parent.roster.spares(0).remove(self.child)
         user = self.parent.roster.user(ALICE)
@@ -60,7 +60,7 @@ class Stage:
         self.child.row[CONNECTIONS] = self.child.handed
 
     def reap(self) -> ExitRecord:
-        """The child ends: turn until it was reaped; its record."""
+        """Let the child end, and turn until it was reaped; return its record."""
         os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)
         self.theirs.close()
         while self.parent.pids():
@@ -91,7 +91,7 @@ WAITS = "input()"
 
 
 def test_a_child_whose_channel_has_ended_is_handed_nothing(begin: Begin) -> None:
-    """A spare child that has closed its channel is no longer one, though it cannot be reaped yet."""
+    """A spare child that has closed its channel is no longer spare, even before it can be reaped."""
     stage = begin(WAITS)
     stage.theirs.close()
     stage.parent.turn(10)
@@ -102,7 +102,7 @@ def test_a_child_whose_channel_has_ended_is_handed_nothing(begin: Begin) -> None
 
 
 def test_a_child_that_tells_too_often(begin: Begin) -> None:
-    """A child that tells of more connections than it was handed is killed for it, and counted as crashed."""
+    """A child that reports more connections than it was handed is killed for it, and counted as crashed."""
     stage = begin(WAITS)
     stage.is_handed()
     handover.tell(stage.theirs)
@@ -117,7 +117,7 @@ def test_a_child_that_tells_too_often(begin: Begin) -> None:
 
 
 def test_the_first_word_of_a_child_that_gets_ready(begin: Begin) -> None:
-    """The word that a handler's start_child has returned is none of a connection; the next one is."""
+    """The report that a handler's start_child has returned is not one of a connection; the next one is."""
     stage = begin(WAITS)
     stage.child.ready_by = math.inf
     handover.tell(stage.theirs)
@@ -131,7 +131,7 @@ def test_the_first_word_of_a_child_that_gets_ready(begin: Begin) -> None:
 @pytest.mark.parametrize("status", [0, 1])
 @pytest.mark.parametrize("lie", [0, 1])
 def test_a_child_that_ends_before_its_first_connection(begin: Begin, status: int, lie: int) -> None:
-    """Forking pauses where a child ended unasked that was handed nothing, whatever its status and its row say."""
+    """Forking pauses if a child ends unasked before it was handed anything, whatever its status and its row say."""
     stage = begin(f"import sys; sys.exit({status})")
     stage.child.row[CONNECTIONS] = lie
     record = stage.reap()
@@ -141,7 +141,7 @@ def test_a_child_that_ends_before_its_first_connection(begin: Begin, status: int
 
 @pytest.mark.parametrize("how", ["asked", "handed", "not forking"])
 def test_a_child_that_may_end(begin: Begin, how: str) -> None:
-    """Forking does not pause where a child was asked to leave, or has been handed something, or in a stop."""
+    """Forking does not pause if a child was told to leave, or was handed something, or during a stop."""
     stage = begin("import sys; sys.exit(1)")
     if how == "asked":
         stage.parent.population.let_go(stage.child)

@@ -1,4 +1,4 @@
-"""The promises of the progress line: what it says, and in how much room."""
+"""The progress line: its content, and its width."""
 
 import io
 import os
@@ -10,11 +10,11 @@ from rich.console import Console
 from upperd.ctl.progress import Line, size_of
 
 SYSTEM = "/sys/kernel/mm/transparent_hugepage/enabled"
-"""A file of some ten bytes, which says that it has a page."""
+"""A file of about ten bytes whose size is given as a page."""
 
 
 def drawn(total: int | None, *done: int, columns: int = 80) -> str:
-    """What a terminal of this width shows at the end of a transfer that came so far each time."""
+    """What a terminal of this width shows at the end of a transfer with these steps."""
     written = io.StringIO()
     line = Line(total, Console(file=written, force_terminal=True, color_system=None, width=columns))
     for count in done:
@@ -24,7 +24,7 @@ def drawn(total: int | None, *done: int, columns: int = 80) -> str:
 
 
 def test_known_size() -> None:
-    """With a known size there are share, bytes of how many, rate (as yet unknown), and the time that is left."""
+    """With a known size the line has share, bytes of the total, rate (as yet unknown), and the time left."""
     line = drawn(200_000_000, 50_000_000)
     assert line.startswith(" 25% ")
     assert "50.0 MB of 200.0 MB ? " in line
@@ -32,26 +32,26 @@ def test_known_size() -> None:
 
 
 def test_unknown_size() -> None:
-    """Without a known size there are bytes, rate and the time that it has taken, and no share."""
+    """Without a known size the line has bytes, rate and the time taken, and no share."""
     assert drawn(None, 50_000_000).split() == ["50.0", "MB", "?", "0:00:00"]
 
 
 @pytest.mark.parametrize("columns", [*range(1, 60, 7), 80, 200])
 @pytest.mark.parametrize("total", [None, 10**18])
 def test_any_width(columns: int, total: int | None) -> None:
-    """Nothing that is drawn is wider than the terminal."""
+    """The line is never wider than the terminal."""
     assert [line for line in drawn(total, 10**17, columns=columns).splitlines() if len(line) > columns] == []
 
 
 def test_file_that_grows() -> None:
-    """A file that has become longer than it was is at 100 %, and no more."""
+    """A file that has grown is at 100 %, and no more."""
     line = drawn(1000, 5000)
     assert line.startswith("100% ")
     assert "5.0 kB of 5.0 kB" in line
 
 
 def test_file_that_shrinks() -> None:
-    """A file of which less came than it was said to have is at 100 % at the end."""
+    """A file that has shrunk is at 100 % at the end."""
     written = io.StringIO()
     line = Line(4096, Console(file=written, force_terminal=True, color_system=None, width=80))
     line.show(23)
@@ -63,7 +63,7 @@ def test_file_that_shrinks() -> None:
 
 
 def test_size_of(tmp_path: Path) -> None:
-    """The size is that of what is left of a file; of a pipe, and of what the kernel makes up, it is unknown.
+    """The size is that of the rest of a file; for a pipe, and for files that the kernel generates, it is unknown.
 
     A file in /sys says a page, whatever it has.
     """

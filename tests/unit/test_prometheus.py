@@ -1,4 +1,4 @@
-"""The promises of the figures for Prometheus, as its own parser reads them."""
+"""The figures for Prometheus, as its own parser reads them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ FIELDS = {
     "bytes_out": ("upperd_sent_bytes_total", {}, 1),
     "records_lost": ("upperd_log_records_lost_total", {}, 1),
 }  # fmt: skip
-"""Where a field of the header is found, and by what it is divided."""
+"""The metric of a field of the header, and the divisor of its value."""
 INTERNAL = {
     "magic", "pid", "pid_started", "phase", "started_usec", "slots", "listeners", "denied_uid", "drain_end_usec",
 }  # fmt: skip
@@ -69,7 +69,7 @@ def parsed(text: str) -> dict[str, Metric]:
 
 
 def value(text: str, name: str, labels: dict[str, str] | None = None) -> float:
-    """The one sample with this name and these labels."""
+    """The only sample with this name and these labels."""
     samples = parsed(text)[name.removesuffix("_total")].samples
     wanted = {"name": "upperd", **(labels or {})}
     return float(next(s.value for s in samples if s.name == name and s.labels == wanted))
@@ -77,11 +77,11 @@ def value(text: str, name: str, labels: dict[str, str] | None = None) -> float:
 
 @pytest.fixture
 def board(tmp_path: Path) -> Scoreboard:
-    """A scoreboard in which every figure is another, with a busy child and two spare ones."""
+    """A scoreboard whose figures are all different, with a busy child and two spare ones."""
     board = Scoreboard(str(tmp_path / "scoreboard"))
     for number, field in enumerate(FIELDS):
         board[field] = 1000 * number + 123
-    # A whole is never less than its parts, whatever stands there.
+    # A whole is never less than its parts, whatever the scoreboard says.
     board["refused"] = sum(board[f"refused_{reason}"] for reason in ("access", "user", "rate"))
     board["unanswered"] = board["unanswered_size"] + board["unanswered_full"]
     board.describe("1.2", ["unix:/a", 'tcp:"b"\\'], ["undecodable", "answers"])
@@ -99,7 +99,7 @@ def view_of(board: Scoreboard, state: int = view.RUNNING) -> view.DaemonView:
 
 
 def test_every_field_is_a_metric(board: Scoreboard) -> None:
-    """Every field of the scoreboard's header is a metric with its value in the base unit, or known to be internal."""
+    """Every field of the scoreboard's header is a metric with its value in the base unit, or listed as internal."""
     assert set(FIELDS) | INTERNAL == {name for name in layout.HEADER_FIELDS if not name.startswith("counter_")}
     text = exposition(view_of(board))
     for field, (name, labels, divisor) in FIELDS.items():
@@ -107,7 +107,7 @@ def test_every_field_is_a_metric(board: Scoreboard) -> None:
 
 
 def test_living_children_are_added(board: Scoreboard) -> None:
-    """What the living have done counts, as in the snapshot."""
+    """The work of living children counts, as in the snapshot."""
     _, row = next(iter(board.living()))
     row[layout.CONNECTIONS], row[layout.FIRST_COUNTER] = 5, 7
     text = exposition(view_of(board))
@@ -131,7 +131,7 @@ def test_form(board: Scoreboard) -> None:
 
 
 def test_labels_are_escaped(board: Scoreboard) -> None:
-    """Quotes, backslashes and control characters in a label do no harm."""
+    """Quotes, backslashes and control characters in a label are escaped correctly."""
     board.describe("1\x1b", ['tcp:"b"\\', "x\x07"], ['"{\n'])
     text = exposition(view_of(board))
     assert text.replace("\n", "").isprintable()
@@ -141,7 +141,7 @@ def test_labels_are_escaped(board: Scoreboard) -> None:
 
 
 def test_a_daemon_that_stopped(board: Scoreboard) -> None:
-    """A daemon that does not run is down and has no children; its counters are the last ones."""
+    """A daemon that does not run is down and has no children; its counters keep their last values."""
     text = exposition(view_of(board, view.NOT_RUNNING))
     assert value(text, "upperd_up") == 0
     assert value(text, "upperd_children", {"state": "busy"}) == value(text, "upperd_children", {"state": "spare"}) == 0
@@ -150,7 +150,7 @@ def test_a_daemon_that_stopped(board: Scoreboard) -> None:
 
 
 def test_no_scoreboard(tmp_path: Path) -> None:
-    """A daemon that never was is down, and nothing else is said of it; where it cannot be told, it is no number."""
+    """A daemon that never ran is only reported as down; if its state is unknown, that is NaN."""
     daemon = view.DaemonView(str(tmp_path / "upperd" / "scoreboard"))
     assert list(parsed(exposition(daemon))) == ["upperd_up"]
     assert value(exposition(daemon), "upperd_up") == 0
@@ -159,7 +159,7 @@ def test_no_scoreboard(tmp_path: Path) -> None:
 
 
 def test_two_daemons(board: Scoreboard, tmp_path: Path) -> None:
-    """The series of two daemons, in one folder of textfiles, differ in the name that each of them has."""
+    """The metrics of two daemons, in one folder of textfiles, differ in the daemons' names."""
     other = Scoreboard(str(tmp_path / "other"))
     other.describe("1.2", ["unix:/b"], [], "upperd@shout")
     series = [

@@ -1,4 +1,4 @@
-"""The promises of a reload's parts: what changes is named, what comes back of a check is settings or a reason."""
+"""The parts of a reload: differences are named, and a check returns settings or a reason."""
 
 import os
 import signal
@@ -52,7 +52,7 @@ def import_handler(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_changes_are_named() -> None:
-    """What differs is said by the option's name, old value and new value, and nothing else is said."""
+    """A difference is reported with the option's name, old value and new value, and nothing else is reported."""
     old = Settings(**vars(Options()))
     assert changes(old, Settings(max_children=32, spare_children=8)) == "max-children 64 -> 32"
     assert changes(old, Settings(tcp="localhost:1")) == "tcp none -> localhost:1"
@@ -64,7 +64,7 @@ def test_changes_are_named() -> None:
 
 
 def test_outcome_of_a_check() -> None:
-    """Status 0 gives settings; another one gives the reason, a signal a reason of its own."""
+    """Status 0 comes with settings, another one with the reason; a signal has a reason of its own."""
     reloadable, fixed = outcome(0, f"{VERSION}max_children=7\0max_queue=1\0\0socket='/a\vb\u2028c\n'")
     assert (vars(reloadable), vars(fixed)) == ({"max_children": 7, "max_queue": 1}, {"socket": "/a\vb\u2028c\n"})
     for status, answer, reason in (
@@ -81,7 +81,7 @@ def test_outcome_of_a_check() -> None:
 
 
 def test_check_that_succeeds(config: Path) -> None:
-    """A check answers with every option as the daemon goes by it, apart what a reload takes over: of uids, too."""
+    """A check returns every option's effective value, with the reloadable ones apart, and the subordinate uids."""
     config.write_text('max-children = 7\nallow-user = ["root"]\nsocket = "/é"\n')
     done = check("--config", str(config))
     assert (done.returncode, done.stderr) == (0, "")
@@ -94,7 +94,7 @@ def test_check_that_succeeds(config: Path) -> None:
 
 
 def test_check_that_fails(config: Path) -> None:
-    """Else it has a reason that the parent's one read can hold, and has the launcher's exit status."""
+    """A check that fails returns a reason that fits into the parent's one read, and the launcher's exit status."""
     config.write_text(f'"{"x" * 200_000}" = 1\n')
     done = check("--config", str(config))
     assert (done.returncode, done.stderr) == (78, "")
@@ -104,7 +104,7 @@ def test_check_that_fails(config: Path) -> None:
 
 
 def test_longest_answer(config: Path) -> None:
-    """Three lists as long as may be fit into the parent's one read."""
+    """Three lists of the greatest length fit into the parent's one read."""
     lists = {name: [*range(2**32 - 1500 - 1024, 2**32 - 1500)] for name in ("allow-user", "allow-group")}
     lists["deny-user"] = [*range(10**9, 10**9 + 1024)]
     config.write_text("".join(f"{name} = {numbers}\n" for name, numbers in lists.items()))
@@ -123,7 +123,7 @@ HANDLERS = {
 
 @pytest.mark.parametrize("kind", HANDLERS)
 def test_check_of_a_handler(tmp_path: Path, kind: str) -> None:
-    """A check imports the handler anew in an interpreter of its own, and says what is wrong, whatever it prints."""
+    """A check imports the handler anew in an interpreter of its own, and reports faults, whatever the module prints."""
     status, reason, text = HANDLERS[kind]
     (tmp_path / "h.py").write_text(text)
     done = check("--handler", f"{tmp_path}/h.py:H")
@@ -136,7 +136,7 @@ def test_check_of_a_handler(tmp_path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["right", "broken", "other"])
 def test_program_that_imports_a_handler(tmp_path: Path, kind: str) -> None:
-    """Of a handler that is right the program says nothing, of another what is wrong; standard output has only that."""
+    """The program says nothing about a valid handler, and names a fault on standard output, which has nothing else."""
     status, reason, text = HANDLERS[kind]
     (tmp_path / "h.py").write_text(text)
     done = import_handler(f"handler='{tmp_path}/h.py:H'", "python_path=''", "import_path=''")
@@ -145,7 +145,7 @@ def test_program_that_imports_a_handler(tmp_path: Path, kind: str) -> None:
 
 
 def test_reload(config: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    """A reload takes over what it may, names what takes a restart, and changes nothing where the file is wrong."""
+    """A reload applies what it may, names what needs a restart, and changes nothing if the file is wrong."""
     words = ["--socket", "/x", "--config", str(config)]
     monkeypatch.setattr(sys, "argv", ["lean.py", str(Path(recheck.__file__).parents[2])])
     config.write_text("max-children = 9\n")

@@ -1,4 +1,4 @@
-"""What is said of children and figures: the status line, and the record of a child that has ended."""
+"""The words about children and figures: the status line, and the record of a child that has ended."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ from upperd.service.records import ending, fields, sentence, status_line
 
 
 def record(status: int | None = 0, **said: Any) -> ExitRecord:
-    """That of a child that served a little of this user."""
+    """The record of a child that served a little of this user."""
     return reporting.record(status, **{"peer": (1000, 1000, 7), "outcome": Outcome.DONE, **said})
 
 
@@ -31,7 +31,7 @@ def record(status: int | None = 0, **said: Any) -> ExitRecord:
     ],
 )  # fmt: skip
 def test_size(count: int, text: str) -> None:
-    """A number of bytes is shown in the unit that people read."""
+    """A number of bytes is shown in a readable unit."""
     assert size(count) == text
 
 
@@ -56,7 +56,7 @@ def test_ending(status: int | None, text: str) -> None:
 
 @pytest.mark.parametrize("code", [0, 7])
 def test_ending_of_a_true_child(code: int) -> None:
-    """What the kernel says of a child is read rightly."""
+    """The kernel's account of a child is read correctly."""
     pid = os.fork()
     if pid == 0:
         os._exit(code)
@@ -67,7 +67,7 @@ def test_ending_of_a_true_child(code: int) -> None:
 
 
 def test_status_line_of_nothing() -> None:
-    """A daemon at rest says so in a short line, which begins with its phase where there is one."""
+    """A daemon at rest has a short status line, which begins with its phase if there is one."""
     board = Scoreboard(slots=1)
     board["max_children"] = 8
     assert status_line(board, "") == "0 busy, 0 spare of 8 children; 0 connections, 0 B in, 0 B out"
@@ -75,7 +75,7 @@ def test_status_line_of_nothing() -> None:
 
 
 def test_status_line() -> None:
-    """The line tells children, who waits, totals of the living and the ended, what went wrong, and the busiest."""
+    """The line has children, waiting connections, totals of living and ended ones, failures, and the busiest child."""
     board = Scoreboard(slots=8)
     board["max_children"] = 8
     board["connections"], board["crashed"], board["fork_failures"], board["refused"] = 10, 2, 1, 3
@@ -108,7 +108,7 @@ def test_a_normal_end() -> None:
 
 
 def test_what_is_not_known_is_left_out() -> None:
-    """Of a peer that the kernel does not name there is no uid, no gid and no pid, and the sentence says unknown."""
+    """For an unknown peer there is no uid, no gid and no pid, and the sentence says unknown."""
     one = record(peer=(UNKNOWN, UNKNOWN, UNKNOWN))
     assert not {"peer_uid", "peer_gid", "peer_pid"} & set(fields(one, []))
     assert "unknown peer" in sentence(one)
@@ -125,14 +125,14 @@ def test_nonsense_of_a_child() -> None:
 
 
 def test_the_parents_word_comes_first() -> None:
-    """Where the parent ended the connection that is the outcome, whatever the child says."""
+    """If the parent ended the connection, that is the outcome, whatever the child says."""
     assert fields(record(ending=Outcome.IDLE), [])["outcome"] == "idle"
     assert fields(record(outcome=Outcome.RESET, ending=Outcome.IDLE), [])["outcome"] == "idle"
     assert fields(record(outcome=Outcome.RESET), [])["outcome"] == "reset"
 
 
 def test_resources() -> None:
-    """What the kernel measured is in the record, where it is known."""
+    """The record has the kernel's measurements, if they are known."""
     one = record()
     one.rusage = SimpleNamespace(ru_maxrss=900, ru_utime=0.5, ru_stime=0.25)  # type: ignore[assignment]
     expected = {"maxrss_kb": 900, "user_usec": 500_000, "system_usec": 250_000}
@@ -144,7 +144,7 @@ def test_resources() -> None:
     [(signal.SIGSEGV, "ended by SIGSEGV"), (1 << 8, "ended with exit code 1"), (signal.SIGKILL, "(out of memory?)")],
 )
 def test_an_abnormal_end(status: int, text: str) -> None:
-    """The sentence of an abnormal end says how."""
+    """The sentence of an abnormal end says how the child ended."""
     assert text in sentence(record(status))
 
 
@@ -159,7 +159,7 @@ def test_an_abnormal_end(status: int, text: str) -> None:
     ],
 )
 def test_an_end_that_we_made(attribute: str, text: str) -> None:
-    """The sentence of a child that we ended says why, and does not suspect the host."""
+    """The sentence about a child that the parent ended says why, and does not suspect the host."""
     one = record(signal.SIGKILL)
     setattr(one, attribute, True)
     assert sentence(one) == f"child 4242 served 1 of uid 1000, 30 B{text}"

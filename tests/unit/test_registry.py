@@ -1,4 +1,4 @@
-"""The promises of the registry: a child closes what is a parent's, of whichever server, and keeps what it needs."""
+"""The registry: a child closes the descriptors of all parents, of any server, and keeps what it needs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Owner:
         self._descriptors = descriptors
 
     def descriptors(self) -> tuple[int, ...]:
-        """Them."""
+        """The descriptors."""
         return self._descriptors
 
 
@@ -34,7 +34,7 @@ Closed = list[tuple[int, int]]
 
 @pytest.fixture
 def closed(monkeypatch: pytest.MonkeyPatch) -> Closed:
-    """The ranges that are closed, where no parent is known; and no lock is held."""
+    """The ranges that are closed, without a registered parent; the lock is held, as around a fork."""
     closed: Closed = []
     monkeypatch.setattr(registry, "owners", set())
     monkeypatch.setattr(registry, "closerange", lambda low, high: closed.append((low, high)))
@@ -43,7 +43,7 @@ def closed(monkeypatch: pytest.MonkeyPatch) -> Closed:
 
 
 def test_what_is_any_parents_is_closed(closed: Closed) -> None:
-    """What any parent has open is closed, and what is said besides, except for what is kept; then all is forgotten."""
+    """All parents' descriptors and the given ones are closed, except the kept ones; then the parents are forgotten."""
     registry.owners.update((Owner(9, 5, 6), Owner(7, -1, 6)))
     registry.become_child(registry.ranges_to_close([0, 1, 2, 7], everything=False, besides=[12, 7]))
     assert sorted(closed) == [(5, 6), (6, 7), (9, 10), (12, 13)]
@@ -59,14 +59,14 @@ def test_what_is_any_parents_is_closed(closed: Closed) -> None:
     ],
 )
 def test_everything_but_what_is_kept(closed: Closed, kept: list[int], ranges: Closed) -> None:
-    """A child that keeps nothing else closes all other numbers that there may be, up to a kept one that is higher."""
+    """A child that keeps nothing else closes all other possible numbers, up to a kept one beyond the limit."""
     registry.become_child(registry.ranges_to_close(kept, everything=True))
     assert closed == ranges
 
 
 @given(st.sets(st.integers(0, 30), min_size=1), st.sets(st.integers(0, 30)), st.booleans())
 def test_no_kept_one_is_closed(keep: set[int], open_ones: set[int], everything: bool) -> None:
-    """Whatever is open, exactly what is not kept is closed."""
+    """Whatever is open, exactly the descriptors that are not kept are closed."""
     closed: set[int] = set()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "owners", {Owner(*open_ones)})
@@ -77,7 +77,7 @@ def test_no_kept_one_is_closed(keep: set[int], open_ones: set[int], everything: 
 
 
 def test_what_is_closed_already(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is closed, and what is not open, is no error."""
+    """A descriptor that is closed already is no error."""
     low, high = os.pipe()
     kept = os.dup(low)
     monkeypatch.setattr(registry, "owners", set())
@@ -92,7 +92,7 @@ def test_what_is_closed_already(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_parents_are_registered_until_they_are_closed() -> None:
-    """Each parent of the program is known from its beginning to its end, with what it has open."""
+    """Each parent of the program is registered from its beginning to its end, with its open descriptors."""
     before = set(registry.owners)
     parents = [Parent(), Parent()]
     assert registry.owners == before | set(parents)
@@ -103,7 +103,7 @@ def test_parents_are_registered_until_they_are_closed() -> None:
 
 
 def test_pipe_of_a_subprocess_that_another_thread_makes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While another thread makes a subprocess, the pipe that no child may keep is named; none before and after."""
+    """While another thread makes a subprocess, the pipe that no child may keep is named; not before and not after."""
     at_the_fork, goes_on = threading.Event(), threading.Event()
     fork_exec = subprocess._fork_exec  # type: ignore[attr-defined]
 

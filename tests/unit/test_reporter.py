@@ -1,4 +1,4 @@
-"""The promises of the reporter, with times that are made up and a log that is only listened to."""
+"""The reporter, with simulated time and a log that only records."""
 
 import signal
 from types import SimpleNamespace
@@ -15,7 +15,7 @@ from upperd.service.reporter import RECORDS_A_SECOND
 
 @pytest.fixture
 def stage() -> Stage:
-    """A reporter that has said nothing yet."""
+    """A reporter that has reported nothing yet."""
     return Stage()
 
 
@@ -27,7 +27,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     return clock
 
 
-# The account of children
+# The records of children
 
 
 def test_normal_end(stage: Stage) -> None:
@@ -44,7 +44,7 @@ def test_normal_end(stage: Stage) -> None:
      ("was_stopped", log.WARNING)],
 )  # fmt: skip
 def test_abnormal_end(stage: Stage, mark: str, level: int) -> None:
-    """A crash is an error; a child that we ended is a warning, not a crash."""
+    """A crash is an error; a child that the parent ended is a warning, not a crash."""
     one = record(signal.SIGKILL)
     if mark:
         setattr(one, mark, True)
@@ -53,7 +53,7 @@ def test_abnormal_end(stage: Stage, mark: str, level: int) -> None:
 
 
 def test_child_that_served_nothing() -> None:
-    """A child that served nothing is worth a word at debug only."""
+    """A child that served nothing is logged at debug only."""
     for level, count in (("info", 0), ("debug", 1)):
         stage = Stage(level)
         stage.reporter.child_ended(record(connections=0))
@@ -73,7 +73,7 @@ def test_rate(stage: Stage, clock: SimpleNamespace) -> None:
 
 
 def test_turn_asks_for_the_sum(stage: Stage, clock: SimpleNamespace) -> None:
-    """While something is summed the reporter wants a turn at the end of the second; then no more."""
+    """While there is a sum the reporter asks for a turn at the end of the second; afterwards for none."""
     stage.reporter.turn(clock.now)
     stage.ends(RECORDS_A_SECOND + 1)
     assert stage.reporter.turn(clock.now + 0.1) == clock.now + 1.0
@@ -81,7 +81,7 @@ def test_turn_asks_for_the_sum(stage: Stage, clock: SimpleNamespace) -> None:
 
 
 def test_next_second(stage: Stage, clock: SimpleNamespace) -> None:
-    """In the next second fifty are recorded again, after the sum of the one before."""
+    """In the next second fifty are recorded again, after the sum of the last one."""
     stage.ends(RECORDS_A_SECOND + 3)
     clock.now += 1.0
     stage.ends(1)
@@ -91,7 +91,7 @@ def test_next_second(stage: Stage, clock: SimpleNamespace) -> None:
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 130), st.floats(0, 1.5)), max_size=8))
 def test_everything_adds_up(bursts: list[tuple[int, float]]) -> None:
-    """Whatever the rate, the records and the sums together have every child and every byte."""
+    """At any rate the records and the sums together have every child and every byte."""
     with pytest.MonkeyPatch.context() as patch:
         clock = SimpleNamespace(now=5.0)
         patch.setattr(reporter, "time", SimpleNamespace(monotonic=lambda: clock.now))
@@ -115,7 +115,7 @@ def test_abnormal_ends_are_never_summed(stage: Stage, clock: SimpleNamespace) ->
 
 
 def test_flush(stage: Stage, clock: SimpleNamespace) -> None:
-    """At the end what is still summed is written, once."""
+    """At the end a pending sum is written, once."""
     stage.ends(RECORDS_A_SECOND + 2)
     stage.reporter.flush()
     stage.reporter.flush()
@@ -123,7 +123,7 @@ def test_flush(stage: Stage, clock: SimpleNamespace) -> None:
 
 
 def test_quiet_log(clock: SimpleNamespace) -> None:
-    """Where normal ends are not logged they are not summed either."""
+    """If normal ends are not logged they are not summed either."""
     stage = Stage("warning")
     stage.ends(RECORDS_A_SECOND * 2)
     stage.reporter.flush()
@@ -131,7 +131,7 @@ def test_quiet_log(clock: SimpleNamespace) -> None:
 
 
 def test_lost_records_are_counted(stage: Stage) -> None:
-    """How many entries the log lost stands in the scoreboard."""
+    """The scoreboard shows how many entries the log lost."""
     stage.log.lost = 3
     stage.ends(1)
     assert stage.board["records_lost"] == 3
@@ -158,7 +158,7 @@ def test_other_events(stage: Stage) -> None:
 
 
 def test_refusals_are_one_entry_a_second(stage: Stage) -> None:
-    """However many connections are refused, it is one entry a second, with each reason and the last user."""
+    """However many connections are refused, there is one entry a second, with each reason and the last user."""
     stage.reporter.turn(10.0)
     for uid, reason in ((7, "refused_access"), (8, "refused_rate"), (UNKNOWN, "refused_access"), (9, "refused_user")):
         stage.reporter.refused(uid, reason)
@@ -183,14 +183,14 @@ def test_refusals_are_one_entry_a_second(stage: Stage) -> None:
 
 
 def test_first_status(stage: Stage) -> None:
-    """The first turn tells the status, and then nothing moves until something happens."""
+    """The first turn sends the status, and then nothing is due until something happens."""
     assert stage.reporter.turn(10.0) == 11.0
     assert stage.manager.sent == [f"STATUS={stage.reporter.status}"]
     assert stage.reporter.turn(11.0) is None
 
 
 def test_one_status_a_second(stage: Stage) -> None:
-    """While children are busy the status goes out once a second at most, and only when it changed."""
+    """While children are busy the status is sent once a second at most, and only when it changed."""
     child = stage.serves()
     for tenth in range(31):
         child.received(1)
@@ -203,7 +203,7 @@ def test_one_status_a_second(stage: Stage) -> None:
 
 
 def test_last_status_is_told(stage: Stage) -> None:
-    """What happened within a second of a status is told when that second is over."""
+    """A change within a second of a status is sent when that second is over."""
     stage.reporter.turn(10.0)
     stage.board["forked"], stage.board["ended"], stage.board["connections"] = 1, 1, 1
     assert stage.reporter.turn(10.2) == 11.0
@@ -214,7 +214,7 @@ def test_last_status_is_told(stage: Stage) -> None:
 
 @pytest.mark.parametrize("watchdog_usec", [4_000_000, 0])
 def test_watchdog(watchdog_usec: int) -> None:
-    """The watchdog is fed at half of its time and never later; where there is none, never."""
+    """The watchdog is fed at half of its time and never later; without a watchdog, never."""
     stage, now = Stage(watchdog_usec=watchdog_usec), 50.0
     for _ in range(10):
         following = stage.reporter.turn(now)
@@ -228,7 +228,7 @@ def test_watchdog(watchdog_usec: int) -> None:
 
 
 def test_status_of_a_reused_child(stage: Stage) -> None:
-    """When a child serves, and when it waits again, the status says so, though no child was forked and none ended."""
+    """When a child begins to serve, and when it waits again, the status says so, though none was forked or ended."""
     child = stage.serves()
     stage.reporter.turn(10.0)
     assert "1 busy" in stage.manager.sent[-1]
@@ -238,7 +238,7 @@ def test_status_of_a_reused_child(stage: Stage) -> None:
 
 
 def test_deaf_manager_is_named_once() -> None:
-    """That the manager does not listen is said once, and again only after it did."""
+    """A manager that does not listen is reported once, and again only after it did."""
     stage = Stage(watchdog_usec=1_000_000)
     now = 0.0
     for works, said in ((False, 1), (False, 1), (True, 1), (False, 2)):

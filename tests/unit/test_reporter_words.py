@@ -1,4 +1,4 @@
-"""What the reporter says of what is hard to bring about: one entry each, with its event."""
+"""The reporter's entries about rare events: one each, with its event."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ RARE: dict[str, tuple[str, Callable[[Reporter], object]]] = {
 
 @pytest.mark.parametrize("text", RARE)
 def test_words(text: str) -> None:
-    """A connection that is given up is an entry with its user, the end of a pause another one."""
+    """A connection that is given up is an entry with its user; the end of a pause is another one."""
     stage = Stage()
     event, happens = RARE[text]
     happens(stage.reporter)
@@ -29,7 +29,7 @@ def test_words(text: str) -> None:
 
 
 def test_manager_that_takes_nothing() -> None:
-    """That the manager takes no messages is said once."""
+    """A manager that takes no messages is reported once."""
     stage = Stage(watchdog_usec=1)
     stage.manager.works = False
     for now in 1.0, 2.0, 3.0:

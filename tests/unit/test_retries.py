@@ -1,4 +1,4 @@
-"""The promises of starts that fail again and again: ever slower, and never for good."""
+"""Repeated failures to start: ever slower, but never given up."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,12 +10,12 @@ from upperd.service.notify import Notifier
 
 
 class Waits:
-    """A clock that only a wait moves."""
+    """A clock that only advances by waiting."""
 
     def __init__(self) -> None:
         self.now = 0.0
         self.at_each_look: list[Callable[[], object]] = []
-        """What happens while a start waits: one after each look at the file."""
+        """The events during a wait, one after each look at the file."""
 
     def monotonic(self) -> float:
         return self.now
@@ -27,7 +27,7 @@ class Waits:
 
 
 class Manager(Notifier):
-    """Takes everything."""
+    """A manager that accepts every message."""
 
     def __init__(self, address: str = "manager") -> None:
         super().__init__("")
@@ -56,19 +56,19 @@ def waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Waits:
 def fail(
     waits: Waits, reason: str = "wrong", status: int = 78, manager: Manager | None = None, config: str = ""
 ) -> float:
-    """One start that fails: for how long it waits before its end."""
+    """A failed start; returns how long it waits before its end."""
     began = waits.now
     retries.slow_down(status, reason, manager or Manager(), config)
     return waits.now - began
 
 
 def test_slower_and_slower(waits: Waits) -> None:
-    """The first failure ends at once, as an administrator has it who types; each further one waits twice as long."""
+    """The first failure ends at once, for an administrator who types; each further one waits twice as long."""
     assert [fail(waits) for _ in range(9)] == [0, 2, 4, 8, 16, 32, 60, 60, 60]
 
 
 def test_another_reason(waits: Waits) -> None:
-    """Another reason is another failure: the count begins anew."""
+    """Another reason is another failure: the count starts anew."""
     assert [fail(waits), fail(waits), fail(waits, "other"), fail(waits, "other")] == [0, 2, 0, 2]
 
 
@@ -89,14 +89,14 @@ def test_what_may_mend_itself(waits: Waits, status: int) -> None:
 
 
 def test_without_a_manager(waits: Waits, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A start by hand never waits, nor one that has no folder to count in."""
+    """A start by hand never waits, nor does one without a folder for the count."""
     assert [fail(waits, manager=Manager("")) for _ in range(3)] == [0, 0, 0]
     monkeypatch.delenv("RUNTIME_DIRECTORY")
     assert [fail(waits) for _ in range(3)] == [0, 0, 0]
 
 
 def test_manager_is_told(waits: Waits) -> None:
-    """The manager has the reason and when the next start is, and time enough."""
+    """The manager is told the reason and the time of the next start, and gets a longer time-out."""
     manager = Manager()
     fail(waits)
     fail(waits, manager=manager, config="/etc/x.toml")
@@ -118,7 +118,7 @@ def test_file_is_changed(waits: Waits, tmp_path: Path, change: str) -> None:
 
 
 def test_restart_while_it_waits(waits: Waits) -> None:
-    """A restart ends the process while it waits, and so does not wait itself."""
+    """A restart ends the waiting process, and does not wait itself."""
 
     def end() -> None:
         raise SystemExit
@@ -132,7 +132,7 @@ def test_restart_while_it_waits(waits: Waits) -> None:
 
 @pytest.mark.parametrize("content", ["", "many wrong", "-1 wrong", "² wrong", "\udcff", "3"])
 def test_file_that_is_damaged(waits: Waits, tmp_path: Path, content: str) -> None:
-    """A count that makes no sense counts as none."""
+    """An invalid count counts as none."""
     (tmp_path / "failed-starts").write_text(content, errors="surrogateescape")
     assert [fail(waits), fail(waits)] == [0, 2]
 
@@ -144,7 +144,7 @@ def test_huge_count(waits: Waits, tmp_path: Path) -> None:
 
 
 def test_planted_link(waits: Waits, tmp_path: Path) -> None:
-    """A link in the place of the count is not followed, and nothing waits for it."""
+    """A link in place of the count is not followed, and causes no wait."""
     precious = tmp_path / "precious"
     precious.write_text("precious")
     (tmp_path / "failed-starts").symlink_to(precious)

@@ -1,4 +1,4 @@
-"""The promises of the roster: whose each child is, and which one is found when one is needed."""
+"""The roster: the user of each child, and the child to take when one is needed."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_spare_child_becomes_its_users(stage: Stage) -> None:
 
 
 def test_the_last_one_that_finished_is_the_first(stage: Stage) -> None:
-    """Of a user's idle children the one that finished last is taken: the others can be let go."""
+    """Of a user's idle children the one that finished last is taken, so that the others can be let go."""
     children = [stage.busy(stage.alice) for _ in range(3)]
     for child in (children[1], children[0], children[2]):
         child.finishes()
@@ -91,7 +91,7 @@ def test_pools_are_apart(stage: Stage) -> None:
 
 
 def test_a_child_that_has_finished_is_found_without_a_word(stage: Stage) -> None:
-    """A child whose row says that it has finished can be taken; one that serves still, or leaves, cannot."""
+    """A child whose row says that it has finished can be taken; one that still serves, or leaves, cannot."""
     children = [stage.busy(stage.alice) for _ in range(3)]
     children[0].finishes()
     children[1].finishes()
@@ -103,7 +103,7 @@ def test_a_child_that_has_finished_is_found_without_a_word(stage: Stage) -> None
 
 
 def test_a_users_many_busy_children_cost_few_looks(stage: Stage) -> None:
-    """With more busy children than are looked at, only the last ones are asked; all of them when it matters."""
+    """With very many busy children usually only the last ones are checked; all of them when it matters."""
     children = [stage.busy(stage.alice) for _ in range(LOOKS + 1)]
     children[0].finishes()
     assert stage.roster.take_finished(stage.alice, 0) is None
@@ -124,7 +124,7 @@ def test_a_child_that_leaves_waits_for_nothing(stage: Stage) -> None:
 
 
 def test_whose_place_another_user_may_have(stage: Stage) -> None:
-    """It is that of the child of another user that has been idle longest; else a spare one's; never one of its own."""
+    """A user gets the place of another user's longest idle child, else of a spare one, never of its own child."""
     mine, first, second = stage.idle(stage.alice), stage.idle(stage.bob), stage.idle(stage.bob)
     spare = stage.spare(pool=7)
     assert [stage.roster.take_longest_idle(stage.alice, 0) for _ in range(4)] == [first, second, spare, None]
@@ -132,7 +132,7 @@ def test_whose_place_another_user_may_have(stage: Stage) -> None:
 
 
 def test_ones_own_place_in_another_pool(stage: Stage) -> None:
-    """A user's idle child of another pool is of no use for the connection that waits: it may have that place, too."""
+    """A user's idle child of another pool cannot serve the waiting connection, which may take that place, too."""
     mine = stage.idle(stage.alice, pool=7)
     assert stage.roster.take_longest_idle(stage.alice, 7) is None
     assert stage.roster.take_longest_idle(stage.alice, 0) is mine
@@ -140,7 +140,7 @@ def test_ones_own_place_in_another_pool(stage: Stage) -> None:
 
 @pytest.mark.parametrize("kind", [Stage.spare, Stage.idle, Stage.busy], ids=["spare", "idle", "busy"])
 def test_a_child_that_ended_is_nowhere(stage: Stage, kind: Callable[..., MadeUpChild]) -> None:
-    """A child that ended is found nowhere; what it was handed and did not finish comes back, once."""
+    """A child that ended is found nowhere; a connection that it was handed and did not finish comes back, once."""
     child = kind(stage) if kind is Stage.spare else kind(stage, stage.alice)
     unfinished, connection = child.connection, stage.roster.remove(child)
     assert connection is unfinished
@@ -151,7 +151,7 @@ def test_a_child_that_ended_is_nowhere(stage: Stage, kind: Callable[..., MadeUpC
 
 
 def test_users_are_forgotten(stage: Stage) -> None:
-    """A user of whom there is neither a child nor a connection is forgotten, and no other."""
+    """A user with neither a child nor a connection is forgotten, and no other."""
     stage.idle(stage.alice)
     stage.bob.waiting.append(connection(stage.server, BOB))
     stage.roster.user(UNKNOWN)

@@ -1,4 +1,4 @@
-"""The promises of a child's own row: what the child counts, and how its connections end."""
+"""A child's own row: the child's counters, and how its connections end."""
 
 import pytest
 from serving import serve
@@ -10,7 +10,7 @@ from upperd.server.scoreboard import Scoreboard
 
 
 def test_row_of_a_connection() -> None:
-    """A child's row shows what it has done, how its connection ended, and when something happened last."""
+    """A child's row shows its work, how its connection ended, and when data last moved."""
     _, place, words = Scoreboard(slots=1).claim()
     row = serve(words)
     found = dict(zip(ROW_FIELDS, words[: len(ROW_FIELDS)], strict=True))
@@ -24,7 +24,7 @@ def test_row_of_a_connection() -> None:
 
 
 def test_datagrams_without_an_answer() -> None:
-    """A datagram that had no answer is counted, with the reason where there is one."""
+    """A datagram without an answer is counted, with the reason if there is one."""
     _, _, words = Scoreboard(slots=1).claim()
     row = Row(words)
     row.unanswered()
@@ -56,7 +56,7 @@ def test_counters_count_on() -> None:
 
 @pytest.mark.parametrize("moves", [lambda row: row.begin(), lambda row: row.received(0), lambda row: row.sent(0)])
 def test_whatever_moves_is_noted(moves) -> None:  # type: ignore[no-untyped-def]
-    """When a connection begins, and at each byte either way, the time is noted by which idleness is told."""
+    """The time by which idleness is measured is noted when a connection begins, and at each transfer."""
     _, _, words = Scoreboard(slots=1).claim()
     row, before = Row(words), now_usec()
     moves(row)
@@ -64,7 +64,7 @@ def test_whatever_moves_is_noted(moves) -> None:  # type: ignore[no-untyped-def]
 
 
 def test_what_was_written_over_does_no_harm() -> None:
-    """A child counts on, and in time wraps, whatever was written over its row."""
+    """A child goes on counting, with wrap-around, whatever was written over its row."""
     _, _, words = Scoreboard(slots=1).claim()
     row = serve(words)
     for field in range(len(ROW_FIELDS)):

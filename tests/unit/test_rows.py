@@ -1,4 +1,4 @@
-"""The promises of rates: what happened between two looks, and nothing that did not."""
+"""Rates between two looks: they count what happened, and nothing else."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def view_of(board: Scoreboard, state: int = view.RUNNING, cpu: int | None = None
 
 
 def test_rates(tmp_path: Path) -> None:
-    """A rate is the difference of two looks by the time between them, of all and of each child."""
+    """A rate is the difference of two looks divided by the time between them, for the total and for each child."""
     board = Scoreboard(str(tmp_path / "scoreboard"))
     slot, _, row = board.claim()
     board.born(slot, 71)
@@ -39,7 +39,7 @@ def test_rates(tmp_path: Path) -> None:
 
 
 def test_a_new_daemon_is_compared_with_none(tmp_path: Path) -> None:
-    """A daemon that takes another's place has no rates at first, nor has one that has stopped, nor one that is back."""
+    """A new daemon in place of another has no rates at first, nor has a stopped one, nor one that is back."""
     board = Scoreboard(str(tmp_path / "scoreboard"))
     board["connections"] = 100
     history = History()
@@ -79,7 +79,7 @@ def test_a_counter_that_goes_back(tmp_path: Path) -> None:
 
 
 def test_sparkline() -> None:
-    """Nothing is the lowest bar, the most is the highest, what is between is between, the newest is at the right."""
+    """Nothing is the lowest bar, the maximum is the highest, other values lie between, the newest is at the right."""
     assert sparkline([0, 1e-9, 50, 100], 6) == "  " + BARS[0] + BARS[1] + BARS[4] + BARS[-1]
     assert sparkline([7, 0, 0], 2) == BARS[0] * 2
     assert sparkline([], 3) == "   "

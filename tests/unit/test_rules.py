@@ -1,4 +1,4 @@
-"""The promises of the access rules: whom they let in, in the order of s6-ipcserver-access."""
+"""The access rules: the users that they admit, in the order of s6-ipcserver-access."""
 
 import os
 import socket
@@ -27,7 +27,7 @@ class _Peer:
 def admits(
     rules: AccessRules, uid: int, gid: int = OTHERS, groups: tuple[int, ...] = (), *, is_private: bool = False
 ) -> bool:
-    """Whether the rules let such a peer in."""
+    """Whether the rules admit such a peer."""
     return rules.admit(_Peer(*groups), (uid, gid, 1), is_private=is_private)
 
 
@@ -43,7 +43,7 @@ def admits(
     ],
 )
 def test_order(denied: tuple[int, ...], users: tuple[int, ...], groups: tuple[int, ...], admitted: set[str]) -> None:
-    """A user's own rule comes first, denial before all; any name that is allowed closes the door to all others."""
+    """A user's own rule comes first, denial before all; a rule that allows any name refuses all other users."""
     rules = AccessRules()
     rules.set(denied, users, groups)
     asked = {
@@ -56,7 +56,7 @@ def test_order(denied: tuple[int, ...], users: tuple[int, ...], groups: tuple[in
 
 
 def test_a_denied_user_is_let_in_by_no_group() -> None:
-    """A user that is denied stays out, whichever group it is in."""
+    """A user that is denied is refused, whichever group it is in."""
     rules = AccessRules()
     rules.set((BOB,), (), (STAFF,))
     assert not admits(rules, BOB, STAFF, (STAFF,))
@@ -72,7 +72,7 @@ def test_an_abstract_socket_is_private() -> None:
 
 
 def test_groups_of_a_true_peer() -> None:
-    """The groups that the kernel says of a peer are the process's, and one of them opens the door."""
+    """The kernel's groups of a peer are those of the process, and any allowed one of them admits it."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         assert sorted(peers.groups(theirs)) == sorted(os.getgroups())
@@ -99,6 +99,6 @@ def test_a_peer_of_many_groups(count: int) -> None:
 
 
 def test_a_socket_that_has_no_groups() -> None:
-    """Of a TCP peer no groups are known, and that is no error."""
+    """The groups of a TCP peer are unknown, which is no error."""
     with socket.socket() as sock:
         assert peers.groups(sock) == []

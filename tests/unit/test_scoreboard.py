@@ -1,4 +1,4 @@
-"""The promises of the scoreboard to the parent and to its children, and where each number lies in the file."""
+"""The scoreboard as the parent and its children use it, and the place of each number in the file."""
 
 import mmap
 import os
@@ -17,7 +17,7 @@ from upperd.server.snapshot import pid_started, read
 
 @pytest.fixture
 def path(tmp_path: Path) -> str:
-    """Where a scoreboard may be made."""
+    """A path for a scoreboard."""
     return str(tmp_path / "scoreboard")
 
 
@@ -26,7 +26,7 @@ def word(data: bytes, offset: int) -> int:
     return int(struct.unpack_from("=Q", data, offset)[0])
 
 
-# What lies where
+# The layout
 
 
 def test_header_layout(path: str) -> None:
@@ -54,7 +54,7 @@ def test_text_layout(path: str) -> None:
 
 
 def test_text_is_cut_to_its_room(path: str) -> None:
-    """Text that is too long spares the places and still ends with a zero."""
+    """Text that is too long does not reach the places and still ends with a zero."""
     board = Scoreboard(path)
     slot, _, _ = board.claim()
     board.born(slot, 77)
@@ -85,7 +85,7 @@ def test_slot_layout(path: str) -> None:
 
 
 def test_no_child_shares_a_page_with_another() -> None:
-    """Rows are whole pages of their own: what a child may write holds nothing that the parent has written."""
+    """Rows are whole pages: a page that a child may write has nothing that the parent has written."""
     assert ROWS % mmap.PAGESIZE == PLACES % mmap.PAGESIZE == ROW_SIZE % mmap.PAGESIZE == 0
     assert ROWS >= PLACES + SLOTS * layout.PLACE_SIZE
 
@@ -183,7 +183,7 @@ def test_release_wraps(path: str) -> None:
 
 
 def test_overwritten_file_is_repaired(path: str) -> None:
-    """What the parent has said of itself stands in the file again, and no slot has a child; it is done once."""
+    """A repair restores the parent's own data in the file, and empties all slots; it is done once."""
     board = Scoreboard(path, slots=4)
     board.describe("9.9", ["unix:/x"], [])
     board["max_children"] = 4
@@ -198,7 +198,7 @@ def test_overwritten_file_is_repaired(path: str) -> None:
 
 
 def test_counters_wrap_whatever_stands_there(path: str) -> None:
-    """With ones written over all of it nothing fails that counts."""
+    """With ones written over all of it, no counting fails."""
     board = Scoreboard(path, slots=4)
     slot, _, row = board.claim()
     with open(path, "r+b") as file:
@@ -211,11 +211,11 @@ def test_counters_wrap_whatever_stands_there(path: str) -> None:
     assert (board["forked"], board["ended"]) == (0, 0)
 
 
-# Who may have it
+# Access
 
 
 def test_a_child_has_its_own_row_only(path: str) -> None:
-    """A child that is forked can write its own row, and nothing else of the scoreboard is mapped in it."""
+    """A forked child can write its own row, and has nothing else of the scoreboard mapped."""
     board = Scoreboard(path, slots=2)
     slot, _, row = board.claim()
     board.show(slot)
@@ -259,7 +259,7 @@ def test_symlink_is_replaced(path: str, tmp_path: Path) -> None:
 
 
 def test_file_survives_its_daemon(path: str) -> None:
-    """The figures can be read when the daemon has gone."""
+    """The figures can be read after the daemon's end."""
     board = Scoreboard(path)
     board["ended"] = 12
     del board
@@ -287,7 +287,7 @@ def test_other_file_is_not_replaced(path: str, kept: bytes) -> None:
 
 @pytest.mark.parametrize("left", [b"", bytes(8), b"UPPERD\0\1 of version 1", b"UPPERD\0\2", b"UPPERD\0\3"])
 def test_old_scoreboard_is_replaced(path: str, left: bytes) -> None:
-    """A scoreboard that was left behind, whole or not, of any version, is replaced."""
+    """An old scoreboard, complete or not, of any version, is replaced."""
     Path(path).write_bytes(left)
     Scoreboard(path)
     assert read(path).header["pid"] == os.getpid()

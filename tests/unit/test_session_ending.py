@@ -1,4 +1,4 @@
-"""The promises of a session's end: nothing that the kernel had taken is lost, in either direction."""
+"""The end of a session loses nothing that the kernel had taken, in either direction."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _upper(session: socket.socket) -> None:
 
 @both
 def test_what_had_been_taken_is_answered(kind: str) -> None:
-    """After `end`, which may come again, all that had arrived by then is read, then an end of file, again and again."""
+    """After `end`, also repeated, a read returns all that had arrived by then, and then an end of file each time."""
     with connected(kind) as pair:
         pair.client.sendall(b"a" * 25_000)
         assert pair.session.recv(100) == b"a" * 100
@@ -42,7 +42,7 @@ def test_what_had_been_taken_is_answered(kind: str) -> None:
 
 
 def test_a_unix_client_can_write_no_more() -> None:
-    """After `end` the next write of a Unix client fails, so it knows what was not taken."""
+    """After `end` the next write of a Unix client fails, so the client knows what was not taken."""
     with connected() as pair:
         pair.session.end()
         with pytest.raises(BrokenPipeError):
@@ -51,7 +51,7 @@ def test_a_unix_client_can_write_no_more() -> None:
 
 
 def test_what_a_tcp_client_sends_later_is_not_read() -> None:
-    """On TCP, where the client can go on writing, only what had arrived at `end` is read."""
+    """On TCP, where the client can go on writing, only data that had arrived at `end` is read."""
     with connected("tcp") as pair:
         pair.client.sendall(b"before")
         assert pair.session.recv(3) == b"bef"
@@ -65,7 +65,7 @@ def test_what_a_tcp_client_sends_later_is_not_read() -> None:
 
 @both
 def test_an_end_during_a_read(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the end comes just as a read returns, all that was left in the kernel is still read."""
+    """If the end comes just as a read returns, the data left in the kernel is still read."""
     with connected(kind) as pair:
         pair.client.sendall(b"a" * 25_000)
         recv = session._recv
@@ -129,7 +129,7 @@ def test_no_lingering_without_an_end_of_ours() -> None:
 
 @both
 def test_an_end_wakes_a_read(kind: str) -> None:
-    """A handler that waits in a read, with SIGTERM calling `end`, reads an end of file."""
+    """A handler that waits in a read while SIGTERM calls `end` reads an end of file."""
     with connected(kind) as pair:
         before = signal.signal(signal.SIGTERM, lambda *_: pair.session.end())
         timer = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGTERM))
@@ -143,7 +143,7 @@ def test_an_end_wakes_a_read(kind: str) -> None:
 
 @both
 def test_an_end_after_the_end(kind: str) -> None:
-    """To end what its peer has reset, or what is closed, is no error."""
+    """Ending a closed connection, or one that the peer has reset, is no error."""
     with connected(kind) as pair:
         pair.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         pair.client.close()
@@ -155,7 +155,7 @@ def test_an_end_after_the_end(kind: str) -> None:
 
 
 def test_a_close_is_seen_though_the_parent_holds_the_connection() -> None:
-    """The peer reads the end when the session is closed, and not before its file objects are."""
+    """The peer reads the end when the session is closed, but not before its file objects are."""
     with connected() as pair, pair.session.dup():
         file = pair.session.makefile("wb")
         pair.session.close()
@@ -169,7 +169,7 @@ def test_a_close_is_seen_though_the_parent_holds_the_connection() -> None:
 
 
 def test_a_detached_session_is_not_ended() -> None:
-    """A handler that keeps the connection for something else, as socket.detach has it, keeps it open."""
+    """A handler that uses socket.detach keeps the connection open."""
     with connected() as pair, socket.socket(fileno=pair.session.detach()) as kept:
         pair.session.close()
         kept.sendall(b"x")

@@ -1,4 +1,4 @@
-"""The promises of a session that reads: it is a socket like any other, and whatever comes in by it is counted."""
+"""A session that reads: it behaves like any socket, and counts what it reads."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ each_read = pytest.mark.parametrize("read", READS, ids=lambda read: read.__name_
 
 @each_read
 def test_every_way_to_read_counts(read: Read) -> None:
-    """Each way to read returns what came, in order, and counts it; an end of file counts as nothing."""
+    """Each way to read returns the data in order, and counts it; an end of file counts as nothing."""
     with connected() as pair:
         pair.client.sendall(b"hello")
         assert (read(pair.session, 3), read(pair.session, 9)) == (b"hel", b"lo")
@@ -67,7 +67,7 @@ def test_every_way_to_read_counts(read: Read) -> None:
 
 @each_read
 def test_a_look_counts_nothing(read: Read) -> None:
-    """What is only looked at is there for the next read, counts once, and takes nothing from the limit."""
+    """Data that is only peeked at is there for the next read, counts once, and does not use up the limit."""
     with connected(max_bytes=5) as pair:
         pair.client.sendall(b"hello")
         for _ in range(3):
@@ -80,7 +80,7 @@ def test_a_look_counts_nothing(read: Read) -> None:
 @each_read
 @pytest.mark.parametrize("kind", ["unix", "tcp"])
 def test_max_bytes(read: Read, kind: str) -> None:
-    """As many bytes as are allowed are read, whatever comes beyond them is an end of file, and it is counted once."""
+    """The allowed number of bytes is read, data beyond it becomes an end of file, and that is counted once."""
     with connected(kind, max_bytes=8) as pair:
         pair.client.sendall(b"0123456789")
         assert (read(pair.session, 5), read(pair.session, 100)) == (b"01234", b"567")
@@ -90,7 +90,7 @@ def test_max_bytes(read: Read, kind: str) -> None:
 
 @each_read
 def test_exactly_max_bytes(read: Read) -> None:
-    """A client that sends just what it may, and ends, has not sent too much."""
+    """A client that sends exactly the limit, and ends, has not sent too much."""
     with connected(max_bytes=8) as pair:
         pair.client.sendall(b"01234567")
         pair.client.shutdown(socket.SHUT_WR)
@@ -113,7 +113,7 @@ def test_a_client_learns_that_it_sent_too_much() -> None:
 
 
 def test_lines_of_makefile_count() -> None:
-    """What a file object of the session reads and writes is counted, and limited, as StreamRequestHandler needs it."""
+    """A file object of the session counts and limits its reads and writes, as StreamRequestHandler needs it."""
     with connected(max_bytes=9) as pair:
         pair.client.sendall(b"one\ntwo\nthree\n")
         with pair.session.makefile("rwb") as file:
@@ -127,7 +127,7 @@ def test_lines_of_makefile_count() -> None:
 
 
 def test_descriptors_of_a_client_are_passed_on() -> None:
-    """recvmsg gives what the kernel passes besides the bytes, as that of any socket."""
+    """recvmsg returns ancillary data, as for any socket."""
     with connected() as pair:
         reading, writing = os.pipe()
         socket.send_fds(pair.client, [b"x"], [writing])
@@ -140,7 +140,7 @@ def test_descriptors_of_a_client_are_passed_on() -> None:
 
 @each_read
 def test_a_peer_that_resets(read: Read) -> None:
-    """A peer that resets is an error for the handler, as with any socket, and is noted in the row."""
+    """A peer's reset is an error for the handler, as with any socket, and is noted in the row."""
     with connected("tcp") as pair:
         pair.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         pair.client.close()
@@ -152,7 +152,7 @@ def test_a_peer_that_resets(read: Read) -> None:
 
 @each_read
 def test_a_non_blocking_session(read: Read) -> None:
-    """Without a byte to read a session that must not block raises BlockingIOError, which is no end."""
+    """Without a byte to read a non-blocking session raises BlockingIOError, which is no end."""
     with connected() as pair:
         pair.session.setblocking(False)
         with pytest.raises(BlockingIOError):
@@ -161,7 +161,7 @@ def test_a_non_blocking_session(read: Read) -> None:
 
 
 def test_wrong_arguments() -> None:
-    """Wrong arguments are the errors that they are with any socket."""
+    """Wrong arguments raise the same errors as with any socket."""
     wrong: Any = None
     with connected(max_bytes=5) as pair:
         for call in (lambda: pair.session.recv(-1), lambda: pair.session.recv_into(bytearray(1), 2)):

@@ -1,4 +1,4 @@
-"""The promises of a session that writes: what the kernel took is counted, and nothing is lost or doubled."""
+"""A session that writes: it counts what the kernel took, and loses or repeats nothing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _finish(pair: Pair, thread: threading.Thread) -> None:
 
 
 def test_small_answers_count() -> None:
-    """What send, sendall and sendmsg hand to the kernel is counted, whatever its type."""
+    """The bytes that send, sendall and sendmsg hand to the kernel are counted, whatever their type."""
     with connected() as pair:
         assert pair.session.send(b"ab") == 2
         pair.session.sendall(memoryview(b"cdef").cast("H"))
@@ -49,7 +49,7 @@ def test_small_answers_count() -> None:
 @pytest.mark.parametrize("kind", ["unix", "tcp"])
 @pytest.mark.parametrize("timeout", [None, 30.0])
 def test_large_answers_arrive_whole(kind: str, timeout: float | None) -> None:
-    """An answer that is larger than every buffer arrives whole, in order, and is counted once."""
+    """An answer larger than every buffer arrives whole, in order, and is counted once."""
     with connected(kind) as pair:
         pair.session.settimeout(timeout)
         thread, found = _reader(pair.client)
@@ -60,7 +60,7 @@ def test_large_answers_arrive_whole(kind: str, timeout: float | None) -> None:
 
 
 def test_sendfile_counts(tmp_path: Path) -> None:
-    """A file that is sent arrives from its offset on, as much as was asked for, and is counted."""
+    """sendfile sends the requested part of a file from its offset on, and counts it."""
     path = tmp_path / "file"
     path.write_bytes(LARGE)
     with connected() as pair, path.open("rb") as file:
@@ -87,7 +87,7 @@ def test_a_slow_reader_is_not_idle() -> None:
 
 
 def test_sendall_with_a_time_limit() -> None:
-    """To a client that reads nothing sendall raises TimeoutError when its time is over, and says what was taken."""
+    """If a client reads nothing sendall raises TimeoutError when its time is over, and says what was taken."""
     with connected() as pair:
         pair.session.settimeout(0.05)
         with pytest.raises(TimeoutError):
@@ -100,7 +100,7 @@ def test_sendall_with_a_time_limit() -> None:
 
 
 def test_sendall_that_must_not_block() -> None:
-    """Without blocking sendall sends as long as the kernel takes it, and then raises BlockingIOError, as any socket."""
+    """A non-blocking sendall sends as long as the kernel takes it, and then raises BlockingIOError, as any socket."""
     with connected() as pair:
         pair.session.setblocking(False)
         pair.session.sendall(LARGE[: 4 * PIECE])
@@ -111,7 +111,7 @@ def test_sendall_that_must_not_block() -> None:
 
 @pytest.mark.parametrize("by", ["send", "sendall", "sendmsg"])
 def test_a_peer_that_went_away(by: str) -> None:
-    """To write to a peer that is gone is an error for the handler, as with any socket, and is noted in the row."""
+    """Writing to a peer that is gone is an error for the handler, as with any socket, and is noted in the row."""
     with connected() as pair:
         pair.client.close()
         with pytest.raises(BrokenPipeError):
@@ -120,7 +120,7 @@ def test_a_peer_that_went_away(by: str) -> None:
 
 
 def test_a_copy_is_a_plain_socket() -> None:
-    """What dup returns is a socket of its own, of the same connection and time-out, by which nothing is counted."""
+    """dup returns a separate socket for the same connection, with the same time-out, which counts nothing."""
     with connected() as pair:
         pair.session.settimeout(7)
         with pair.session.dup() as copy:

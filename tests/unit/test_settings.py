@@ -1,4 +1,4 @@
-"""The promises of the settings: what the launcher writes is what the parent reads."""
+"""The settings: the parent reads what the launcher writes."""
 
 import importlib.util
 import os
@@ -24,7 +24,7 @@ NAMES = st.text("abcdefghij_", min_size=1)
 
 @given(st.dictionaries(NAMES, VALUES), st.lists(TEXTS).map(tuple))
 def test_words_round_trip(values: dict[str, object], arguments: tuple[str, ...]) -> None:
-    """Settings that go over a command line as words come out as they were, each of its type."""
+    """Settings survive the way over a command line unchanged, each with its type."""
     written = Settings(**values)
     written.arguments = arguments
     read = settings.parse(written.words())
@@ -33,7 +33,7 @@ def test_words_round_trip(values: dict[str, object], arguments: tuple[str, ...])
 
 
 def test_words_are_for_people() -> None:
-    """The words say in ps(1) what a daemon goes by; behind them stands the command line of the launcher."""
+    """The words show a daemon's effective settings in ps(1); the launcher's command line follows them."""
     found = Settings(socket="/tmp/a=b", max_children=5, idle_timeout=0.5, no_socket=False, allow_user=(0, 7))
     found.deny_user, found.arguments = (), ("--socket", "/tmp/a=b", "--")
     assert found.words() == [
@@ -58,14 +58,14 @@ def test_passed_sockets() -> None:
 
 
 def test_fallback() -> None:
-    """Without --no-fallback there is an address for where the default path cannot be used, and for no other one."""
+    """Without --no-fallback there is an address to replace an unusable default path, and no other path."""
     assert Settings(**vars(Options())).fallback == "localhost:9999"
     assert Settings(**vars(Options(no_fallback=True))).fallback == ""
     assert Settings(**vars(Options(socket="/x"))).fallback == ""
 
 
 def test_what_reaches_the_parent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every option reaches the parent as the daemon goes by it, and what the manager said and passed."""
+    """The parent gets every option's effective value, and what the manager said and passed."""
     monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
     monkeypatch.setenv("LISTEN_FDS", "2")
     monkeypatch.setenv("LISTEN_FDNAMES", "upperd.socket")
@@ -87,13 +87,13 @@ def test_what_reaches_the_parent(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("package", ["sdnotify", "upperd", "no_such_package"])
 def test_where_a_package_lies(package: str) -> None:
-    """The launcher finds a package where an import would, and nothing where there is none."""
+    """The launcher finds a package where an import would, and nothing if there is none."""
     spec = importlib.util.find_spec(package)
     assert cli._folder_of(package) == (os.path.dirname(str(spec.origin)) if spec else "")
 
 
 def test_what_the_parent_needs_is_missing(tmp_path: Path) -> None:
-    """Where sdnotify is not installed the launcher says so, with and without a manager, and no traceback."""
+    """Without the package sdnotify the launcher says so, with and without a manager, without a traceback."""
     code = "import sys; sys.path.insert(0, sys.argv.pop(1)); from upperd.service import cli; sys.exit(cli.main())"
     package = Path(cli.__file__).parents[2]
     for manager in ({}, {"NOTIFY_SOCKET": str(tmp_path / "none")}):
@@ -105,7 +105,7 @@ def test_what_the_parent_needs_is_missing(tmp_path: Path) -> None:
 
 
 def test_more_than_can_be_handed_over() -> None:
-    """Words that are longer than the kernel lets a program have are refused, and named as the reason."""
+    """Words that are longer than the kernel allows for a program are refused, and named as the reason."""
     found = Settings(ready_fd=0, socket="x" * 131072)
     with pytest.raises(OptionError, match="Argument list too long"):
         cli._become_parent(found)

@@ -1,4 +1,4 @@
-"""The promises of signals: each is noted once, and a child never runs a handler of its parent's."""
+"""Signals: each is noted once, and a child never runs a handler of its parent."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ from upperd.server.signals import END, Blocked, Notes
 
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
-    """What a test does to our signals is undone."""
+    """Undo what a test does to the signals of this process."""
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
     handlers = [signal.getsignal(number) for number in numbers]
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
@@ -24,7 +24,7 @@ def _as_before() -> Iterator[None]:
 
 
 def test_notes_have_each_signal_once() -> None:
-    """Signals that came are told once each, in the order of their first coming, and then no more."""
+    """Each signal that arrived is reported once, in the order of first arrival."""
     notes = Notes(signal.SIGTERM, signal.SIGHUP)
     for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGHUP):
         signal.raise_signal(number)
@@ -33,7 +33,7 @@ def test_notes_have_each_signal_once() -> None:
 
 
 def test_notes_undo_what_was_inherited() -> None:
-    """A signal that was blocked or ignored by what started us arrives all the same, and SIGCHLD does nothing."""
+    """A signal that the starting program blocked or ignored still arrives, and SIGCHLD does nothing."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
@@ -44,14 +44,14 @@ def test_notes_undo_what_was_inherited() -> None:
 
 
 def test_notes_can_have_the_end_of_children() -> None:
-    """SIGCHLD is noted where it is wanted."""
+    """SIGCHLD is noted if requested."""
     notes = Notes(signal.SIGCHLD)
     signal.raise_signal(signal.SIGCHLD)
     assert notes.take() == [signal.SIGCHLD]
 
 
 def test_an_exception_while_signals_are_blocked_leaves_none_blocked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A handler that raises as the signals are being blocked has them delivered again."""
+    """If a handler raises while the signals are being blocked, they are delivered again afterwards."""
     real = signals._set_mask
 
     def raising(how: int, mask: tuple[int, ...]) -> set[int]:
@@ -67,7 +67,7 @@ def test_an_exception_while_signals_are_blocked_leaves_none_blocked(monkeypatch:
 
 
 def test_a_storm_of_signals_is_survived() -> None:
-    """Thousands of signals that come fast make one note, and no deep stack."""
+    """Thousands of signals in quick succession make one note, and no deep stack."""
     notes = Notes(signal.SIGHUP)
     pid = os.fork()
     if pid == 0:
@@ -79,7 +79,7 @@ def test_a_storm_of_signals_is_survived() -> None:
 
 
 def test_notes_are_taken_no_more() -> None:
-    """After `block` a signal stays with the kernel."""
+    """After `block` a signal stays pending in the kernel."""
     notes = Notes(signal.SIGHUP)
     notes.block()
     signal.raise_signal(signal.SIGHUP)
@@ -88,7 +88,7 @@ def test_notes_are_taken_no_more() -> None:
 
 
 def test_no_signal_while_blocked() -> None:
-    """A signal that comes around a fork is delivered after it, and the mask is as before, errors or not."""
+    """A signal during a fork is delivered after it, and the mask is as before, with or without an error."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     notes = Notes(signal.SIGTERM)
     with contextlib.suppress(OSError), Blocked():
@@ -100,8 +100,8 @@ def test_no_signal_while_blocked() -> None:
 
 
 def test_a_child_has_its_own_handlers() -> None:
-    """A signal that comes before a child has its handlers is for those: SIGTERM ends, SIGINT and SIGHUP do not."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, [END])  # as where the parent has it blocked
+    """A signal before a child has its handlers waits for those: SIGTERM ends, SIGINT and SIGHUP do not."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [END])  # as if the parent has it blocked
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: os._exit(1))
     reading, writing = os.pipe2(os.O_NONBLOCK)

@@ -1,4 +1,4 @@
-"""The promises of a reader of the scoreboard: what it reads adds up, whatever happens meanwhile."""
+"""A reader of the scoreboard: its snapshot adds up, whatever happens meanwhile."""
 
 import os
 import sys
@@ -14,7 +14,7 @@ from upperd.server.snapshot import ScoreboardError, read
 
 @pytest.fixture
 def path(tmp_path: Path) -> str:
-    """Where a scoreboard may be made."""
+    """A path for a scoreboard."""
     return str(tmp_path / "scoreboard")
 
 
@@ -50,7 +50,7 @@ def test_a_child_that_ends_meanwhile_is_counted_once(path: str, monkeypatch: pyt
 
 
 def test_reading_ends(path: str) -> None:
-    """A file in which nothing adds up is read all the same, after some more looks."""
+    """A file in which nothing adds up is read all the same, after some more attempts."""
     Scoreboard(path)["forked"] = 3
     assert read(path).header["forked"] == 3
 
@@ -89,7 +89,7 @@ def test_nonsense_is_clamped(path: str) -> None:
 
 @pytest.mark.parametrize("lie", [0, 1, 4242, UNKNOWN])
 def test_what_a_child_cannot_lie_about(path: str, lie: int) -> None:
-    """Whatever a child writes into every word of its page, who it is and whom it serves is the parent's word."""
+    """Whatever a child writes all over its page, its identity and its peer are those that the parent noted."""
     board = Scoreboard(path, slots=2)
     slot, place, row = board.claim()
     board.born(slot, 77)
@@ -105,7 +105,7 @@ def test_what_a_child_cannot_lie_about(path: str, lie: int) -> None:
 
 @pytest.mark.parametrize("slots", [0, 1, 2**40, UNKNOWN])
 def test_nonsense_of_a_header(path: str, slots: int) -> None:
-    """However many slots a header pretends, none beyond those that a scoreboard has is looked at."""
+    """However many slots a header claims, none beyond a scoreboard's own is read."""
     board = Scoreboard(path, slots=2)
     for pid in (11, 12):
         board.born(board.claim()[0], pid)
@@ -114,7 +114,7 @@ def test_nonsense_of_a_header(path: str, slots: int) -> None:
 
 
 def test_the_parents_word_comes_first(path: str) -> None:
-    """Where the parent has ended a connection, that is the outcome; else it is what the child says."""
+    """If the parent has ended a connection, that is the outcome; otherwise the child's word is."""
     board = Scoreboard(path)
     slot, place, row = board.claim()
     board.born(slot, 77)
@@ -125,7 +125,7 @@ def test_the_parents_word_comes_first(path: str) -> None:
 
 
 def test_counters_of_the_handler(path: str) -> None:
-    """A handler's counters stand under their names, of each child, and in all; those that there are not, nowhere."""
+    """A handler's counters appear under their names, for each child, and in total; undeclared ones do not appear."""
     board = Scoreboard(path)
     board.describe("1", ["unix:/a"], ["undecodable", "answers"])
     for pid, count in ((11, 2), (12, 3)):
@@ -141,7 +141,7 @@ def test_counters_of_the_handler(path: str) -> None:
 
 
 def test_broken_names_of_counters(path: str) -> None:
-    """A counter whose name is no name, or one of ours, keeps the name of its field, and hides nothing."""
+    """A counter with an invalid name, or one of ours, keeps the name of its field, and hides nothing."""
     board = Scoreboard(path)
     board.describe("1", [], ["pid", "slot", "x", "x", "\x1b[2J", ""])
     found = read(path)
@@ -186,7 +186,7 @@ def test_truncated(path: str, length: int) -> None:
 
 
 def test_longer_file(path: str) -> None:
-    """What a file has beyond a scoreboard's size is ignored."""
+    """Bytes beyond a scoreboard's size are ignored."""
     Scoreboard(path)["forked"] = 0
     with open(path, "ab") as file:
         file.write(b"more")
@@ -195,7 +195,7 @@ def test_longer_file(path: str) -> None:
 
 @pytest.mark.parametrize("word", [bytes(8), b"\x01" * 8, b"UPPERD\x00\x01", b"UPPERD\x00\x02"])
 def test_foreign(path: str, word: bytes) -> None:
-    """A file of the right size is refused without the mark: another's, one that was only begun, an older version."""
+    """A file of the right size without the mark is refused: a foreign, incomplete or older one."""
     with open(path, "wb") as file:
         file.write(word)
         file.truncate(SIZE)
@@ -204,7 +204,7 @@ def test_foreign(path: str, word: bytes) -> None:
 
 
 def test_missing(path: str) -> None:
-    """A missing file is an OSError, as open() has it."""
+    """A missing file is an OSError, as with open()."""
     with pytest.raises(FileNotFoundError):
         read(path)
 
@@ -217,6 +217,6 @@ def test_fifo_does_not_block(path: str) -> None:
 
 
 def test_pid_started() -> None:
-    """A process that lives has a start, one that cannot exist has none."""
+    """A living process has a start time, one that cannot exist has none."""
     assert snapshot.pid_started(os.getpid()) == snapshot.pid_started(os.getpid()) is not None
     assert snapshot.pid_started(2**31 - 1) is None

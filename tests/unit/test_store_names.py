@@ -1,4 +1,4 @@
-"""The promises of the descriptor store's names."""
+"""The names in the descriptor store."""
 
 import re
 import socket
@@ -10,7 +10,7 @@ from upperd.service.listeners import is_stored, store_name
 
 
 def test_name_is_the_sockets(tmp_path: Path) -> None:
-    """A path's name tells its socket from one that is bound there later; where there is no path there is no name."""
+    """A path's name tells its socket from one that is bound there later; without a path there is no name."""
     path = tmp_path / "s"
     with socket.socket(socket.AF_UNIX) as first, socket.socket(socket.AF_UNIX) as second:
         first.bind(str(path))
@@ -26,7 +26,7 @@ def test_name_is_the_sockets(tmp_path: Path) -> None:
 def test_name_is_one_that_the_manager_takes(host: str) -> None:
     """A name is ASCII without colon or control character, at most 255 long (sd_notify(3)), and known as ours.
 
-    That of an address tells TCP from UDP.
+    The name of an address tells TCP from UDP.
     """
     name = store_name((host, 9999))
     datagrams = store_name((host, 9999), socket.SOCK_DGRAM)

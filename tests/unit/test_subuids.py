@@ -1,4 +1,4 @@
-"""The promises of subordinate uids: whose they are is read from a file, whatever stands there, and told of any uid."""
+"""Subordinate uids: the owner of any uid is known from a file, whatever the file contains."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from upperd.service import subuids
 from upperd.service.subuids import Owners, read_ranges
 
 NAMED = next(entry for entry in pwd.getpwall() if entry.pw_uid != 0)
-"""Some user of this host who is not root."""
+"""Some user of this host other than root."""
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the file may be."""
+    """The path of the file."""
     return tmp_path / "subuid"
 
 
@@ -42,7 +42,7 @@ def path(tmp_path: Path) -> Path:
     ],
 )
 def test_ranges(path: Path, text: str, found: tuple[int, ...]) -> None:
-    """Each range of a user is read, in the order of the file, those of root and of unknown owners are left out."""
+    """Each range of a user is read, in the order of the file; those of root and of unknown owners are left out."""
     path.write_text(text)
     assert read_ranges(str(path)) == (found, "")
 
@@ -55,18 +55,18 @@ def test_ranges(path: Path, text: str, found: tuple[int, ...]) -> None:
     ],
 )
 def test_broken_lines(path: Path, line: str) -> None:
-    """A line that is broken is left out, and the others count all the same."""
+    """A broken line is left out, and the others still count."""
     path.write_bytes(b"1001:7:7\n" + line.encode("latin-1") + b"\n1002:70:7\n")
     assert read_ranges(str(path)) == ((7, 7, 1001, 70, 7, 1002), "")
 
 
 def test_no_file(path: Path) -> None:
-    """Where there is no file there are no ranges, and nothing is wrong."""
+    """Without the file there are no ranges, and no error."""
     assert read_ranges(str(path)) == ((), "")
 
 
 def test_unreadable_file(path: Path, not_as_root: Callable[[], AbstractContextManager[None]]) -> None:
-    """A file that cannot be read, or a folder in its place, is named, with the reason and what comes of it."""
+    """An unreadable file, or a folder in its place, is named, with the reason and the consequence."""
     consequence = "a user's subordinate uids count as users of their own"
     path.touch(0o600)
     path.chmod(0)
@@ -79,7 +79,7 @@ def test_unreadable_file(path: Path, not_as_root: Callable[[], AbstractContextMa
 
 
 def test_more_ranges_than_are_handed_over(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of too many ranges the first ones count, and that others are ignored is said."""
+    """Of too many ranges the first ones count, and a warning says that others are ignored."""
     monkeypatch.setattr(subuids, "MOST_RANGES", 2)
     path.write_text("".join(f"1001:{first}:1\n" for first in (5, 6)))
     assert read_ranges(str(path)) == ((5, 1, 1001, 6, 1, 1001), "")
@@ -89,7 +89,7 @@ def test_more_ranges_than_are_handed_over(path: Path, monkeypatch: pytest.Monkey
 
 
 def test_the_bounds_of_ranges() -> None:
-    """A range holds its first uid and as many as it counts; below it, after it and between two each uid is its own."""
+    """A range holds its first uid and as many as its count; any uid outside of the ranges is its own."""
     owners = Owners((300, 10, 1002, 100, 10, 1001, 110, 1, 1003))
     expected = {0: 0, 99: 99, 100: 1001, 109: 1001, 110: 1003, 111: 111, 299: 299, 300: 1002, 309: 1002, 310: 310}
     assert {uid: owners.of(uid) for uid in expected} == expected
@@ -97,7 +97,7 @@ def test_the_bounds_of_ranges() -> None:
 
 
 def test_without_ranges() -> None:
-    """Where no ranges are known every uid is its own."""
+    """Without ranges every uid is its own."""
     assert [Owners().of(uid) for uid in (0, 1, 100000, 2**64 - 1)] == [0, 1, 100000, 2**64 - 1]
 
 
@@ -105,7 +105,7 @@ def test_without_ranges() -> None:
     st.lists(st.tuples(st.integers(1, 60), st.integers(1, 20), st.integers(1001, 1005)), max_size=4), st.integers(0, 99)
 )
 def test_whoever_is_found_has_it(ranges: list[tuple[int, int, int]], uid: int) -> None:
-    """Whatever the ranges, in any order and one across the other: who is named has a range with this uid, or is it."""
+    """Whatever the ranges, also unordered and overlapping, a uid's owner has a range with it, or is the uid itself."""
     owner = Owners([number for one in ranges for number in one]).of(uid)
     owners = {owner for first, count, owner in ranges if first <= uid < first + count}
     assert owner in owners or owner == uid

@@ -1,4 +1,4 @@
-"""The promises of the terminal: colours only where they are wanted."""
+"""Colours on a terminal, only if they are wanted."""
 
 import os
 import pty
@@ -19,7 +19,7 @@ def tty() -> Iterator[int]:
 
 
 def test_colours_are_for_terminals(tty: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """There are colours on a terminal, and neither on a dumb one, nor in a pipe, nor where NO_COLOR has a value."""
+    """Colours appear on a terminal, but not on a dumb one, in a pipe, or if NO_COLOR has a value."""
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
     read, write = os.pipe()
@@ -36,6 +36,6 @@ def test_colours_are_for_terminals(tty: int, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_paint() -> None:
-    """A style is put around a text where colours are on; else the text stays as it is."""
+    """With colours on, a text is put into its style; otherwise it stays as it is."""
     assert terminal.Paint(True)("x", "bold", "red") == "\x1b[1;31mx\x1b[0m"
     assert terminal.Paint(True)("x") == terminal.Paint()("x", "bold") == "x"

@@ -1,10 +1,10 @@
-"""The promises of the throttle."""
+"""The throttle, which pauses after failures."""
 
 from upperd.server.limits import FIRST_PAUSE, LONGEST_PAUSE, Throttle
 
 
 def test_free_at_first() -> None:
-    """Nothing is held back before anything has failed."""
+    """Before the first failure there is no pause."""
     throttle = Throttle()
     assert throttle.is_over(0.0)
     assert throttle.until is None
@@ -12,7 +12,7 @@ def test_free_at_first() -> None:
 
 
 def test_pause() -> None:
-    """A failure begins a pause, during which one must not try."""
+    """A failure begins a pause, during which no attempt may be made."""
     throttle = Throttle()
     assert throttle.failed(10.0) == FIRST_PAUSE
     assert throttle.until == 10.0 + FIRST_PAUSE
@@ -22,7 +22,7 @@ def test_pause() -> None:
 
 
 def test_one_pause_at_a_time() -> None:
-    """Failures during a pause begin no other and do not lengthen it."""
+    """Failures during a pause neither start another one nor lengthen it."""
     throttle = Throttle()
     throttle.failed(0.0)
     assert throttle.failed(FIRST_PAUSE / 2) is None
@@ -30,7 +30,7 @@ def test_one_pause_at_a_time() -> None:
 
 
 def test_pauses_double_up_to_a_bound() -> None:
-    """A pause is twice as long as the last one while nothing succeeds, up to a bound."""
+    """A pause is twice as long as the last one while nothing succeeds, up to a limit."""
     throttle, now, pauses = Throttle(), 0.0, []
     for _ in range(8):
         pause = throttle.failed(now)
@@ -42,7 +42,7 @@ def test_pauses_double_up_to_a_bound() -> None:
 
 
 def test_success_forgets() -> None:
-    """The first success after a failure is told from the others, and the next pause is short again."""
+    """The first success after a failure is distinguished from others, and the next pause is short again."""
     throttle = Throttle()
     for now in (0.0, 1.0):
         throttle.failed(now)
@@ -53,7 +53,7 @@ def test_success_forgets() -> None:
 
 
 def test_success_of_the_past() -> None:
-    """That a child forked before the last failure was of use says nothing: the pauses go on growing."""
+    """Success of a child forked before the last failure proves nothing: the pauses go on growing."""
     throttle = Throttle()
     throttle.failed(1.0)
     assert throttle.is_over(2.0)

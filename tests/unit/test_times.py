@@ -17,20 +17,20 @@ TIMES = [option.name for option in OPTIONS if option.kind.metavar == "SECONDS"]
     ],
 )  # fmt: skip
 def test_units(text: str, meaning: float) -> None:
-    """Each unit of systemd.time(7) up to the week is taken; without one a number is seconds."""
+    """Each unit of systemd.time(7) up to the week is accepted; without a unit a number is seconds."""
     assert seconds(text) == pytest.approx(meaning)
 
 
 @pytest.mark.parametrize("text", ["", " ", "s", "5x", "5S", "-5s", "1 5s", "1.2.3s", ".", "s5", "5ss", "inf", "1e3s"])
 def test_no_time(text: str) -> None:
-    """Any other text is none, and two numbers beside each other are not guessed at."""
+    """Any other text is no time, and two adjacent numbers are not guessed at."""
     with pytest.raises(ValueError):  # noqa: PT011 (its text is shown nowhere)
         seconds(text)
 
 
 @pytest.mark.parametrize("name", TIMES)
 def test_every_option_of_seconds(name: str) -> None:
-    """Every option of seconds takes a unit, within its range."""
+    """Every option of seconds accepts a unit, within its range."""
     assert len(TIMES) == 4
     assert getattr(Options(**{name: "1min 500ms"}), name) == 60.5
     for wrong in ("soon", "9999w", "-1s"):

@@ -1,4 +1,4 @@
-"""The promises of the upper-caser, for every text and for what is no text."""
+"""The upper-caser, for every text and for bytes that are no text."""
 
 from itertools import product
 
@@ -11,7 +11,7 @@ from upperd.upper import transform
 from upperd.upper.transform import UpperCaser
 
 BYTES = b"\x00a\x7f\x80\x8f\x90\x9f\xa0\xbf\xc0\xc1\xc2\xdf\xe0\xe1\xec\xed\xee\xef\xf0\xf1\xf3\xf4\xf5\xff"
-"""One of each kind that the table of RFC 3629 tells apart."""
+"""One of each kind that the table of RFC 3629 distinguishes."""
 
 PIECES = st.one_of(
     st.binary(max_size=8),
@@ -23,7 +23,7 @@ STREAMS = st.lists(PIECES, max_size=8).map(b"".join)
 
 
 def upper(*pieces: bytes) -> bytes:
-    """All of the output for a stream that comes in these pieces."""
+    """The whole output for a stream that arrives in these pieces."""
     return run(*pieces)[0]
 
 
@@ -77,7 +77,7 @@ def test_cuts(pieces: list[bytes]) -> None:
 @settings(max_examples=300, deadline=None)
 @given(STREAMS)
 def test_byte_by_byte(data: bytes) -> None:
-    """A stream that comes in single bytes gives the output and the count of the whole."""
+    """A stream that arrives in single bytes gives the output and the count of the whole."""
     assert run(*(bytes((byte,)) for byte in data)) == model(data)
 
 
@@ -91,7 +91,7 @@ def test_every_short_sequence_at_every_cut() -> None:
 
 @pytest.mark.parametrize("byte", range(0x80, 0x100))
 def test_lone_byte(byte: int) -> None:
-    """A byte that is no UTF-8 on its own comes back as it is between letters, and is counted once."""
+    """Between letters, a byte that is no UTF-8 on its own comes back unchanged, and is counted once."""
     lone = bytes((byte,))
     assert run(b"a" + lone + b"b") == (b"A" + lone + b"B", 1)
 
@@ -100,13 +100,13 @@ def test_lone_byte(byte: int) -> None:
     "broken", [b"\xc0\x80", b"\xed\xa0\x80", b"\xed\xbf\xbf", b"\xf4\x90\x80\x80", b"\xf8\x88\x80\x80\x80", b"\xe2\x82"]
 )
 def test_undecodable_is_counted(broken: bytes) -> None:
-    """Of a sequence that is not UTF-8 every byte is counted, and none of the good text around it."""
+    """In a sequence that is not UTF-8 every byte is counted, and none of the good text around it."""
     assert run("ß".encode() + broken + "é".encode()) == (b"SS" + broken + "É".encode(), len(broken))
 
 
 @pytest.mark.parametrize("rest", [b"\xc3", b"\xe2", b"\xe2\x82", b"\xf0", b"\xf0\x9f", b"\xf0\x9f\x98"])
 def test_unfinished_at_the_end(rest: bytes) -> None:
-    """A sequence that the stream ends inside comes out unchanged at the end, counted byte by byte."""
+    """A sequence that is incomplete at the end of the stream comes out unchanged, counted byte by byte."""
     caser = UpperCaser()
     assert caser.feed(b"a" + rest) == b"A"
     assert (caser.unfinished, caser.undecodable) == (rest, 0)
@@ -117,7 +117,7 @@ def test_unfinished_at_the_end(rest: bytes) -> None:
 @settings(max_examples=300, deadline=None)
 @given(st.lists(STREAMS, max_size=4))
 def test_held_back_can_become_valid(pieces: list[bytes]) -> None:
-    """What is held back after any read is short and can still become UTF-8."""
+    """The bytes held back after any read are few, and can still become UTF-8."""
     caser = UpperCaser()
     for piece in pieces:
         caser.feed(piece)
@@ -146,7 +146,7 @@ def test_half_a_surrogate_is_not_held(second: int) -> None:
 
 
 def test_all_that_is_certain_comes_at_once() -> None:
-    """A line is answered as soon as it is whole, although the next has begun inside a character."""
+    """A line is answered as soon as it is whole, even if the next has begun inside a character."""
     caser = UpperCaser()
     assert caser.feed("straße\n".encode() + b"\xc3") == b"STRASSE\n"
     assert caser.feed(b"\xa9\n") == "É\n".encode()
@@ -160,12 +160,12 @@ def test_nothing_in() -> None:
 @settings(max_examples=200, deadline=None)
 @given(STREAMS)
 def test_newlines_are_kept(data: bytes) -> None:
-    """There are as many newlines in the answer as in the question: clients count them."""
+    """The answer has as many newlines as the question, since clients count them."""
     assert upper(data).count(b"\n") == data.count(b"\n")
 
 
 def test_below_u_0100() -> None:
-    """The short cut for text below U+0100 has the upper case that Unicode has, of every code point and all together."""
+    """The short cut for text below U+0100 agrees with Unicode's upper case, for every code point and all together."""
     every = [chr(code) for code in range(256)]
     for text in (*every, "".join(every), "".join(set(every) - {*"\xb5\xdf\xff"}), "\xe9\u0153", "\xe9\udce9"):
         assert transform.upper(text) == text.upper()

@@ -1,4 +1,4 @@
-"""The promises of what is kept of a stream: whatever becomes of its connections, the answer is whole and comes once."""
+"""The kept part of a stream: whatever becomes of its connections, the answer is whole and comes once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PIECES = st.one_of(
 
 
 class Wire:
-    """A connection to upperd: it may be cut, or ended by a drain, which answers what was taken."""
+    """A connection to upperd, which may be cut, or ended by a drain, which answers what was taken."""
 
     def __init__(self, text: Unanswered) -> None:
         self._text = text
@@ -52,7 +52,7 @@ STEPS = st.lists(st.tuples(st.sampled_from(["add", "send", "receive", "cut", "dr
 @settings(max_examples=400, deadline=None)
 @given(st.lists(PIECES, max_size=40).map(b"".join), STEPS)
 def test_answer_is_whole_and_comes_once(data: bytes, steps: list[tuple[str, int]]) -> None:
-    """However a text is cut, and whenever its connections end, what is handed on is its upper case, once."""
+    """However a text is cut, and whenever its connections end, the result is its upper case, once."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(unanswered, "STRETCH", 12)
         text = Unanswered()
@@ -79,7 +79,7 @@ def test_answer_is_whole_and_comes_once(data: bytes, steps: list[tuple[str, int]
 
 
 def test_what_is_kept_has_a_bound() -> None:
-    """A text without a newline is kept for a stretch, and no more, since it gets newlines of ours."""
+    """A text without a newline is kept for a stretch, and no more, since newlines are inserted into it."""
     text = Unanswered()
     wire = Wire(text)
     for _ in range(100):
@@ -91,7 +91,7 @@ def test_what_is_kept_has_a_bound() -> None:
 
 
 def test_what_may_not_be_repeated_is_not_kept() -> None:
-    """Of a text for another handler nothing is kept, and no newline is put into it."""
+    """A text for another handler is not kept, and no newline is inserted into it."""
     text = Unanswered()
     text.stop_keeping()
     for _ in range(10):

@@ -1,4 +1,4 @@
-"""The daemon's files: what was removed is made again, or said."""
+"""The daemon's files: a removed one is made again, or reported."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +11,7 @@ def _fails() -> None:
 
 
 def test_what_cannot_be_mended_is_said_once() -> None:
-    """A lost socket or scoreboard, and a file that cannot be made again, are a warning each, with the cure."""
+    """A lost socket or scoreboard, and a file that cannot be made again, cause a warning each, with the cure."""
     said: list[str] = []
     lost = SimpleNamespace(path="/x/s", activated=True, is_lost=True)
     kept = SimpleNamespace(path="/x/t", activated=True, is_lost=False, keep_lock=_fails)

@@ -1,4 +1,4 @@
-"""The promises of what is known of processes, and of files that are replaced."""
+"""The resource usage of processes, and the replacement of files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from upperd.server.snapshot import read
 
 
 def test_a_process() -> None:
-    """Memory and processor time of a process are what the kernel says."""
+    """Memory and processor time of a process are the kernel's figures."""
     found = usage.of_process(os.getpid(), os.getppid())
     assert found is not None
     assert 1_000_000 < found.rss_bytes < 10**12
@@ -27,17 +27,17 @@ def test_a_process() -> None:
 
 @pytest.mark.parametrize("pid", [0, 2**22, 2**31, 2**63, 2**64 - 1])
 def test_nobody(pid: int) -> None:
-    """Nothing is known of a process that is none, whatever number a broken scoreboard has."""
+    """Usage of a process that does not exist is unknown, whatever number a broken scoreboard has."""
     assert usage.of_process(pid) is None
 
 
 def test_another_process() -> None:
-    """A process that is not the daemon's child, though it has the pid of one, is left out."""
+    """A process that is not the daemon's child, though it has a child's pid, is left out."""
     assert usage.of_process(os.getpid(), os.getpid()) is None
 
 
 def test_no_permission(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the kernel does not tell the shared part, the resident memory is what there is."""
+    """If the kernel does not tell the shared part, the resident memory is used."""
 
     def deny(self: psutil.Process) -> None:
         raise psutil.AccessDenied
@@ -50,7 +50,7 @@ def test_no_permission(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_of_a_daemon(tmp_path: Path) -> None:
-    """Of a daemon that is gone nothing is known, nor of the processes that have its children's pids by now."""
+    """If a daemon is gone its usage is unknown, and so is that of the processes that now have its children's pids."""
     path = str(tmp_path / "scoreboard")
     board = Scoreboard(path)
     slot, _, _ = board.claim()
@@ -61,7 +61,7 @@ def test_of_a_daemon(tmp_path: Path) -> None:
 
 
 def test_a_file_is_replaced(tmp_path: Path) -> None:
-    """A file is replaced by another one of mode 0644, whatever the umask: who has opened the old one reads on."""
+    """A file is replaced by another one of mode 0644, whatever the umask; readers of the old one read on."""
     path = tmp_path / "x.prom"
     path.write_text("old")
     before = os.umask(0o077)
@@ -74,7 +74,7 @@ def test_a_file_is_replaced(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_replaced(tmp_path: Path) -> None:
-    """Where the file cannot be replaced, nothing is left behind."""
+    """If the file cannot be replaced, nothing is left behind."""
     (tmp_path / "x").mkdir()
     with pytest.raises(OSError, match="directory"):
         atomic.replace(str(tmp_path / "x"), b"new")

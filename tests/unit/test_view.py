@@ -1,4 +1,4 @@
-"""The promises of what upperctl shows."""
+"""The output of upperctl."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from upperd.server.snapshot import read
 
 
 def test_control_characters_are_escaped(tmp_path: Path) -> None:
-    """What a scoreboard, or the name of its file, has of control characters is shown as escapes."""
+    """Control characters in a scoreboard, or in its file's name, are shown as escapes."""
     path = str(tmp_path / "a\x1b[2J")
     assert "no scoreboard at" in status.text(view.DaemonView(path))
     assert status.text(view.DaemonView(path)).replace("\n", "").isprintable()
@@ -23,7 +23,7 @@ def test_control_characters_are_escaped(tmp_path: Path) -> None:
 
 
 def test_queue_and_counters_are_shown(tmp_path: Path) -> None:
-    """status shows how many connections wait, of how many users, how many may, and the handler's counters."""
+    """status shows how many connections wait, of how many users, the limit, and the handler's counters."""
     path = str(tmp_path / "scoreboard")
     board = Scoreboard(path)
     board.describe("1", [], ["undecodable", "answers"])
@@ -37,7 +37,7 @@ def test_queue_and_counters_are_shown(tmp_path: Path) -> None:
 
 
 def test_queue_and_counters_in_stats(tmp_path: Path) -> None:
-    """stats, for people and as JSON, has the queue and the handler's counters, in all and of each child."""
+    """stats, as a table and as JSON, has the queue and the handler's counters, in total and for each child."""
     path = str(tmp_path / "scoreboard")
     board = Scoreboard(path)
     board.describe("1", [], ["undecodable"])
@@ -56,7 +56,7 @@ def test_queue_and_counters_in_stats(tmp_path: Path) -> None:
 
 
 def test_json_keeps_our_names(tmp_path: Path) -> None:
-    """A counter of the handler's with a name of the JSON object's own does not take its place."""
+    """A counter of the handler with a name of the JSON object's own does not replace it."""
     path = str(tmp_path / "scoreboard")
     board = Scoreboard(path)
     board.describe("1.5", [], ["version", "busy"])

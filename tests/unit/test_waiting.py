@@ -1,4 +1,4 @@
-"""The promises of the queue: who waits for a child, for how long, and who makes room."""
+"""The queue: which connection waits for a child, for how long, and which child makes room."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from upperd.server.layout import TELL
 
 @with_room(most=1, per_user=1)
 def test_an_idle_child_makes_room_for_another_user(stage: Stage) -> None:
-    """Where an idle child of another user has the last place it is told to leave, one for each user that waits."""
+    """If another user's idle child has the last place it is told to leave, one for each user that waits."""
     child = stage.holder(stage.comes(ALICE))
     assert child is not None
     child.finishes()
@@ -40,7 +40,7 @@ def test_an_idle_child_makes_room_for_its_own_user(stage: Stage) -> None:
 
 @with_room(most=2, per_user=2)
 def test_a_user_waits_for_its_own_child_first(stage: Stage) -> None:
-    """A user that has children waits a moment for one of them before another user loses an idle one."""
+    """A user with children waits a moment for one of them before another user loses an idle one."""
     idle, busy = stage.holder(stage.comes(BOB)), stage.holder(stage.comes(ALICE))
     assert idle is not None
     assert busy is not None
@@ -57,13 +57,13 @@ def test_a_user_waits_for_its_own_child_first(stage: Stage) -> None:
 
 @with_room(most=2, per_user=2)
 def test_a_user_does_not_wait_for_long(stage: Stage) -> None:
-    """Where the user's own children go on serving, another user's idle child makes room, and a timer sees to it."""
+    """If the user's own children go on serving, another user's idle child makes room, by a timer."""
     idle, _ = stage.holder(stage.comes(BOB)), stage.comes(ALICE)
     assert idle is not None
     idle.finishes()
     stage.roster.settle(idle)
     waits = stage.comes(ALICE)
-    stage.loop.turn(10)  # it was woken, to look once more
+    stage.loop.turn(10)  # the loop was woken, to look once more
     stage.dispatcher.serve_queue()
     assert stage.population.let == []
     while not stage.population.let:
@@ -76,7 +76,7 @@ def test_a_user_does_not_wait_for_long(stage: Stage) -> None:
 
 @with_room(most=16, per_user=16)
 def test_several_idle_children_make_room_at_once(stage: Stage) -> None:
-    """With many children several idle ones make room together, and once most have left theirs are forked together."""
+    """With many children several idle ones make room together, and once most have left others are forked together."""
     stage.population.share = 2
     children = [stage.holder(stage.comes(uid)) for uid in range(100, 116)]
     for child in children:
@@ -97,7 +97,7 @@ def test_several_idle_children_make_room_at_once(stage: Stage) -> None:
 
 @with_room(most=2, per_user=2)
 def test_users_take_turns(stage: Stage) -> None:
-    """With every child busy and many of one user's connections waiting, another user's is the next but one served."""
+    """With every child busy and many of one user's connections waiting, another user's is served second."""
     for _ in range(2):
         stage.comes(ALICE)
     waiting = [stage.comes(ALICE) for _ in range(20)]
@@ -122,7 +122,7 @@ def test_no_user_has_the_whole_queue(stage: Stage) -> None:
 
 @with_room(most=1, per_user=1)
 def test_children_tell_while_a_connection_waits(stage: Stage) -> None:
-    """From the moment a connection waits every busy child is asked to tell; one that finished just before is seen."""
+    """When a connection begins to wait every busy child is asked to report; one that finished just before is seen."""
     first = stage.comes(ALICE)
     child = stage.holder(first)
     assert child is not None
@@ -130,7 +130,7 @@ def test_children_tell_while_a_connection_waits(stage: Stage) -> None:
     assert child.row[TELL] == 0
     second = stage.comes(ALICE)
     assert (stage.holder(second), child.row[TELL]) == (None, 1)
-    child.finishes()  # it had read that it need not tell
+    child.finishes()  # it had read that no report was asked for
     assert stage.loop.turn(10)
     stage.dispatcher.serve_queue()
     assert stage.holder(second) is child
@@ -139,7 +139,7 @@ def test_children_tell_while_a_connection_waits(stage: Stage) -> None:
 
 @with_room(most=1, per_user=1)
 def test_an_old_word_of_a_child(stage: Stage) -> None:
-    """A word that a child sends for an earlier connection does not end the one that it serves now."""
+    """A child's late report of an earlier connection does not end the one that it serves now."""
     child = stage.holder(stage.comes(ALICE))
     assert child is not None
     child.finishes()
