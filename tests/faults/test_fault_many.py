@@ -79,7 +79,7 @@ def _hold_thousand(daemon: Daemon) -> int:
 
 @pytest.mark.usefixtures("many_descriptors")
 def test_thousand_connections_held(folder: Path) -> None:
-    """While 1,000 connections are held others are served; after the second time everything is as after the first."""
+    """While 1,000 connections are held others are served; a repetition leaves the daemon as the first time did."""
     with running(folder, "--max-children", "1010", "--max-children-per-user", "1010") as daemon:
         _hold_thousand(daemon)  # what is allocated only once
         before = Figures(daemon)

@@ -1,4 +1,4 @@
-"""--socket @NAME: only rules say who may connect, since the socket has no file, and a client checks who listens."""
+"""--socket @NAME: only rules restrict access, since the socket has no file; clients check the listener's owner."""
 
 from __future__ import annotations
 

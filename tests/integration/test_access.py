@@ -93,7 +93,7 @@ def test_order(guarded: Callable[[str], Daemon]) -> None:
 
 
 def test_refused_before_a_byte_is_read(guarded: Callable[[str], Daemon]) -> None:
-    """A refused connection is closed without an answer, whatever was sent; it is counted, and by its reason."""
+    """A refused connection is closed without an answer, whatever was sent; it is counted, in total and by reason."""
     daemon = guarded(f"deny-user = [{ALICE}]")
     for connection in connect_as(daemon, ALICE, count=7):
         with connection:
@@ -143,7 +143,7 @@ def test_last_refusals_are_logged(guarded: Callable[[str], Daemon], config: Path
 
 
 def test_refused_users_do_not_use_children_up(guarded: Callable[[str], Daemon]) -> None:
-    """Refusing a client takes no fork: the next client is served by the same children."""
+    """Refusing a client takes no fork: the same children serve the next client."""
     daemon = guarded(f"deny-user = [{ALICE}]")
     forked = daemon.board.header["forked"]
     for connection in connect_as(daemon, ALICE, count=50):
@@ -186,7 +186,7 @@ def test_reload_ends_who_is_no_longer_allowed(guarded: Callable[[str], Daemon], 
 
 
 def test_unfinished_answer_of_one_who_is_no_longer_allowed(guarded: Callable[[str], Daemon], config: Path) -> None:
-    """A user that is no longer allowed gets the answers to all that the daemon had read, before the end."""
+    """A user that is no longer allowed gets the answers to all that the daemon had received, before the end."""
     daemon = guarded("")
     [connection] = connect_as(daemon, ALICE)
     with connection:

@@ -72,7 +72,7 @@ def test_record_of_a_normal_end(daemon: Daemon) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGVTALRM])
 def test_record_of_a_killed_child(daemon: Daemon, number: signal.Signals) -> None:
-    """A child that a signal ended is recorded as an error, with the name of the signal and what it had done."""
+    """A child that a signal ended is recorded as an error, with the name of the signal and the child's work."""
     with daemon.held() as client:
         pid = _child_of(daemon)
         os.kill(pid, number)

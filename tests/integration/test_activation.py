@@ -47,7 +47,7 @@ def test_every_passed_socket_is_served(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", ["bound.x", "bound.", "bound"])
 def test_name_like_one_of_the_store(folder: Path, name: str) -> None:
-    """A socket unit's FileDescriptorName= may look like a name of the descriptor store: the socket is served."""
+    """A socket is served even if its FileDescriptorName= looks like a name of the descriptor store."""
     with _unix(folder / "upperd.sock") as listener:
         listener.listen()
         with running(folder, **activated(folder, [listener], names=name)) as daemon:

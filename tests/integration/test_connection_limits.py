@@ -116,7 +116,7 @@ def test_slow_reader_is_not_idle(folder: Path) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_lifetime(folder: Path, kind: str) -> None:
-    """A connection is ended at the end of its lifetime, however busy it is, and all that was read is answered."""
+    """A connection is ended at the end of its lifetime, however busy it is, and all that was received is answered."""
     port = free_port()
     with running(folder, *_options(port, "--max-lifetime", "1")) as daemon:
         with _Place(daemon, port).connect(kind) as client:

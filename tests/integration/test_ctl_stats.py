@@ -166,7 +166,7 @@ def test_watch_on_a_terminal(daemon: Daemon) -> None:
 
 
 def test_watch_follows_a_restart(folder: Path) -> None:
-    """A daemon that stops while watched is shown as stopped, and its successor is found; the first must exist."""
+    """A daemon that stops while watched is shown as stopped, and its successor is found; at first one must run."""
     path = folder / "upperd.sock"
     assert stats(path, "--watch")[0] == 69
     with running(folder) as daemon, terminal("stats", "--socket", str(path), "--watch", "0.1") as watch:

@@ -54,7 +54,7 @@ def test_unfinished_character_is_waited_for(daemon: Daemon) -> None:
 
 @pytest.mark.parametrize("family", ["unix", "tcp"])
 def test_deadline_cuts(folder: Path, family: str) -> None:
-    """At the deadline a transfer is cut: all that was read is answered, the client sees an end, the log counts it."""
+    """At the deadline a transfer is cut: what was received is answered, the client sees an end, the log counts it."""
     with running(folder, "--drain-timeout", "1", "--tcp", "127.0.0.1:0") as daemon:
         port = int(re.findall(r"tcp:127.0.0.1:(\d+)", " ".join(daemon.board.listeners))[0])
         client = daemon.connect() if family == "unix" else socket.create_connection(("127.0.0.1", port), 30)

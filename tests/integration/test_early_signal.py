@@ -32,7 +32,7 @@ def test_sigterm_while_starting(folder: Path, step: str) -> None:
 
 
 def _spin_until(seen: object) -> None:
-    """Wait until it is so, without the pauses of `wait_until`, since the steps are short."""
+    """Wait until `seen` is true, without the pauses of `wait_until`, since the steps are short."""
     assert callable(seen)
     if not seen():
         while not seen():
@@ -41,7 +41,7 @@ def _spin_until(seen: object) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE, signal.SIGALRM])
 def test_any_signal_to_a_child(folder: Path, number: signal.Signals) -> None:
-    """Whatever signal a child gets, the parent lives, and every later client is served."""
+    """Whatever signal a child gets, the parent survives, and every later client is served."""
     with running(folder) as daemon:
         victims = set(daemon.children())
         _signal(victims, number)
@@ -54,7 +54,7 @@ def test_any_signal_to_a_child(folder: Path, number: signal.Signals) -> None:
 
 
 def _signal(pids: set[int], number: signal.Signals) -> set[int]:
-    """Send them the signal, and return them."""
+    """Send these processes the signal, and return their pids."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)

@@ -57,7 +57,7 @@ ip link set lo up && mount -t tmpfs tmpfs /run && mkdir -p /run/upperd/state && 
 
 
 class Home:
-    """A user with a daemon at the default path, and upperctl in PATH: root with the system's, other users their own."""
+    """A user with a daemon at the default path, root with the system's, others with their own, and upperctl in PATH."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -164,7 +164,7 @@ def test_share_of_the_queue(folder: Path) -> None:
         assert (header["queued"], header["queued_users"], header["refused"]) == (10, 1, 15)
         assert [is_ended(client) for client in clients[11:]] == [b""] * 15
         assert serves(daemon, BOB)
-        for client in clients[:11]:  # one after the other: each has to end before the next is served
+        for client in clients[:11]:  # one after the other: each must end before the next is served
             assert is_served(client)
             client.close()
         wait_until(lambda: not daemon.board.header["queued"], "the queue is empty")

@@ -1,4 +1,4 @@
-"""Programs around a handler, and the names of daemons."""
+"""Programs built around a handler, and the names of daemons."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def program(folder: Path) -> Path:
 
 
 def test_program_has_the_command_line(folder: Path, program: Path) -> None:
-    """Help, version, errors and checks of a program have its own name, and the options of upperd except --handler."""
+    """Help, version, errors and checks of a program have its own name, and the options of upperd that apply to it."""
     helped = subprocess.run([program, "--help"], capture_output=True, text=True, check=True).stdout
     assert helped.startswith("usage: shoutd [OPTION]...\n\nSay every line backwards.\n")
     assert ("--max-children" in helped, "--handler" in helped) == (True, False)

@@ -63,7 +63,7 @@ sys.exit(ctl.main())
 
 
 class Caller:
-    """A user who runs upperctl without saying where upperd is."""
+    """A user that runs upperctl without an address."""
 
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
@@ -255,7 +255,7 @@ def test_fallback_is_said(caller: Caller) -> None:
 
 
 def test_no_fallback_where_it_was_refused(caller: Caller) -> None:
-    """A client that its own socket refuses does not try TCP instead."""
+    """A client that may not use its own user's socket does not try TCP instead."""
     path = caller.make_default(caller.uid, 0o700)
     with impostor(0, str(path)), impostor(0, str(caller.port)) as got:
         os.chmod(path, 0o600)

@@ -93,7 +93,7 @@ def test_child_for_datagrams(folder: Path) -> None:
 
 
 def test_environment_is_scrubbed(folder: Path) -> None:
-    """The manager's variables stand in no child's environment."""
+    """No child has a variable of the manager in its environment."""
     environ = {"WATCHDOG_USEC": "60000000", "WATCHDOG_PID": "1", "LISTEN_FDNAMES": ""}
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(folder / "upperd.sock"))

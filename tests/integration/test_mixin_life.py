@@ -36,7 +36,7 @@ def test_no_thread_is_needed(folder: Path) -> None:
 
 @apart
 def test_shutdown_from_another_thread(folder: Path) -> None:
-    """Another thread may call shutdown while the main thread serves; it returns when serve_forever has ended."""
+    """Another thread may call shutdown while the main thread serves; shutdown returns when serve_forever has ended."""
     server = make_server("unix", folder)
     answers: list[bytes] = []
 

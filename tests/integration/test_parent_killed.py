@@ -102,7 +102,7 @@ for thread in threads:
 
 @pytest.mark.parametrize("suffixes", [[""], ["", ".two"]], ids=["one", "two"])
 def test_library(folder: Path, suffixes: list[str]) -> None:
-    """The same for a program, with one server and with two: no child keeps the end of file from another."""
+    """The same for a program, with one server and with two: no child delays another's end of file."""
     paths = [f"{folder}/upperd.sock{suffix}" for suffix in suffixes]
     with contextlib.ExitStack() as until:
 
@@ -128,7 +128,7 @@ def test_library(folder: Path, suffixes: list[str]) -> None:
             client.shutdown(socket.SHUT_WR)
             assert client.recv(64) == b""
         _all_end(busy)
-        for path in paths:  # as a program does that finds its own path: a library has no lock
+        for path in paths:  # a program removes its own stale path: a library has no lock
             Path(path).unlink()
         with program(folder, LIBRARY, ",".join(suffixes)):
             for path in paths:

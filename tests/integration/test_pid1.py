@@ -49,7 +49,7 @@ class Container:
 
 @contextlib.contextmanager
 def container(folder: Path, *options: str, before: str = "", ready: bool = True) -> Iterator[Container]:
-    """Start one; `before` is what a shell does there before it becomes the daemon."""
+    """Start a container; `before` is a shell command that runs before its process 1 becomes the daemon."""
     need_root()
     need("unshare", "nsenter")
     daemon = [*COMMAND, "--no-fallback", "--socket", str(folder / "upperd.sock"), *options]
@@ -83,7 +83,7 @@ def test_only_there(daemon: Daemon) -> None:
 
 
 def test_reload(folder: Path) -> None:
-    """SIGHUP reloads there, too: the check is not taken for an orphan."""
+    """SIGHUP reloads in a container, too: the checking process is not taken for an orphan."""
     config = folder / "toml"
     config.write_text("")
     with container(folder, "--config", str(config)) as inside:

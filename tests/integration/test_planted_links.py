@@ -75,7 +75,7 @@ PLANTS: dict[str, Callable[[Path, Path], None]] = {
 @pytest.mark.parametrize("plant", PLANTS)
 @pytest.mark.parametrize("name", ["s", "s.lock", "board", "board.lock", "pid"])
 def test_planted(folder: Path, shared: Path, precious: Path, name: str, plant: str) -> None:
-    """A link, a FIFO or a folder at any path of the daemon's is replaced or named in the log, and never followed."""
+    """A link, a FIFO or a folder at one of the daemon's paths is replaced or named in the log, and never followed."""
     path = shared / name
     PLANTS[plant](path, precious)
     if plant != "hard link":

@@ -139,7 +139,7 @@ def test_it_is_a_listener(folder: Path) -> None:
 
 
 def test_not_in_the_background(folder: Path) -> None:
-    """--daemonize and a supervisor that waits exclude each other."""
+    """--daemonize and --ready-fd exclude each other."""
     manager = {"NOTIFY_SOCKET": "", "LISTEN_FDS": "", "INVOCATION_ID": ""}
     status, said = run_to_end(folder, "--daemonize", "--ready-fd", "3", "--socket", "s", **manager)
     assert (status, "leave out --daemonize" in said) == (64, True)

@@ -65,7 +65,7 @@ def service(folder: Path) -> Iterator[Service]:
         made.wait_until_ready()
         yield made
     finally:
-        supervisor.send_signal(signal.SIGTERM)  # which has it stop the service, and end
+        supervisor.send_signal(signal.SIGTERM)  # which makes it stop the service, and end
         supervisor.wait(DEADLINE)
 
 

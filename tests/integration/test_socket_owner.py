@@ -106,7 +106,7 @@ def test_listener_of_both_families(peers: PeerLookup, accept: Callable[..., Acce
 
 
 def test_socket_counts_for_its_maker(peers: PeerLookup, accept: Callable[..., Accepted]) -> None:
-    """A socket that one user made and another one uses belongs to its maker, not to root."""
+    """A socket that one user made and another one uses belongs to the user that made it, not to root."""
     with _listening("127.0.0.1") as listener:
         assert peers.uid(accept(listener, 0, maker=USER).connection) == USER
 

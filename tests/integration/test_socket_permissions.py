@@ -55,5 +55,5 @@ def test_group_that_may_not_be_given(folder: Path) -> None:
 
 
 def _without_chown() -> None:
-    """Root without the right to give files away: a capability that is dropped (capabilities(7), PR_CAPBSET_DROP)."""
+    """Root without the right to give files away: drops that capability (capabilities(7), PR_CAPBSET_DROP)."""
     assert ctypes.CDLL(None).prctl(24, 0, 0, 0, 0) == 0

@@ -134,7 +134,7 @@ def peak_kib(pid: int) -> int:
 
 
 def feed(process: subprocess.Popen[bytes], text: Iterable[bytes]) -> None:
-    """Write a text into a program, and leave its standard input open."""
+    """Write a text to a program's standard input, and leave it open."""
     assert process.stdin is not None
     with suppress(BrokenPipeError):
         for block in text:

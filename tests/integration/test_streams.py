@@ -32,7 +32,7 @@ def test_send_without_input(daemon: Daemon) -> None:
 
 
 def test_send_without_output(daemon: Daemon) -> None:
-    """upperctl with standard output closed fails, and never takes the connection for it."""
+    """upperctl with standard output closed fails, and never writes the answer into the connection instead."""
     done = _send(daemon, 1, "text")
     assert done.returncode == 74
     assert b"standard output is closed" in done.stderr
@@ -56,7 +56,7 @@ SPEAKING = {
 
 @pytest.fixture(params=SPEAKING)
 def speaking(request: pytest.FixtureRequest, daemon: Daemon) -> "tuple[str, ...]":
-    """A command line; the interpreter's own buffer is on, as nearly everywhere."""
+    """A command line; the interpreter's output buffer is on, as in most environments."""
     os.environ.pop("PYTHONUNBUFFERED", None)
     return tuple(word.replace("SOCKET", str(daemon.path)) for word in SPEAKING[request.param])
 

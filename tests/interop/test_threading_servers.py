@@ -115,7 +115,7 @@ def test_many_streams_at_once(folder: Path, kind: str, is_tcp: bool) -> None:
         def stream(number: int) -> None:
             block = f"client {number} ".encode() + LINE.encode() * 50
             with server.connect() as client:
-                for at in range(100):  # cut in two, at another place each time
+                for at in range(100):  # cut in two, at a different place each time
                     client.sendall(block[: at * 7])
                     client.sendall(block[at * 7 :])
                     expected = block.decode().upper().encode()

@@ -1,4 +1,4 @@
-"""What the tests of the manual read in the source."""
+"""What the tests of the manual read from the source."""
 
 import os
 import re

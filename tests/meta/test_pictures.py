@@ -1,4 +1,4 @@
-"""The programs that make the pictures of the README."""
+"""The programs that draw the pictures of the README."""
 
 import subprocess
 import sys

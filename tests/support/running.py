@@ -140,7 +140,7 @@ class Daemon:
         return self.process.wait(DEADLINE)
 
     def kill(self) -> None:
-        """SIGKILL, and wait until the children have ended, too: one may still take a connection on its way out."""
+        """SIGKILL, and wait until the children have ended, too: until then one may still take a connection."""
         children = self.children()
         self.signal(signal.SIGKILL)
         self.wait()

@@ -44,7 +44,7 @@ for line in sys.stdin:
 
 
 class Questions:
-    """A client that connects anew for each question, to one path after the other."""
+    """A client that makes a new connection for each question, to one path after the other."""
 
     def __init__(self, machine: Machine, paths: Sequence[str], number: int, *, may_retry: bool) -> None:
         self._machine = machine

@@ -41,7 +41,7 @@ def test_service_starts_right_after_installation(upperd: Upperd) -> None:
 
 
 def test_what_the_demonstration_names_next(upperd: Upperd) -> None:
-    """The last line of `make run` ends with an answer, typed by a user who has sudo(8) and is in no group yet."""
+    """The last line of `make run` prints an answer, typed by a user with sudo(8) who is in no group yet."""
     upperd.make("uninstall")
     first, *others = NEXT.split(" && ")
     assert first == "sudo make install"

@@ -9,7 +9,7 @@ USER = "alice"
 
 
 class Session:
-    """Commands of a user who has a user manager."""
+    """Commands of a user with a user manager."""
 
     def __init__(self, upperd: Upperd) -> None:
         self._machine = upperd.machine

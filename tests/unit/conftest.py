@@ -45,7 +45,7 @@ def _not_as_root() -> Iterator[None]:
 
 @pytest.fixture
 def not_as_root() -> Callable[[], AbstractContextManager[None]]:
-    """Run the block as a user whom permissions concern."""
+    """Run the block as an ordinary user, to whom permissions apply."""
     return _not_as_root
 
 

@@ -67,7 +67,7 @@ def test_any_line(items: list[tuple[str, ...]]) -> None:
 @pytest.mark.parametrize("name", [option.flag for option in NUMBERS if option.kind.read is int])
 @pytest.mark.parametrize("word", ["many", "5.5", "", "inf"])
 def test_word_that_is_no_number(name: str, word: str) -> None:
-    """A word that is no whole number is refused as a value of the file is."""
+    """A word that is not a whole number is refused, as in the file."""
     with pytest.raises(OptionError, match=f"{name} is (empty|'{word}': it must be a whole number from )"):
         Options(**parse([f"--{name}={word}"]))
 

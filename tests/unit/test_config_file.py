@@ -87,7 +87,7 @@ def test_wrong_file(config: Path, text: str, complaint: str) -> None:
 )
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
 def test_value_too_large_to_show(config: Path, option: Option, value: str) -> None:
-    """A number of more digits than Python shows is refused like any other wrong value."""
+    """A number with more digits than Python prints is refused like any other wrong value."""
     config.write_text(f"{flag(option.name)} = {value}\n")
     with pytest.raises(ConfigError, match=f"{flag(option.name)} is too large to show: it must be "):
         read_config(str(config))

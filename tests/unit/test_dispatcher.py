@@ -17,7 +17,7 @@ from upperd.server.layout import CONNECTED, HANDED, PEER_GID, PEER_PID, PEER_UID
 
 
 def test_a_child_is_used_again_for_its_user_only(stage: Stage) -> None:
-    """A user's next connection goes to its child that has finished, another user's never does."""
+    """A user's next connection goes to its own child that has finished, and never another user's."""
     first = stage.comes(ALICE)
     child = stage.holder(first)
     assert child is not None

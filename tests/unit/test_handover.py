@@ -114,7 +114,7 @@ def test_ends(channel: Channel) -> None:
 
 
 def test_a_parent_that_was_killed(channel: Channel) -> None:
-    """A child whose parent was killed reads an end of file, even if the parent had not read the child's last word."""
+    """A child whose parent was killed reads an end of file, even if the parent left the child's last message unread."""
     ours, theirs = channel
     handover.tell(theirs)
     ours.close()

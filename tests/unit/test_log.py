@@ -103,7 +103,7 @@ def lines(receiver: socket.socket) -> list[str]:
 
 
 def test_line(stderr: Stderr) -> None:
-    """An entry is a line: name, event, sentence, and fields in their order."""
+    """An entry is a line: name and pid, event, sentence, and fields in their order."""
     stderr.log().write(INFO, "end", "child 7 served 1", peer_uid=1000, exit="SIGKILL")
     assert stderr.read() == f"upperd[{os.getpid()}] end: child 7 served 1 peer_uid=1000 exit=SIGKILL\n"
 

@@ -39,7 +39,7 @@ def test_range(name: str, low: float, high: float) -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_no_number_at_all(value: float) -> None:
-    """A value that is no number of seconds is no drain time-out."""
+    """A value that is not a number of seconds is refused as a drain time-out."""
     with pytest.raises(OptionError, match="drain-timeout"):
         Options(drain_timeout=value)
 
@@ -62,7 +62,7 @@ def test_type(name: str, value: object) -> None:
 @pytest.mark.parametrize("name", TEXTS)
 @pytest.mark.parametrize("text", ["a\nb", "a\0b"])
 def test_text_is_one_line(name: str, text: str) -> None:
-    """A text with a line break or a zero in it is refused."""
+    """A text with a line break or a zero byte is refused."""
     with pytest.raises(OptionError, match=f"^{flag(name)}(: no | is .*: it must be )"):
         Options(**{name: text})
 

@@ -20,7 +20,7 @@ ALICE, BOB = 61001, 61002
 
 
 def settings(**values: Any) -> Settings:
-    """All settings, these with the given values."""
+    """The default settings, changed by these values."""
     return Settings(**{**vars(Options()), **values})
 
 
@@ -46,15 +46,15 @@ class _Server:
         return uid
 
     def descriptors(self) -> tuple[int, ...]:
-        """No children."""
+        """No descriptors of its own."""
         return ()
 
     def descriptor_of(self, request: object) -> int:
-        """No descriptors."""
+        """Without a descriptor."""
         return -1
 
     def close_request(self, request: object) -> None:
-        """Nothing is stored."""
+        """Nothing to close."""
 
 
 @pytest.fixture

@@ -113,7 +113,7 @@ def test_a_child_that_tells_too_often(begin: Begin) -> None:
     record = stage.reap()
     assert (stage.child.killed_for, record.was_unruly, record.status) == ("unruly", True, SIGKILL)
     assert (stage.parent.board["crashed"], stage.parent.board["stopped"]) == (1, 0)
-    assert stage.observer.pauses == []  # it has been handed something: forking is of use
+    assert stage.observer.pauses == []  # the child was handed something: forking works
 
 
 def test_the_first_word_of_a_child_that_gets_ready(begin: Begin) -> None:

@@ -173,7 +173,7 @@ def test_reload(config: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Cap
 
 
 def test_command_line_of_a_daemon_in_the_background() -> None:
-    """A reload of a daemon that --daemonize started reads the flags as they were given, the repeated ones, too."""
+    """A reload of a daemon that --daemonize started reads the flags as they were given, repeated ones included."""
     flags = parse(
         ["--allow-user=root", "--max-rate-per-user", "0.1", "--no-fallback", "--allow-user", "1", "--socket=/a b"]
     )

@@ -98,7 +98,7 @@ def test_status_line() -> None:
 
 
 def test_a_normal_end() -> None:
-    """A normal end has one sentence, and every figure of the child under its name, the handler's own, too."""
+    """A normal end has one sentence, and every figure of the child under its name, the handler's own included."""
     assert sentence(record()) == "child 4242 served 1 of uid 1000, 30 B"
     found = fields(record(), ["undecodable"])
     expected = {"child_pid": 4242, "peer_uid": 1000, "connections": 1, "bytes_in": 30, "exit": "0", "outcome": "done"}

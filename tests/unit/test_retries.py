@@ -63,7 +63,7 @@ def fail(
 
 
 def test_slower_and_slower(waits: Waits) -> None:
-    """The first failure ends at once, for an administrator who types; each further one waits twice as long."""
+    """The first failure ends at once, so that an administrator sees it; each further one waits twice as long."""
     assert [fail(waits) for _ in range(9)] == [0, 2, 4, 8, 16, 32, 60, 60, 60]
 
 

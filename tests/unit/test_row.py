@@ -41,7 +41,7 @@ def test_a_counter_that_is_not_declared() -> None:
 
 
 def test_counters_count_on() -> None:
-    """A child counts through all of its connections, the handler's own counters too, which wrap."""
+    """A child's counters, the handler's own included, add up over all of its connections, and wrap."""
     _, _, words = Scoreboard(slots=1).claim()
     row = serve(words)
     row.begin()

@@ -69,7 +69,7 @@ def test_a_slot_has_another_child(tmp_path: Path) -> None:
 
 
 def test_a_counter_that_goes_back(tmp_path: Path) -> None:
-    """A counter that a broken child has set back counts nothing."""
+    """A counter that a broken child has set back adds nothing to the rates."""
     board = Scoreboard(str(tmp_path / "scoreboard"))
     history = History()
     for moment, connections in ((1.0, 100), (2.0, 50)):

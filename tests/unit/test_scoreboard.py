@@ -103,7 +103,7 @@ def test_fields_have_their_numbers(names: tuple[str, ...]) -> None:
 
 
 def test_claimed_slot_is_blank() -> None:
-    """A claimed place and row show nothing of the child that had them before, nor the exception that ended it."""
+    """A claimed place and row show nothing of the slot's previous child, nor the exception that ended that child."""
     board = Scoreboard(slots=1)
     slot, place, row = board.claim()
     for words, names in ((place, PLACE_FIELDS), (row, ROW_FIELDS)):
@@ -121,7 +121,7 @@ def test_claimed_slot_is_blank() -> None:
 
 
 def test_claim_ends_with_the_slots() -> None:
-    """There are as many rows as slots were asked for, a released one can be claimed again, and more can be added."""
+    """There are as many rows as slots were requested; a released one can be claimed again, and more can be added."""
     board = Scoreboard(slots=3)
     slots = [board.claim()[0] for _ in range(3)]
     assert slots == [0, 1, 2]

@@ -101,7 +101,7 @@ def test_the_last_answer_survives_a_client_that_goes_on() -> None:
 
 
 def test_lingering_ends() -> None:
-    """A client that goes on sending for ever is given only a moment."""
+    """If a client sends for ever, the end of the session waits for it only a moment."""
     with connected("tcp") as pair:
         pair.session.end()
         stop = threading.Event()
@@ -120,7 +120,7 @@ def test_lingering_ends() -> None:
 
 
 def test_no_lingering_without_an_end_of_ours() -> None:
-    """A connection that its client ended is not waited for."""
+    """The end of the session does not wait for a connection that its client has ended."""
     with connected("tcp") as pair:
         pair.client.shutdown(socket.SHUT_WR)
         _upper(pair.session)

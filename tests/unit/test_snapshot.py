@@ -23,7 +23,7 @@ HEAD = PLACES + 2 * layout.PLACE_SIZE
 
 
 def ended_child(path: str) -> tuple[bytes, bytes]:
-    """A scoreboard whose one child has served five connections and ended: its head before, and after."""
+    """A scoreboard whose only child has served five connections and ended: its head before, and after."""
     board = Scoreboard(path, slots=2)
     slot, _, row = board.claim()
     board.born(slot, 77)
