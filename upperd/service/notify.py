@@ -1,12 +1,12 @@
-"""The wire to the service manager: sd_notify(3), and s6's newline. What the manager says to us is in manager.py.
+"""Sends messages to the service manager: sd_notify(3), and s6's newline. manager.py reads what the manager passes.
 
-`sdnotify` is the transport. Three of its habits do not reach us: it encodes Latin-1 (we hand it text whose Latin-1 is
-our UTF-8), it swallows every error (its `debug` mode raises them), and its socket blocks once the manager has a dozen
-messages waiting (we make it non-blocking). Only the parent notifies: the launcher takes the address out of the
+`sdnotify` is the transport. This file works around three of its habits: it encodes Latin-1 (we pass text whose Latin-1
+is our UTF-8), it swallows every error (its `debug` mode raises them), and its socket blocks while the manager has a
+dozen messages waiting (we make it non-blocking). Children never notify: the launcher removes the address from the
 environment.
 
-Any local user can fill the manager's queue. So what the manager must hear is kept, and sent again until the kernel has
-taken it, in order.
+Any local user can fill the manager's queue. So a message that the manager must receive is kept, and sent again until
+the kernel accepts it. Such messages stay in order.
 """
 
 from __future__ import annotations
@@ -21,35 +21,35 @@ from time import monotonic
 from sdnotify import SystemdNotifier
 
 RETRY_SECONDS = 0.02
-"""How soon the loop tries again what the manager had no room for."""
+"""How soon to send a message again if the manager had no room for it."""
 _TRIES = 50
-"""How often at each time: the manager makes room for one message, and a flood takes it at once."""
+"""Attempts in a row to send a kept message: in a flood, other senders take each place that the manager frees."""
 _MOST_KEPT = 64
-"""Messages that are kept: a manager that is gone for good must not cost us memory."""
+"""The most messages kept; then the oldest is dropped: a manager that never returns must not cost more memory."""
 LONGEST = 4000
-"""Bytes of a message: the manager throws a longer one away than 4096 (NOTIFY_BUFFER_MAX, which is PIPE_BUF)."""
+"""Bytes of a message at most: the manager discards messages over 4096 (NOTIFY_BUFFER_MAX, which is PIPE_BUF)."""
 LAST_WORDS_SECONDS = 2.0
-"""How long our end waits for a manager that has no room for what it must hear."""
+"""How long to wait at exit for a manager that has no room for kept messages."""
 
 
 class Notifier:
-    """Sends to the manager. Nothing here raises, and nothing waits but `flush`."""
+    """Sends to the manager. Its methods raise no errors, and only `flush` waits."""
 
     def __init__(self, address: str) -> None:
-        """`address` is NOTIFY_SOCKET; empty: there is no manager, and nothing is sent.
+        """`address` is that of NOTIFY_SOCKET; empty: there is no manager, and nothing is sent.
 
-        The socket is opened here, before anything else can take its descriptor.
+        The socket is opened at once, while a descriptor is free.
         """
         self._address = address
         self._transport: SystemdNotifier | None = None
         self._kept: deque[tuple[bytes, list[int]]] = deque()
         self.wake: Callable[[], object] = bool
-        """Called when a message is kept, to have `turn` called soon."""
+        """Called when a message is kept, so that the loop calls `turn` soon."""
         if address:
             try:
                 self._transport = self._connect()
             except (OSError, ValueError):
-                pass  # tried again with each message
+                pass  # each message tries again
 
     @property
     def is_connected(self) -> bool:
@@ -57,9 +57,9 @@ class Notifier:
         return bool(self._address)
 
     def send(self, *assignments: str, descriptors: Sequence[int] = ()) -> bool:
-        """Send what the manager must hear, in one message, and copies of `descriptors`.
+        """Send assignments that the manager must receive, in one message, and `descriptors` with it.
 
-        False: it is kept, and sent by `turn` or `flush`.
+        False: the message is kept, with copies of the descriptors, until `turn` or `flush` can send it.
         """
         if not self._address:
             return True
@@ -72,19 +72,19 @@ class Notifier:
         return not self._kept
 
     def send_failure(self, number: int, status: int, reason: str) -> bool:
-        """Send why there is no daemon: the reason last, since what is too long is cut there. As `send`."""
+        """Send why the daemon failed; returns as `send`. The reason comes last, because a long message is cut there."""
         return self.send(f"ERRNO={number}", f"EXIT_STATUS={status}", f"STATUS={reason}")
 
     def tell(self, *assignments: str) -> bool:
-        """Send what may be skipped, but not before what is kept. False: it was skipped."""
+        """Send assignments that may be lost, after all kept messages. False: they were not sent."""
         return not self._address or (self._send_kept() and self._try(_message(assignments)))
 
     def turn(self, now: float) -> float | None:
-        """Send what is kept; return when to be asked again."""
+        """Send kept messages; return when to be called again."""
         return None if self._send_kept() else now + RETRY_SECONDS
 
     def flush(self, seconds: float) -> bool:
-        """Wait until the manager has taken everything, at most `seconds`. Whether it has."""
+        """Send kept messages, waiting at most `seconds` for the manager. Returns whether none is left."""
         end = monotonic() + seconds
         while not self._send_kept() and monotonic() < end:
             select.select([], [], [], RETRY_SECONDS)
@@ -113,7 +113,7 @@ class Notifier:
                     self._transport = None
                 if is_new:
                     break
-                is_new = True  # the manager may have made its socket anew since we connected
+                is_new = True  # connect again: the manager may have replaced its socket
         return False
 
     def _send(self, message: bytes, descriptors: Sequence[int]) -> None:
@@ -125,7 +125,7 @@ class Notifier:
             self._transport.notify(message.decode("latin-1"))
 
     def _connect(self) -> SystemdNotifier:
-        # sdnotify reads its address from the environment, and nowhere else.
+        # sdnotify reads its address only from the environment.
         os.environ["NOTIFY_SOCKET"] = self._address
         try:
             transport = SystemdNotifier(debug=True)
@@ -136,16 +136,16 @@ class Notifier:
 
 
 def _message(assignments: Sequence[str]) -> bytes:
-    """One assignment a line, as the protocol has it; a line break inside one would begin another.
+    """Encode one assignment a line (sd_notify(3)), without line breaks inside an assignment.
 
-    What is too long is cut at its end, where the status is.
+    A message over LONGEST is cut at its end, where the status is.
     """
     whole = "\n".join(assignment.replace("\n", " ") for assignment in assignments).encode("utf-8", "replace")
     return whole if len(whole) <= LONGEST else whole[:LONGEST].decode("utf-8", "ignore").encode()
 
 
 def _copies(descriptors: Sequence[int]) -> list[int]:
-    """Copies to keep open until they are sent; none where the table is full."""
+    """Copies to keep open until they are sent; none if the descriptor table is full."""
     try:
         return [os.dup(descriptor) for descriptor in descriptors]
     except OSError:
@@ -160,7 +160,7 @@ def _close(descriptors: Sequence[int]) -> None:
 def tell_supervisor(descriptor: int, text: str = "\n") -> str:
     """Write the newline that s6 waits for (its documentation, notifywhenup), and close the descriptor. Never blocks.
 
-    `text`: what `upperd --daemonize` understands besides. Returns why it could not be written; empty: it was.
+    `text`: for `upperd --daemonize`, the exit status and reason of a failed start. Returns why writing failed, or "".
     """
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)

@@ -1,7 +1,7 @@
-"""What a daemon opens when it starts: its listeners, and its scoreboard.
+"""Opens what a daemon needs at its start: its listeners and its scoreboard.
 
-The sockets that are passed, else the path, else (or beside it) TCP; and beside that, where an option asks for it,
-sockets for datagrams. How each is opened is in activation.py, binding.py and tcp.py.
+The first listeners are the sockets that the manager passed, or else the socket path, or else TCP in its place. Then
+come the TCP and datagram sockets that options name. activation.py, binding.py and tcp.py open each kind of socket.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from upperd.service.tcp import bind_fallback, bind_tcp, is_remote
 
 
 class Opening:
-    """The listeners of one daemon while they are opened. Whatever happens, `opened` is what there is to close."""
+    """Opens the listeners of one daemon. After an error, too, `opened` holds every listener that is open."""
 
     def __init__(self, settings: Settings, log: Log, notifier: Notifier) -> None:
         self._settings, self._log, self._notifier = settings, log, notifier
         self._stored: dict[str, Listener] = {}
         self.opened: list[Listener] = []
         self.scoreboard_lock = ("", -1)
-        """The path, and the descriptor that holds the lock; -1: there is none."""
+        """The path of the lock's file, and the descriptor that holds the lock; -1: no lock."""
 
     def open_all(self) -> None:
         """Open every listener. Raises ListenerError."""
@@ -67,7 +67,7 @@ class Opening:
         )
 
     def _open_path(self) -> None:
-        """Open the path, else TCP in the place of the default one."""
+        """Bind the path. If the default path cannot be bound, listen on TCP instead."""
         settings = self._settings
         try:
             self._bind(settings.socket, socket.SOCK_STREAM, os.geteuid() if settings.default_socket else None)
@@ -88,7 +88,7 @@ class Opening:
             self._log.write(log.WARNING, "starting", text)
 
     def _drop_stored(self) -> None:
-        """What an earlier daemon left in the store and we have no use for: another path, another address."""
+        """Drop stored listeners of an earlier daemon that no option names any more: another path, another address."""
         for name, listener in self._stored.items():
             self._notifier.send("FDSTOREREMOVE=1", f"FDNAME={name}")
             listener.close()
@@ -106,16 +106,16 @@ class Opening:
             try:
                 name = listener.store_name()
             except OSError:
-                continue  # its path is gone already: no client would find it there
+                continue  # its path was removed already: no client would find it
             self._notifier.send("FDSTORE=1", f"FDNAME={name}", descriptors=[listener.socket.fileno()])
             listener.is_stored = self._notifier.is_connected
 
     def renew(self, listener: Listener) -> Listener:
-        """Bind a path that was removed once more; returns the listener that takes the place of this one.
+        """Bind a listener's removed path again; returns the new listener, which replaces the old one in `opened`.
 
-        The old socket stays open. Raises ListenerError, and leaves things as they were then.
+        The old socket stays open. Raises ListenerError; then `opened` is unchanged, but the path is no longer locked.
         """
-        listener.let_go()  # or it would end with this descriptor, though it had been taken again
+        listener.let_go()  # first: closing its descriptor later would end the new lock (fcntl(2))
         kind = socket.SOCK_DGRAM if listener.is_datagram else socket.SOCK_STREAM
         is_default = self._settings.default_socket and listener.path == self._settings.socket
         self._bind(listener.path, kind, os.geteuid() if is_default else None)
@@ -126,9 +126,9 @@ class Opening:
         return renewed
 
     def open_scoreboard(self, counters: Sequence[str] = ()) -> scoreboard.Scoreboard:
-        """The scoreboard. `counters`: the handler's own.
+        """Open the scoreboard. `counters`: the names of the handler's own.
 
-        A file, else anonymous memory: no statistics from outside are better than no service.
+        If its file cannot be made, it is anonymous memory: then `upperctl` has no statistics, but the daemon serves.
         """
         settings = self._settings
         path, folder_of = (settings.scoreboard, "") if settings.scoreboard else _beside_socket(settings, self.opened)
@@ -151,14 +151,14 @@ class Opening:
         return board
 
     def keep_scoreboard_lock(self) -> None:
-        """Lock the scoreboard again where the lock's file was removed. Raises OSError, LockedError."""
+        """Lock the scoreboard again if the lock's file was removed. Raises OSError, LockedError."""
         path, lock = self.scoreboard_lock
         if lock >= 0 and not locks.is_at(path, lock):
             self.scoreboard_lock = path, locks.take(path)
             os.close(lock)
 
     def close(self) -> None:
-        """Remove the paths that are ours, and close everything."""
+        """Remove the paths that we bound, and close everything."""
         for listener in [*self.opened, *self._stored.values()]:
             listener.unlink()
             listener.close()
@@ -169,21 +169,21 @@ class Opening:
 
 
 def _beside_socket(settings: Settings, opened: list[Listener]) -> tuple[str, str]:
-    """The default path of the scoreboard; and the default path of a socket whose folder it needs made, if any."""
-    # A stream socket first, where there is one: beside that upperctl looks.
+    """The scoreboard's default path, and the socket path whose folder must be made for it; empty: none."""
+    # Stream sockets first: upperctl looks for the scoreboard beside a stream socket.
     opened = sorted(opened, key=lambda listener: listener.is_datagram)
     for listener in opened:
         if listener.path:
             return paths.scoreboard_of(listener.path, paths.runtime_folder(dict(os.environ))), ""
     name = next((listener.abstract for listener in opened if listener.abstract), settings.socket)
     if not (settings.default_socket or paths.is_abstract(name)):
-        return paths.scoreboard_of(name), ""  # the folder of a path that was named is not ours to make
+        return paths.scoreboard_of(name), ""  # the operator named the path, so its folder is not ours to make
     default = paths.daemon_socket(dict(os.environ), os.geteuid(), settings.name)
     return paths.scoreboard_of(paths.stand_in(name, default)), default
 
 
 def describe(opened: list[Listener], settings: Settings) -> list[str]:
-    """Each listener for people; and for whom a private one is where no access rule says it."""
+    """Each listener, for people. A private one names the users that it admits, unless an access rule does."""
     uid = os.geteuid()
     whose = ", for root alone" if uid == 0 else f", for root and uid {uid} alone"
     is_open = settings.allow_user or settings.allow_group

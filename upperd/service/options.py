@@ -1,7 +1,7 @@
-"""The options of `upperd`: each is defined here, and nowhere else.
+"""Defines the options of `upperd`, and reads the configuration file.
 
-The command line (cli.py), what the parent gets (settings.py), and what a reload changes (recheck.py) follow from it.
-Every start waits for the launcher, so what is not needed each time is imported where it is needed.
+The command line (flags.py), the parent's settings (settings.py) and what a reload changes (recheck.py) follow from this
+table. Every start waits for these imports, so modules that few starts need are imported where they are used.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ if TYPE_CHECKING:
 
 _DAY, _YEAR = 86400, 366 * 86400
 _SLOTS = 4096
-"""layout.SLOTS, whose module imports too much; a test holds them to be the same."""
+"""The same as layout.SLOTS, whose module imports too much; a test compares them."""
 _LONGEST_SHOWN = 1000
-"""Characters of a value in an error: how much of it Python could write depends on its version."""
+"""Characters of a value that an error shows at most: Python's own limit depends on its version."""
 
 
 class OptionError(Exception):
-    """A value is wrong. The text names it and says what would be right; `errno` is for the manager."""
+    """A value is wrong. The text names it and says what is valid; `errno` is for the manager (sd_notify(3), ERRNO=)."""
 
     status = 64
-    """What the launcher exits with."""
+    """The launcher's exit status."""
     has_threads = False
-    """Whether the handler's module has started threads, for which an ordinary exit would wait."""
+    """Whether the handler's module has started threads: an ordinary exit would wait for them."""
 
     def __init__(self, text: str, number: int = errno.EINVAL) -> None:
         super().__init__(text)
@@ -55,22 +55,22 @@ class OptionError(Exception):
 
 
 class ConfigError(OptionError):
-    """The file is wrong. The text names it, too."""
+    """The configuration is wrong. The text names the file or the option."""
 
     status = 78
 
 
 class Option:
-    """One option. Its name is that of the attribute; the flag, and the key of the file, have dashes in it."""
+    """One option. `name` is its attribute in Options; `flag`, also its key in the file, has dashes for underscores."""
 
     name: str
     flag: str
 
     def __init__(self, kind: kinds.Kind, default: Any, text: str, shown: str = "", *, reload: bool = False) -> None:
-        """`default`: what the daemon goes by where nothing is said, or a function that finds it by the options before.
+        """`default`: the value if the option is not given, or a function that computes it from the options before it.
 
-        `text` is for the help, and `shown` the default in it, where it is no number. `reload`: whether a reload takes
-        the option over; else a new value takes a restart.
+        `text` is its line in the help, and `shown` the default there, if that is no number. `reload`: whether a reload
+        applies a new value; otherwise only a restart does.
         """
         self.kind, self.default, self.text, self.reload = kind, default, text, reload
         self.shown = shown or (f"{default:g}" if type(default) in (int, float) else "")
@@ -79,7 +79,7 @@ class Option:
         self.name, self.flag = name, flag(name)
 
     def meaning(self, value: object) -> Any:
-        """What a value of the command line, or of the file, has the daemon go by. Raises OptionError."""
+        """Check a value of the command line or the file, and convert it for the daemon. Raises OptionError."""
         if not self.kind.is_right(value):
             raise OptionError(f"{self.flag} is {_shown(value)}: it must be {self.kind.must}")
         try:
@@ -89,12 +89,12 @@ class Option:
 
 
 def flag(name: str) -> str:
-    """The name on the command line, after two dashes, and in the file."""
+    """An option's name in the file and, after two dashes, on the command line."""
     return name.replace("_", "-")
 
 
 def _shown(value: object) -> str:
-    """As Python writes it. A number in hexadecimal may have too many digits for that, tables may be nested too deep."""
+    """The value's repr(), which may fail: a hexadecimal number with too many digits, or tables nested too deep."""
     try:
         shown = repr(value)
     except (ValueError, RecursionError):
@@ -102,7 +102,7 @@ def _shown(value: object) -> str:
     return shown if len(shown) <= _LONGEST_SHOWN else "too large to show"
 
 
-# For a type checker an option is its value, which it is in an instance.
+# Any: on an instance an option is its value, and a type checker must take it for that.
 _fixed: Any = Option
 
 
@@ -115,12 +115,12 @@ def _default_socket(options: Options) -> str:
 
 
 def _seven_eighths(options: Options) -> int:
-    """As limits.py of the server has it for a library."""
+    """The library has the same default (seven_eighths in server/limits.py)."""
     return max(1, options.max_children * 7 // 8)
 
 
 class Options:
-    """What the operator said, checked, and as the daemon goes by it."""
+    """The operator's options, checked and converted for the daemon."""
 
     handler: str = _fixed(HANDLER, "", "serve this class of socketserver.BaseRequestHandler", "upper case")
     python_path: str = _fixed(FOLDERS, "", "find the handler's modules in this folder, too")
@@ -182,7 +182,7 @@ class Options:
     )
 
     def __init__(self, **said: Any) -> None:
-        """`said`: values of the command line and of the file, by the names of the options. Raises OptionError."""
+        """`said`: values of the command line and the file, by option name. Raises OptionError."""
         for option in OPTIONS:
             if option.name in said:
                 value = option.meaning(said[option.name])
@@ -192,7 +192,7 @@ class Options:
         if unknown := said.keys() - vars(self):
             raise TypeError(f"no such options: {', '.join(unknown)}")
         self.default_socket = "socket" not in said
-        """Whether the path is not the operator's choice, so that its folder is ours to make."""
+        """Whether the operator named no path: the daemon uses the default one, and makes its folder."""
         self._check_listeners()
         self._check_files()
         for uid in set(self.allow_user) & set(self.deny_user):
@@ -214,7 +214,7 @@ class Options:
             )
 
     def _check_files(self) -> None:
-        """No two of the files that the daemon makes may be one."""
+        """Refuse two files of the daemon, locks included, at one path. Raises OptionError."""
         socket = "" if self.default_socket else self.socket
         named = {"socket": socket, "datagram": self.datagram, "scoreboard": self.scoreboard, "pid-file": self.pid_file}
         seen: dict[str, str] = {}
@@ -228,25 +228,25 @@ class Options:
 
 
 def options_of(table: type) -> tuple[Option, ...]:
-    """The options that a class has, in their order."""
+    """The options that a class defines, in order of definition."""
     return tuple(option for option in vars(table).values() if isinstance(option, Option))
 
 
 OPTIONS = options_of(Options)
-"""All of them, in their order in the help."""
+"""All options, in the order of the help."""
 
 
 def no_option(key: str, known: Iterable[str]) -> str:
-    """What to say of a key, or a flag, that is none of those that are known."""
+    """The error text for a key or flag that is not in `known`."""
     from upperd.base.text import near
 
     return f"no option {key!r}{near(key, known)}"
 
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-"""Some editors begin a file with it."""
+"""Some editors write it at the start of a file."""
 _UNQUOTED = ("Invalid value", "Expected newline or end of document")
-"""So tomllib complains of a text without quotes, of 0660 and of 5s."""
+"""How tomllib's errors begin for a text without quotes, for 0660 and for 5s."""
 _CURES = {
     errno.ENOENT: ": correct its name, or make it, as it may be empty",
     errno.EACCES: f": uid {os.geteuid()} has to be able to read it",
@@ -254,7 +254,7 @@ _CURES = {
 
 
 def read_config(path: str) -> dict[str, Any]:
-    """Read a TOML file: what it says, by the names of the options, each right by itself. Raises ConfigError."""
+    """Read a TOML file; returns its values by option name, each checked by itself. Raises ConfigError."""
     import tomllib
 
     try:
@@ -266,7 +266,7 @@ def read_config(path: str) -> dict[str, Any]:
         raise ConfigError(f"{path}: {error.strerror}{cure}", error.errno or errno.EIO) from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 at byte {error.start + 1}: save it as UTF-8") from None
-    except (ValueError, RecursionError) as error:  # ValueError: not TOML, a number of 5,000 digits
+    except (ValueError, RecursionError) as error:  # ValueError: not TOML, or a number of 5,000 digits
         is_unquoted = str(error).startswith(_UNQUOTED) and "(at line " in str(error)
         hint = ": texts stand in quotes, and so do modes and times with a unit" * is_unquoted
         raise ConfigError(f"{path}: not TOML: {error}{hint}") from None
@@ -284,7 +284,7 @@ def read_config(path: str) -> dict[str, Any]:
 
 
 def _about_quotes(kind: kinds.Kind, value: object) -> str:
-    """What to say where a value would be right with quotes, or without."""
+    """A hint if the value would be valid with quotes, or without them; otherwise empty."""
     if type(value) in (int, float) and kind.is_right(_shown(value)):
         return ', in quotes: "0660"' if kind is MODE else ", in quotes"
     try:

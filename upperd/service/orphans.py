@@ -1,7 +1,7 @@
-"""Orphans: processes that have become our children without our doing, and that we have to reap (wait(2)).
+"""Reaps orphans (wait(2)): children of this process that it did not fork.
 
-Process 1 of a container inherits every one that there is in it. And a child of ours may make others that are ours at
-once (clone(2), CLONE_PARENT). Our own children are left to the code that started them, which asks for their status.
+Process 1 of a container inherits every orphan in it. And a child may create processes that are our children from the
+start (clone(2), CLONE_PARENT). Children that we forked are left to the code that forked them and needs their status.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from collections.abc import Callable
 from os import P_ALL, WEXITED, WNOHANG, WNOWAIT, getpid, waitid, waitpid
 
 SECONDS = 0.1
-"""From one look to the next: under load, every child of ours that ends asks for one."""
+"""Between two looks: under load, each of our own children that ends asks for a look."""
 AGAIN_SECONDS = 0.01
-"""Where one of ours, which is about to be reaped, stands before others."""
+"""Until the next look if the kernel names one of our own children first, which is about to be reaped."""
 
 
 class Orphans:
-    """The orphans that one daemon has inherited."""
+    """The orphans of one daemon."""
 
     def __init__(self, ours: Callable[[], set[int]], *, is_told: bool) -> None:
         """`ours`: the pids of the children that are reaped elsewhere. `is_told`: whether `child_ended` is called."""
         self._ours = ours
         self._is_told = is_told
-        self._is_due = True  # some may have ended before we came
+        self._is_due = True  # orphans may have ended already
         self._next = 0.0
 
     def child_ended(self) -> None:
@@ -31,10 +31,10 @@ class Orphans:
         self._is_due = True
 
     def turn(self, now: float) -> float | None:
-        """Reap the orphans that have ended; return when to be asked again."""
+        """Reap the orphans that have ended; return when to be called again."""
         if self._is_due and now >= self._next:
             self._look(now)
-        # Where nobody tells us of them, they are not worth waking for.
+        # Without SIGCHLD, orphans are not worth waking up for.
         return self._next if self._is_due and self._is_told else None
 
     def _look(self, now: float) -> None:
@@ -48,14 +48,14 @@ class Orphans:
 
 
 def _next_ended() -> int:
-    """The first child that has ended, which stays as it is; 0: there is none."""
+    """The pid of a child that has ended, without reaping it; 0: none has."""
     try:
         found = waitid(P_ALL, 0, WEXITED | WNOHANG | WNOWAIT)
-    except OSError:  # there is no child at all, or a sandbox refuses to say
+    except OSError:  # there are no children, or a sandbox refuses the call
         return 0
     return found.si_pid if found is not None else 0
 
 
 def of_process_one() -> tuple[signal.Signals, ...]:
-    """The signals that process 1 of a container takes besides."""
+    """The signals that the daemon handles only as process 1 of a container."""
     return (signal.SIGCHLD,) if getpid() == 1 else ()

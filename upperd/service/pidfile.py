@@ -1,8 +1,8 @@
-"""The file that tells our pid to init scripts.
+"""The pid file, for init scripts.
 
-Nothing is written through a link, no file of another kind is overwritten, and a reader sees a whole pid or none. At the
-end it is removed if it still tells our pid. We hold a lock on it (locks.py): by that, and not by the pid, which may be
-any process's by now, another daemon knows that we live. So a file that was left behind does no harm.
+Writing never follows a link and never overwrites a file of another kind; a reader sees a whole pid or none. At exit the
+file is removed if it still has our pid. We hold a lock on it (locks.py), by which another daemon knows that we run. It
+does not go by the pid, which another process may have by now. So a stale file does no harm.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from upperd.base import atomic, locks
 from upperd.service.listeners import StartError
 
 _LONGEST = 32
-"""Bytes: more than any pid has."""
+"""Bytes to read at most: more than any pid has."""
 
 
 class PidFileError(StartError):
@@ -23,12 +23,12 @@ class PidFileError(StartError):
 
 
 class PidFile:
-    """Our pid file at `path`; empty: there is none."""
+    """The pid file at `path`; empty: none is written."""
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._lock = -1
-        """The descriptor that holds the lock; -1: it is not written."""
+        """The descriptor that holds the lock; -1: the file is not written."""
 
     def write(self) -> None:
         """Write our pid. Raises PidFileError."""
@@ -42,22 +42,22 @@ class PidFile:
             raise PidFileError(text, error.errno) from None
 
     def keep(self) -> None:
-        """Write it again where it was removed. Raises PidFileError."""
+        """Write the file again if it was removed. Raises PidFileError."""
         if self._lock >= 0 and not os.path.lexists(self._path):
             os.close(self._lock)
             self._lock = -1
             self.write()
 
     def remove(self) -> None:
-        """Remove it, if it is ours."""
+        """Remove the file if it still has our pid."""
         try:
             if self._lock >= 0 and self._read() == str(os.getpid()).encode():
                 os.unlink(self._path)
         except OSError:
-            pass  # it is gone, or its folder is
+            pass  # the file is gone, or its folder is
 
     def _refuse_other_file(self) -> None:
-        """Only nothing, a link, and the pid of an ended process may be replaced. Raises PidFileError, OSError."""
+        """Refuse to replace anything but a link or an unlocked pid file. Raises PidFileError, OSError."""
         try:
             mode = os.lstat(self._path).st_mode
         except FileNotFoundError:

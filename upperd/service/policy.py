@@ -1,6 +1,6 @@
-"""Which peers may connect and what they may take, as the settings say: the rules, the rates and the limits.
+"""Decides by the settings which peers may connect, how often, and within which limits.
 
-The law: what a setting means is here; how the limits are kept is in limits.py of the server.
+It knows what each setting means. It does not enforce the limits on children and connections: the server does.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 BURST_SECONDS = 1.0
 _ROUNDING = 1e-9
 MOST_USERS = 4096
-"""Users whose rate is kept; of more, those are forgotten who have connected least."""
+"""The most users whose rate is kept. If there are more, the half with the emptiest buckets stays."""
 
 
 class Policy:
@@ -42,13 +42,13 @@ class Policy:
         self._set(settings)
 
     def refusal(self, request: Any, peer: Peer, *, is_private: bool) -> str:
-        """Why this peer may not connect, as the field of the header that counts it; empty: it may."""
+        """Why this peer may not connect: the scoreboard's field that counts such refusals; empty: it may."""
         if not self._admits(request, peer, is_private=is_private):
             return "refused_access"
         return "" if self.rates.admit(self.owners.of(peer[0]), monotonic()) else "refused_rate"
 
     def follow(self, settings: Settings, parent: Parent) -> None:
-        """Go by these settings, which may have changed: connections that were admitted are judged anew."""
+        """Apply settings that may have changed, and end the connections that the new rules do not admit."""
         self._set(settings)
         self.say(settings, parent.board)
         parent.board.extend(settings.max_children)
@@ -66,13 +66,13 @@ class Policy:
         parent.loop.call_timers()
 
     def _admits_still(self, connection: Connection) -> bool:
-        """Whether the rules let the peer of a connection stay. (A datagram is served in an instant.)"""
+        """Whether the rules still admit the peer of a connection. A datagram is exempt: it is served in an instant."""
         server = connection.server
         is_private = getattr(server, "is_private", False)
         return server.is_datagram or self._admits(connection.request, connection.peer, is_private=is_private)
 
     def _admits(self, request: Any, peer: Peer, *, is_private: bool) -> bool:
-        """Whether the rules let this peer in: as the owner of its uid."""
+        """Whether the rules admit this peer. A subordinate uid counts as its owner."""
         return self.rules.admit(request, (self.owners.of(peer[0]), *peer[1:]), is_private=is_private)
 
     def _set(self, settings: Settings) -> None:
@@ -87,26 +87,26 @@ class Policy:
 
     @staticmethod
     def say(settings: Settings, board: Scoreboard) -> None:
-        """Write the settings in the scoreboard, for its readers."""
+        """Write the settings to the scoreboard, for its readers."""
         for name in ("max_children", "max_queue", "spare_children", "connections_per_child", "max_bytes"):
             board[name] = getattr(settings, name)
         board["max_children_per_user"] = children_per_user(settings)
         for name in ("drain_timeout", "idle_timeout", "max_lifetime"):
-            board[f"{name}_usec"] = math.ceil(getattr(settings, name) * 1e6)  # upwards: 0 would mean that there is none
+            board[f"{name}_usec"] = math.ceil(getattr(settings, name) * 1e6)  # rounded up: 0 would mean no limit
 
 
 def children_per_user(settings: Settings) -> int:
-    """The children that one user may have; 0 in the settings: all of them."""
+    """The most children that serve one user; 0 in the settings: all of them."""
     return min(settings.max_children_per_user or settings.max_children, settings.max_children)
 
 
 class AccessRules:
-    """Which users may connect, by the operator's word.
+    """Which users may connect: the operator's access rules.
 
-    The order is that of s6-ipcserver-access: what is said of the user, then of a group of the user's, then the default:
-    if any user or group is allowed by name no other may connect, else all may. A peer of whom no uid is known (TCP) is
-    matched by no rule. An abstract socket, and TCP in the place of a path, have no permissions, so where no user or
-    group is allowed by name only root and the daemon's own user may connect to them.
+    The order is that of s6-ipcserver-access: rules for the user, then rules for the user's groups, then the default.
+    By default all users may connect; if any user or group is allowed by name, no other user may. No rule matches a peer
+    without a known uid (TCP). An abstract socket, and TCP in place of a path, have no permissions: unless a user or
+    group is allowed by name, only root and the daemon's own user may connect to them.
     """
 
     def __init__(self) -> None:
@@ -114,11 +114,11 @@ class AccessRules:
         self._own = (0, os.geteuid())
 
     def set(self, denied: Collection[int], users: Collection[int], groups: Collection[int]) -> None:
-        """Go by these uids and gids from now on."""
+        """Replace the rules: `denied` and `users` are uids, `groups` are gids."""
         self._denied, self._users, self._groups = frozenset(denied), frozenset(users), frozenset(groups)
 
     def admit(self, request: Any, peer: Peer, *, is_private: bool = False) -> bool:
-        """Whether this peer may connect; `is_private`: to a listener without permissions of its own."""
+        """Whether this peer may connect. `is_private`: the listener has no permissions of its own."""
         uid, gid, _ = peer
         names_any = bool(self._users or self._groups)
         if is_private and not names_any and uid not in self._own:
@@ -134,29 +134,29 @@ class AccessRules:
 
 
 class RateLimit:
-    """How often a user may connect: a token bucket for each. Times are seconds of `time.monotonic`.
+    """Limits how often a user may connect: a token bucket for each. Times are seconds of `time.monotonic`.
 
-    A user has a second's worth of connections at once, at least one, and gets new ones at the highest rate allowed.
-    What comes beyond that is refused, and costs nothing. One number is kept for each user: when its bucket is full
-    again (the generic cell rate algorithm, ITU-T I.371, which gives the answers of a bucket that is refilled all the
-    time).
+    A bucket holds the connections of one second, at least one, and refills at the highest rate allowed. A connection
+    that finds no token is refused, and takes none. Only one number is kept for each user: when its bucket will be full
+    again. This is the generic cell rate algorithm (ITU-T I.371); its decisions are those of a bucket that is refilled
+    continuously.
     """
 
     def __init__(self) -> None:
         self._cost = 0.0
-        """Seconds that one connection takes at the highest rate; 0: there is no limit."""
+        """Seconds between two connections at the highest rate; 0: no limit."""
         self._full_at: dict[int, float] = {}
-        """By uid: when the bucket is full again."""
+        """By uid: when the bucket will be full again."""
 
     def limit(self, highest: float) -> None:
-        """Allow so many connections of one user a second from now on; 0: any number."""
+        """Allow each user `highest` connections a second, on average; 0: any number."""
         cost = 1 / highest if highest else 0.0
         if cost != self._cost:
             self._cost = cost
             self._full_at.clear()
 
     def admit(self, uid: int, now: float) -> bool:
-        """Whether a connection of this user is within its rate; then it is counted."""
+        """Whether a connection of this user is within the rate; if so, it takes a token."""
         cost = self._cost
         if not cost:
             return True

@@ -1,4 +1,4 @@
-"""A program of one's own around a handler, with the whole of upperd's command line: `upperd.service.run`."""
+"""`upperd.service.run`: makes a handler a program of its own, with upperd's whole command line."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 def run(handler: type[BaseRequestHandler], name: str, arguments: Sequence[str] | None = None) -> int:
-    """Be a daemon that is called `name` and serves `handler`, with every option of upperd(8).
+    """Become a daemon called `name` that serves `handler`, with every option of upperd(8).
 
         if __name__ == "__main__":
             sys.exit(run(Shout, name="shoutd"))
 
-    `arguments`: the command line; None: that of this process. The process becomes the daemon by execve(2), which
-    imports the module of `handler` anew; so what follows is reached only where there is no daemon. Returns the exit
-    status then (64: the command line, 78: the file or the handler). Raises ValueError: the class cannot be imported
-    again, because it is defined inside a function, or its module has no file. RuntimeError: an import calls this.
+    `arguments`: the command line; None: that of this process. This process becomes the daemon by execve(2), and the
+    daemon imports the module of `handler` again. `run` returns only if this process does not become the daemon, with an
+    exit status (64: the command line, 78: the file or the handler). Raises ValueError if no import can find the
+    class: it is defined inside a function, or its module has no file. RuntimeError if called when upperd imports it.
     """
     loading = sys.modules.get("upperd.service.loading")
     if loading is not None and loading.is_importing:
@@ -33,11 +33,11 @@ def run(handler: type[BaseRequestHandler], name: str, arguments: Sequence[str] |
 
 
 def _reference(handler: type) -> str:
-    """How `--handler` names the class. Raises ValueError."""
+    """The class as `--handler` names it. Raises ValueError."""
     name, module = handler.__qualname__, sys.modules[handler.__module__]
     spec = getattr(module, "__spec__", None)
     if spec is not None and spec.name == "__main__":
-        spec = None  # of a folder or an archive, which has no name to import it by
+        spec = None  # a folder or an archive was run: it has no name to import it by
     if "<locals>" in name:
         raise ValueError(f"{name} is defined inside a function: a daemon imports its handler, so it must be outside")
     if handler.__module__ != "__main__" or spec is not None:

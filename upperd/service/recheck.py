@@ -1,17 +1,17 @@
-"""The options, read and checked anew for a daemon that runs: what a reload does in a process of its own.
+"""Reads and checks the options again for a running daemon: the part of a reload that needs a process of its own.
 
-`check` runs in a process that the parent has forked: what it imports and reads ends with it, and so does whatever a bad
-file may do to it. It is not started anew by exec, for an exec would let the parent's children, which have the same uid,
-write into its memory (privacy.py) and so change the rules.
+`check` runs in a process that the parent has forked: what it imports, and any harm that a bad file does, end with it.
+That process does not exec. An exec would let the parent's children, which have the same uid, write to its memory
+(privacy.py), and so change the rules.
 
-A handler has to be imported by a new interpreter, to which its old code is unknown. That one runs this very file:
+The handler must be imported by a new interpreter, which has not loaded its old code. That interpreter runs this file:
 
     python3 -I -S .../upperd/service/recheck.py PATH NAME=VALUE ...
 
-PATH is the import path as lean.py gets it, and the words are settings. Standard output has what is wrong, and the exit
-status is the launcher's for it. It says yes or no, and nothing else is taken from it.
+PATH is the import path, as for lean.py; the other words are settings. Standard output says what is wrong, and the exit
+status is the launcher's for that error. The interpreter only says whether the handler is valid: it yields no settings.
 
-SIGALRM ends each of them where a file cannot be read, or a module not be imported, in time.
+SIGALRM ends either process if it cannot read a file, or import a module, in time.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ if TYPE_CHECKING:
     from upperd.service.options import Options
 
 SECONDS = 10
-"""For a file on a slow disk; a reload is not to be under way for ever."""
+"""The time limit of a check, so that no reload takes for ever: enough for a file on a slow disk."""
 LONGEST_REASON = 2000
-"""Characters: a reason may quote the file, and the parent reads once, when we have ended (pipe(7), capacity)."""
+"""Characters: a reason may quote the file, but must fit into the pipe, which is read after we exit (pipe(7))."""
 EX_SOFTWARE = 70
 
 
 def check(arguments: Sequence[str], library_path: str, import_path: str) -> tuple[int, str]:
-    """Read the options of this command line of the launcher: 0 and the settings, or an exit status and the reason.
+    """Read the options of a command line of the launcher; return 0 and the settings, or an exit status and the reason.
 
-    The settings are our version, those that a reload takes over, and those that take a restart, as words of settings.py
-    with a zero between two, and two zeros between the three parts. The paths are those
-    of Settings.
+    The settings are three parts: our version, the settings that a reload applies, and those that need a restart. They
+    are words of settings.py, with a zero byte between two words and two between the parts. The paths are those of
+    Settings.
     """
     signal.alarm(SECONDS)
     from upperd import __version__
@@ -62,7 +62,7 @@ def check(arguments: Sequence[str], library_path: str, import_path: str) -> tupl
 
 
 def _check_handler(options: Options, library_path: str, import_path: str) -> tuple[int, str]:
-    """Have a new interpreter import the handler: 0, or the exit status and the reason."""
+    """Import the handler in a new interpreter; return 0, or the exit status and the reason."""
     from upperd.service.settings import Settings
 
     said = Settings(handler=options.handler, python_path=options.python_path, import_path=import_path)
@@ -70,7 +70,7 @@ def _check_handler(options: Options, library_path: str, import_path: str) -> tup
     reading, writing = os.pipe2(os.O_CLOEXEC)
     pid = os.posix_spawn(command[0], command, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, writing, 1)])
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    os.write(writing, b"\n")  # what the module has left behind may hold the pipe, too
+    os.write(writing, b"\n")  # so the read returns, even if a process that the module left holds the pipe
     reason = os.read(reading, 4 * LONGEST_REASON).decode("utf-8", "surrogateescape").strip()
     if status < 0:
         return EX_SOFTWARE, f"handler {options.handler}: its import was ended by signal {-status}: does it wait?"
@@ -78,10 +78,10 @@ def _check_handler(options: Options, library_path: str, import_path: str) -> tup
 
 
 def main() -> NoReturn:
-    """Import the handler; print what is wrong with it. Ends with the exit status."""
-    signal.alarm(SECONDS - 1)  # before the process that waits for us is ended
+    """Import the handler, and print what is wrong with it. Exits with the launcher's status for that."""
+    signal.alarm(SECONDS - 1)  # before SIGALRM ends the process that waits for us
     answer = os.dup(1)
-    os.dup2(2, 1)  # what the module of a handler prints is not of the answer
+    os.dup2(2, 1)  # what the handler's module prints is no part of the answer
     sys.path[:0] = sys.argv[1].split(os.pathsep)
     from upperd.service import settings
     from upperd.service.loading import HandlerError, Handlers
@@ -93,7 +93,7 @@ def main() -> NoReturn:
     except HandlerError as error:
         status = error.status
         os.write(answer, str(error)[:LONGEST_REASON].encode("utf-8", "surrogateescape"))
-    os._exit(status)  # whatever threads the module of a handler has started
+    os._exit(status)  # at once, even if the handler's module has started threads
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""What is said of children and figures: the status line, and the record of a child that has ended.
+"""Puts figures into words: the status line, and the log record of a child that has ended.
 
-The law: words only, made of rows of the scoreboard. When they are said is in reporter.py.
+It only formats rows of the scoreboard. reporter.py decides when to send or log them.
 """
 
 from __future__ import annotations
@@ -81,13 +81,13 @@ def sentence(record: ExitRecord) -> str:
 
 
 def counts(record: ExitRecord, counters: Sequence[str]) -> dict[str, int]:
-    """What a child has counted; `counters`: the names of the handler's own."""
+    """What a child has counted, by name; `counters`: the names of the handler's own counters."""
     names = {name: name for name in COUNTED} | {name: f"counter_{place}" for place, name in enumerate(counters)}
     return {name: record.row[layout.ROW_FIELDS.index(field)] for name, field in names.items()}
 
 
 def fields(record: ExitRecord, counters: Sequence[str]) -> dict[str, object]:
-    """The same as `sentence` says, and more, as fields of the log."""
+    """What `sentence` says, and more, as fields of a log record."""
     rusage = record.rusage
     found: dict[str, object] = {"child_pid": record.pid, "listener": record.listener}
     peer = zip(("peer_uid", "peer_gid", "peer_pid"), record.peer, strict=True)
@@ -106,5 +106,5 @@ def fields(record: ExitRecord, counters: Sequence[str]) -> dict[str, object]:
 
 
 def without_datagrams(counted: dict[str, int]) -> dict[str, int]:
-    """The same, but what only datagrams can be, where there was none."""
+    """The same without `unanswered` if that is 0: only datagrams can be unanswered."""
     return {name: count for name, count in counted.items() if count or name != "unanswered"}

@@ -1,8 +1,8 @@
-"""SIGHUP: new settings for a daemon that runs.
+"""Reloads on SIGHUP: gives a running daemon new settings.
 
-The check is done by a process of its own, which the parent forks (recheck.py), so neither a bad file nor what it takes
-to read one comes near the parent, which goes on serving meanwhile. One check at a time: a SIGHUP that comes during it
-asks for one more after it, since the file may have been changed after it was read.
+A process that the parent forks checks them (recheck.py). So neither a bad file nor the modules that read it get into
+the parent, which goes on serving meanwhile. Only one check runs at a time. A SIGHUP during a check triggers another
+after it, because the file may have changed since it was read.
 """
 
 from __future__ import annotations
@@ -29,35 +29,35 @@ if TYPE_CHECKING:
 
 EX_SOFTWARE = 70
 MOST_SECONDS = 12.0
-"""More than a check gives itself (recheck.py)."""
+"""When a check is killed: later than its own time limit (recheck.py)."""
 _ANSWER = 65536
-"""Bytes: what a pipe holds (pipe(7))."""
+"""Bytes of an answer at most: the capacity of a pipe (pipe(7))."""
 
 
 class ReloadError(Exception):
-    """There are no new settings. The text says why."""
+    """The check failed, so there are no new settings. The text says why."""
 
 
 class Reload:
-    """The reloads of one daemon: a check, and what follows from it."""
+    """The reloads of one daemon: starts a check, and applies its result."""
 
     def __init__(
         self, parent: Parent, settings: Settings, log: Log, follow: Callable[[], object], done: Callable[[str], object]
     ) -> None:
-        """`follow` is called when `settings` have changed, `done` at the end in any case, with what was wrong or ""."""
+        """`follow` is called when `settings` have changed; `done` at the end of each reload, with its error or ""."""
         self._parent, self._settings, self._log = parent, settings, log
         self._follow, self._done = follow, done
         self.renew: Callable[[], str] = str
-        """Binds anew what was removed; returns what it did. Raises StartError."""
+        """Binds removed paths again; returns what it did. Raises StartError."""
         self._is_wanted_again = False
         self.pid = 0
-        """Of the process that checks; 0: there is none."""
+        """The pid of the checking process; 0: none runs."""
         self._end_at = math.inf
-        """When it is killed: something may have stopped it (SIGSTOP)."""
+        """When the check is killed, in case something has stopped it (SIGSTOP)."""
         parent.loop.timers.append(self._turn)
 
     def begin(self) -> None:
-        """Begin a check, or have one follow the one that is under way."""
+        """Begin a check; if one is running, begin another after it."""
         if self.pid:
             self._is_wanted_again = True
             return
@@ -68,7 +68,7 @@ class Reload:
 
     def _start(self) -> None:
         reading, writing = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(reading, False)  # what the module of a handler has started may hold the other end
+        os.set_blocking(reading, False)  # processes that the handler's module started may hold the other end
         try:
             ranges = registry.ranges_to_close((0, 1, 2, writing), everything=True)
             with registry.lock, Blocked():
@@ -111,7 +111,7 @@ class Reload:
             self.begin()
 
     def _take(self, status: int, answer: str) -> str:
-        """Take the new settings over; or say what is wrong with them."""
+        """Apply the new settings; return what is wrong with them, or empty."""
         try:
             reloadable, fixed = outcome(status, answer)
             done = [changes(self._settings, reloadable), self.renew()]
@@ -138,10 +138,10 @@ class Reload:
 
 
 def _be_check(answer: int, ranges: list[tuple[int, int]], settings: Settings) -> NoReturn:
-    """In the process that was forked for it: check, write the answer, and end."""
+    """In the forked process: check, write the answer, and exit."""
     status = EX_SOFTWARE
     try:
-        gc.freeze()  # what is the parent's is not closed by us
+        gc.freeze()  # garbage collection here must not close what is the parent's
         registry.become_child(ranges)
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
@@ -149,7 +149,7 @@ def _be_check(answer: int, ranges: list[tuple[int, int]], settings: Settings) ->
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         if settings.folder:
             os.chdir(settings.folder)
-        # Without the folders of the handler, in which is nothing of ours; and with our code as it is on disk by now.
+        # Leave out the handler's folders, which have none of our modules, and load our code as it is on disk now.
         added = {*settings.python_path.split(os.pathsep), *settings.import_path.split(os.pathsep)}
         sys.path[:] = [*settings.library_path.split(os.pathsep), *(x for x in sys.path if x not in added)]
         for name in [name for name in sys.modules if name.partition(".")[0] == "upperd"]:
@@ -157,13 +157,13 @@ def _be_check(answer: int, ranges: list[tuple[int, int]], settings: Settings) ->
         from upperd.service import recheck
 
         status, said = recheck.check(settings.arguments, settings.library_path, settings.import_path)
-        os.write(answer, said.encode("utf-8", "surrogateescape"))  # whatever bytes a path may have
+        os.write(answer, said.encode("utf-8", "surrogateescape"))  # a path may have any bytes
     finally:
         os._exit(status)
 
 
 def outcome(status: int, answer: str) -> tuple[Settings, Settings]:
-    """What a check has found: settings that a reload takes over, and others, or (ReloadError) what is wrong."""
+    """Parse a check's answer: the settings that a reload applies, and the others. Raises ReloadError: what is wrong."""
     if os.WIFSIGNALED(status):
         raise ReloadError(f"the check was ended by signal {os.WTERMSIG(status)}: can the file be read?")
     if status:

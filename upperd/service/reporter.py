@@ -1,7 +1,7 @@
-"""When to say what: STATUS and the watchdog to the manager, the record of every child to the log.
+"""Decides when to report: STATUS and WATCHDOG to the manager, ends of children to the log. records.py has the words.
 
-The law: the parent's loop asks; nothing here waits. One status a second at most and only when it changes;
-RECORDS_A_SECOND ends of children a second, the rest summed in one entry; every abnormal end.
+The parent's loop calls it, and nothing here waits. It sends at most one status a second, and only if it has changed. It
+logs every abnormal end, and at most RECORDS_A_SECOND normal ends a second; one entry sums the rest.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from upperd.service.notify import Notifier
 
 STATUS_SECONDS = 1.0
 WATCHDOG_RETRY_SECONDS = 0.1
-"""How soon the next one follows a WATCHDOG=1 that the manager had no room for."""
+"""How soon to send WATCHDOG=1 again if the manager had no room for it."""
 RECORDS_A_SECOND = 50
-"""Of normal ends. The journal drops from a flood; what is summed still adds up."""
+"""Of normal ends. The journal drops records in a flood; sums still account for all children."""
 _REASONS = {
     "refused_access": "their user",
     "refused_user": "their share of the queue",
@@ -47,14 +47,14 @@ class Reporter(Observer):
         self._refused: Counter[str] = Counter()
         self._last_refused = UNKNOWN
         self.name = NAME
-        """The daemon's, with which the status begins where it is another than upperd."""
+        """The daemon's name; the status begins with it unless it is upperd."""
         self.phase = "starting"
-        """The word that the status begins with; none while serving."""
+        """What the daemon is doing, for the status; empty while it serves."""
 
     # What is due
 
     def turn(self, now: float) -> float | None:
-        """Report what is due; return when to be asked again. None: nothing moves, and there is no watchdog."""
+        """Report what is due; return when to be called again. None: nothing changes, and there is no watchdog."""
         if now >= self._window:
             self._write_sum()
         wanted = [self._window] if self._unrecorded else []
@@ -71,7 +71,7 @@ class Reporter(Observer):
         return min(wanted, default=None)
 
     def _report(self) -> bool:
-        """Write what was refused, and send the status. Returns whether there was anything new."""
+        """Log the refusals, and send the status. Returns whether there was anything new."""
         was_refused = self._write_refused()
         status = self.status
         if status == self._status:
@@ -82,12 +82,12 @@ class Reporter(Observer):
 
     @property
     def status(self) -> str:
-        """The status of this moment."""
+        """The current status."""
         status = records.status_line(self._board, self.phase)
         return status if self.name == NAME else f"{self.name}: {status}"
 
     def _tell(self, assignment: str) -> bool:
-        """Notify the manager. That it does not listen is said once, until it does."""
+        """Notify the manager; log once if it stops taking messages."""
         is_heard = self._notifier.tell(assignment)
         if self._is_heard and not is_heard:
             self._log.write(log.WARNING, "notify", "the service manager takes no messages: trying again until it does")
@@ -95,14 +95,14 @@ class Reporter(Observer):
         return is_heard
 
     def flush(self) -> None:
-        """Write what is still summed: ends of children, and refusals."""
+        """Log what is still summed: ends of children, and refusals."""
         self._write_sum()
         self._write_refused()
 
     # What happens
 
     def refused(self, uid: int, reason: str) -> None:
-        """A connection was refused: said with the next status, all of them in one entry."""
+        """A connection was refused. One entry logs all refusals since the last, with the next status."""
         self._refused[reason] += 1
         self._last_refused = uid
 
@@ -142,7 +142,7 @@ class Reporter(Observer):
         self._log.write(log.WARNING, "cut", f"the drain deadline is over: {cut}", connections=left)
 
     def child_ended(self, record: ExitRecord) -> None:
-        """Account for one child: every abnormal end, and as many normal ones as the rate allows."""
+        """Log the end of a child: every abnormal end, and at most RECORDS_A_SECOND normal ones a second."""
         level = _level_of(record)
         if level == log.INFO and self._log.is_on(level) and self._has_recorded_enough():
             self._unrecorded.update(children=1, **records.counts(record, self._counters))
@@ -151,7 +151,7 @@ class Reporter(Observer):
         self._board["records_lost"] = self._log.lost
 
     def _has_recorded_enough(self) -> bool:
-        """Whether normal ends are only summed for the rest of this second; else one more is recorded."""
+        """Whether this second has all its records, so that normal ends are only summed. If not, count one more."""
         now = time.monotonic()
         if now >= self._window:
             self._write_sum()

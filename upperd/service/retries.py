@@ -1,9 +1,9 @@
-"""A configuration that is wrong never mends itself: a manager that starts us again and again does it ever more slowly.
+"""Slows down a manager that keeps restarting the daemon although its command line or configuration is wrong.
 
-systemd has RestartSteps= since 254 only, and its limits put the unit or its socket into "failed" for good. So the first
-failure ends at once, as `systemctl start` has it; each further one of the same cause waits before it ends. How many
-there were stands in the runtime folder. While we wait the count is gone: SIGTERM, of `systemctl restart`, begins anew.
-A change of the file ends the wait.
+systemd has RestartSteps= only since 254, and its start limits put the unit or its socket into "failed" for good. So the
+first failure exits at once, and `systemctl start` returns; each further failure for the same reason waits longer before
+it exits. A file in the runtime folder counts the failures. It is absent during a wait, so that a SIGTERM then (from
+`systemctl restart`) resets the count. In the launcher, a change of the configuration file ends the wait.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _FILE = "failed-starts"
 _MOST_SECONDS = 60
 _LOOK_SECONDS = 1.0
 _UNMENDED = (64, 78)
-"""Exit statuses of what never mends itself: the command line, and the configuration."""
+"""Exit statuses of errors that no restart cures: in the command line, and in the configuration."""
 
 
 def slow_down(status: int, reason: str, notifier: Notifier, config: str = "") -> None:
-    """Wait before the end with `status`, if a manager started us, and the last start failed for the same `reason`."""
+    """Wait before an exit with `status`, if a manager started us and the last start failed for the same `reason`."""
     path = _path()
     if not (path and notifier.is_connected and status in _UNMENDED):
         return
@@ -35,16 +35,16 @@ def slow_down(status: int, reason: str, notifier: Notifier, config: str = "") ->
         with open(path, "w", encoding="utf-8", errors="surrogateescape", opener=_open_plainly) as file:
             file.write(f"{min(failures + 1, 10)} {reason}")
     except OSError:
-        pass  # then the next one does not wait
+        pass  # the next failure does not wait then
 
 
 def forget() -> None:
-    """A start has not failed."""
+    """Reset the count of failed starts, after one that succeeded."""
     if path := _path():
         try:
             os.unlink(path)
         except OSError:
-            pass  # none had failed before
+            pass  # no start had failed before
 
 
 def _path() -> str:
@@ -57,7 +57,7 @@ def _open_plainly(path: str, flags: int) -> int:
 
 
 def _take(path: str, reason: str) -> int:
-    """How many starts have failed for this reason until now. From now on it is none."""
+    """Remove the count; return how many starts had failed for this reason."""
     try:
         with open(path, encoding="utf-8", errors="surrogateescape", opener=_open_plainly) as file:
             count, _, before = file.read(65536).partition(" ")
