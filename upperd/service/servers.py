@@ -1,4 +1,4 @@
-"""The daemon's servers: PreforkingMixIn around a listener that is there already, with the daemon's policy."""
+"""The daemon's servers: PreforkingMixIn with a listener that is already open, and with the daemon's policy."""
 
 from __future__ import annotations
 
@@ -22,40 +22,40 @@ if TYPE_CHECKING:
     from upperd.service.policy import Policy
 
 _NO_LINGER = bytes(8)
-"""struct linger (socket(7)): it is off."""
+"""struct linger (socket(7)), switched off."""
 
 
 class DaemonServer(PreforkingMixIn):
     """What the daemon's servers share."""
 
     def __init__(self, listener: socket.socket, handler: Any, policy: Policy, *, is_private: bool = False) -> None:
-        """Serve the listening socket `listener`, and let in the peers that `policy` admits."""
+        """Serve the listening socket `listener`, for the peers that `policy` admits."""
         # Not TCPServer's constructor, which makes a socket of its own and binds it.
         socketserver.BaseServer.__init__(self, listener.getsockname(), handler)
         self.socket = listener
         self.address_family = int(listener.family)
         self.prepare()
         self._policy = policy
-        self.is_private = is_private or isinstance(self.server_address, bytes)  # the name of an abstract socket
-        """Whether, without a rule that allows a user, it is for root and our own user alone."""
+        self.is_private = is_private or isinstance(self.server_address, bytes)  # an abstract socket's name
+        """Whether only root and our own user may connect, unless a rule allows users by name."""
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Whether rules and rates let the peer in."""
-        asked = self.socket if self.is_datagram else request  # of a datagram no groups are known
+        """Whether rules and rates admit the peer."""
+        asked = self.socket if self.is_datagram else request  # a datagram's groups are unknown
         self.refusal = self._policy.refusal(asked, self.peer_of(request), is_private=self.is_private)
         return not self.refusal
 
     def user_of(self, uid: int) -> int:
-        """The owner of a subordinate uid (subuids.py)."""
+        """The owner of a subordinate uid (subuids.py); any other uid itself."""
         return self._policy.owners.of(uid)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: what a handler raises stands in the record of its child. What we raise ourselves is reported."""
+        """Report an exception of our own. One of a handler is in the record of its child."""
         if self.row is None and not is_gone(sys.exc_info()[1]):
             report()
 
     def failed(self) -> None:
-        """Say nothing, as above."""
+        """Report nothing, for the same reason."""
 
 
 class UnixServer(DaemonServer, socketserver.UnixStreamServer):
@@ -68,12 +68,12 @@ class TCPServer(DaemonServer, socketserver.TCPServer):
     def prepare(self) -> None:
         super().prepare()
         self._lookup = PeerLookup()
-        # Linux hands both down to what is accepted (tcp(7), socket(7)).
+        # On Linux, accepted sockets inherit both (tcp(7), socket(7)).
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
     def close_request(self, request: Any) -> None:
-        """As the stock one, which never waits: a child may have asked the kernel to (socket(7), SO_LINGER)."""
+        """Close without waiting, even if a child has asked the kernel to wait (socket(7), SO_LINGER)."""
         if self.row is None:
             try:
                 request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
@@ -82,7 +82,7 @@ class TCPServer(DaemonServer, socketserver.TCPServer):
         super().close_request(request)
 
     def peer_credentials(self, request: Any) -> Peer:
-        """The uid that made a loopback peer's socket, where it is certain (peer.py of the server)."""
+        """The uid that made a loopback peer's socket; UNKNOWN if that is not certain (server/peer.py)."""
         return self._lookup.uid(request), UNKNOWN, UNKNOWN
 
     def descriptors(self) -> tuple[int, ...]:
@@ -90,7 +90,7 @@ class TCPServer(DaemonServer, socketserver.TCPServer):
 
 
 def make_server(listener: Listener, handlers: Handlers, policy: Policy) -> DaemonServer:
-    """The server of a listener. Raises HandlerError: the handler does not fit."""
+    """Make the server of a listener. Raises HandlerError if the handler does not fit."""
     handler = handlers.fitting(is_datagram=listener.is_datagram, listener=listener.address)
     is_unix = listener.socket.family == socket.AF_UNIX
     kind: type[DaemonServer] = UnixServer if is_unix else TCPServer

@@ -1,7 +1,7 @@
-"""One connection that something else has accepted, served by a parent of one child: the lean part of `upperd --inetd`.
+"""Serves one connection that another program has accepted: the lean part of `upperd --inetd`.
 
-The parent is the daemon's, without a listener; so the connection has the same rules and limits, and ends in the same
-way, as one of the daemon's.
+The parent is the daemon's, with one child and without a listener. So the connection has the same rules and limits as a
+daemon's connection, and ends in the same way.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ EX_SOFTWARE = 70
 
 
 class Single(Reporter):
-    """Observes the one child, and keeps its record."""
+    """Observes the one child, and keeps our exit status."""
 
     exit_status = EX_OK
 
@@ -61,7 +61,7 @@ def serve(settings: Settings) -> int:
     reporter = Single(board, said, Notifier(""), counters=counters_of(handler))
     parent = Parent(board, policy.limits, reporter)
     parent.forker.closes_everything = True
-    close_memory()  # what becomes of it is no matter: there is one child
+    close_memory()  # a failure does not matter: there is only one child
     server_class = UnixServer if connection.family == socket.AF_UNIX else TCPServer
     server = server_class(connection, handler, policy)
     server.connections_per_child = 1
@@ -79,9 +79,9 @@ def serve(settings: Settings) -> int:
 
 
 def _drain_at_signals(parent: Parent, timeout: float) -> None:
-    """The first SIGTERM or SIGINT drains, the next one cuts."""
+    """The first SIGTERM or SIGINT drains; the next one cuts the connection."""
     notes = Notes(signal.SIGTERM, signal.SIGINT)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # nothing to read anew
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # there is nothing to reload
 
     def act() -> None:
         for _ in notes.take():

@@ -1,7 +1,7 @@
-"""Subordinate uids: those that a user may have besides its own, in a user namespace (subuid(5), newuidmap(1)).
+"""Finds the owners of subordinate uids: those that a user may use in a user namespace (subuid(5), newuidmap(1)).
 
-To the kernel they are users like any other. To us they count as their owner, or a user with a range of them would have
-the limits of as many users, and come in where it is denied by name.
+To the kernel they are uids like any other. Here they count as their owner. Otherwise a user with a range of them would
+have the limits of as many users, and could connect although a rule denies it by name.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 PATH = "/etc/subuid"
 _NEVER = 2**64
 MOST_RANGES = 2048
-"""They are handed over on a command line."""
+"""The most ranges: they must fit on the parent's command line."""
 _MOST_DIGITS = 10
 _ROOT = 0
 
@@ -21,7 +21,7 @@ _ROOT = 0
 def read_ranges(path: str = PATH) -> tuple[tuple[int, ...], str]:
     """In the launcher: the ranges as (first, count, owner, first, count, owner, ...), and what is wrong; "": nothing.
 
-    Those of root are left out: a container of root's is not to have root's rights. So are lines that are broken, and
+    Ranges of root are left out: a container of root must not have root's rights. So are lines that are invalid, and
     owners that this host does not know.
     """
     try:
@@ -52,15 +52,15 @@ def _uid_of(name: str) -> int:
 
 
 class Owners:
-    """Whose the subordinate uids are."""
+    """Finds the owner of a subordinate uid."""
 
     def __init__(self, ranges: Sequence[int] = ()) -> None:
-        """`ranges`: as `read_ranges` has them."""
+        """`ranges`: as `read_ranges` returns them."""
         self._ranges = list(zip(ranges[::3], ranges[1::3], ranges[2::3], strict=True))
         self._lowest = min(ranges[::3], default=_NEVER)
 
     def of(self, uid: int) -> int:
-        """The owner of this uid, by the first range that has it; where none has, the uid itself."""
-        if uid < self._lowest:  # as nearly every user's
+        """The owner of the first range that contains this uid; if none does, the uid itself."""
+        if uid < self._lowest:  # as nearly every uid is
             return uid
         return next((owner for first, count, owner in self._ranges if first <= uid < first + count), uid)

@@ -1,7 +1,7 @@
-"""The terminal that we were started on: a daemon that no manager supervises ends with it.
+"""Tells whether the terminal that the daemon was started on is gone: without a manager, the daemon then ends.
 
-It is gone when it was closed (EIO) or its shell has ended (ENOTTY). SIGHUP comes with either, and as long as it is
-there asks for a reload, as it does everywhere. With --daemonize and nohup(1) there is none.
+The terminal is gone if it was closed (EIO) or its shell has exited (ENOTTY). SIGHUP comes with either. While the
+terminal is there, SIGHUP asks for a reload, as usual. With --daemonize or nohup(1) the daemon has no terminal.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Terminal:
 
     @property
     def is_lost(self) -> bool:
-        """Whether there was one, and it is gone."""
+        """Whether there was a terminal, and it is gone."""
         return self._descriptor >= 0 and not _is_ours(self._descriptor)
 
 

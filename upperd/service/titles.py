@@ -1,7 +1,7 @@
-"""What the processes call themselves in ps(1) and `systemctl status`: by writing over their command line (proc(5)).
+"""Sets the titles of the processes in ps(1) and `systemctl status`, by overwriting their command line (proc(5)).
 
-The area of the arguments is where the kernel has put it, in each child at the same place. Written by a function of C,
-which takes no descriptor and no privilege, unlike PR_SET_MM_ARG_START; a child has one page more to copy.
+The arguments stay where the kernel has put them, at the same address in each child. A C function overwrites them, which
+needs no descriptor and no privilege, unlike PR_SET_MM_ARG_START. It costs each child one more page to copy.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from upperd.server.layout import UNKNOWN
 MAIN = "main process"
 SPARE = "waits for a connection"
 _LONGEST = 64
-"""Bytes of a child's title: it copies no more pages than these are on."""
+"""Bytes of a child's title at most: the child copies only the pages that they are on."""
 
 
 def load(name: str = NAME) -> Callable[[int | None], object] | None:
-    """Name this process, and return what names a child; None: where the arguments lie is not known."""
+    """Set this process's title; return a function that sets a child's, by `of_child`. None: titles cannot be set."""
     try:
-        import _ctypes  # the part that is written in C (privacy.py)
+        import _ctypes  # only the C part of ctypes (privacy.py)
 
         with open("/proc/self/stat", "rb") as file:
             start, end = (int(word) for word in file.read().rpartition(b")")[2].split()[45:47])
@@ -33,7 +33,7 @@ def load(name: str = NAME) -> Callable[[int | None], object] | None:
         _type_ = "P"
 
     area = Pointer(start)
-    copy = _ctypes.dlsym(_ctypes.dlopen(None, 0), "strncpy")  # type: ignore[arg-type]  # it fills up with zeros
+    copy = _ctypes.dlsym(_ctypes.dlopen(None, 0), "strncpy")  # type: ignore[arg-type]  # it pads with zeros
 
     def write(title: str, size: int) -> None:
         _ctypes.call_cdeclfunction(copy, (area, f"{name}: {title}".encode("utf-8", "replace")[: _LONGEST - 1], size))
@@ -43,14 +43,14 @@ def load(name: str = NAME) -> Callable[[int | None], object] | None:
 
 
 def of_child(uid: int | None) -> str:
-    """The title of a child that serves this user; UNKNOWN: one that the kernel does not name; None: none yet."""
+    """The title of a child that serves this uid; UNKNOWN: the kernel does not tell which; None: the child is spare."""
     if uid is None:
         return SPARE
     return "serves an unknown user" if uid == UNKNOWN else f"serves uid {uid}"
 
 
 def set_name(name: str = NAME) -> None:
-    """Be `upperd`, or the program around a handler, in ps(1) and pgrep(1), not `python3` (proc(5), comm)."""
+    """Appear as `upperd`, or the handler's program, in ps(1) and pgrep(1), not as `python3` (proc(5), comm)."""
     try:
         with open("/proc/self/comm", "w") as comm:
             comm.write(program_of(name))

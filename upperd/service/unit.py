@@ -1,7 +1,7 @@
-"""What the unit that reads a file makes of its options: some have no effect there, and one ends each start.
+"""Finds options that have no effect in the systemd unit that reads the file, or that make it fail to start.
 
-On a shell the manager is asked, which knows drop-ins and masked units, too. In the unit's own sandbox nothing can be
-asked; there the kernel says whether it has TCP, and the daemon knows where its socket comes from.
+On a shell it asks the manager, which also knows drop-ins and masked units. In the unit's own sandbox it cannot ask. But
+there the kernel tells whether TCP and UDP are allowed, and the daemon knows where its socket comes from.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ _PROPERTIES = ("ExecStart", "RestrictAddressFamilies", "PrivateNetwork", "Trigge
 
 
 def refuse_forbidden(options: Options) -> None:
-    """Raises ConfigError: TCP or UDP is asked for, and a sandbox like this one has neither."""
+    """Raises ConfigError if an option asks for TCP or UDP, and the sandbox of this process allows neither."""
     for name in ("tcp", "udp"):
         if getattr(options, name) and not _has_internet():
             raise ConfigError(_forbidden(name), errno.EAFNOSUPPORT)
 
 
 def notes(options: Options, config: str) -> list[str]:
-    """Which options have no effect in the unit that reads this file. Raises ConfigError: one ends each start there."""
+    """Which options have no effect in the unit that reads this file. Raises ConfigError if one prevents its start."""
     stem = os.path.splitext(os.path.basename(config))[0]
     unit = NAME if stem == NAME else f"{NAME}@{stem}"
-    from upperd.base import systemctl  # on a shell alone
+    from upperd.base import systemctl  # needed only on a shell
 
     said = next(iter(systemctl.show([f"{unit}.service"], _PROPERTIES, 10)), {})
     if os.path.abspath(config) not in said.get("ExecStart", ""):

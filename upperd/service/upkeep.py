@@ -1,7 +1,7 @@
-"""What lies on disk while the daemon lives: kept from ageing, made again where it was removed, or named in the log.
+"""Looks after the daemon's files: keeps them from ageing, and makes a removed one again, or else logs that it is gone.
 
-The law: a look costs a few stat(2), LOOK_SECONDS apart at least; and no file of ours that is locked is opened, since
-closing it would end the lock (fcntl(2)).
+A look costs a few stat(2), at least LOOK_SECONDS apart. It must not open a file that we have locked: closing it again
+would end the lock (fcntl(2)).
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 10.0
 IDLE_SECONDS = 60.0
-"""From one look to the next where nothing else happens: it takes the processor out of its sleep."""
+"""Between two looks if nothing else happens: a look wakes the processor from its sleep."""
 _AGEING = ("/tmp/", "/var/tmp/")
-"""Where files that nothing touches are removed after some days (tmpfiles.d(5))."""
+"""Folders in which unused files are removed after some days (tmpfiles.d(5))."""
 
 
 def hold_folders(paths: list[str]) -> None:
-    """Have systemd-tmpfiles(8) pass over the folders of these files, by a lock that ends with us (flock(2)).
+    """Make systemd-tmpfiles(8) skip the folders of these files, by a lock that ends with this process (flock(2)).
 
     The descriptors that hold the locks stay open.
     """
@@ -41,7 +41,7 @@ def hold_folders(paths: list[str]) -> None:
                 descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except OSError:
-                pass  # it is looked at just now: what is removed is made again
+                pass  # systemd-tmpfiles may have it locked: if it removes a file, that is made again
 
 
 class Upkeep:
@@ -59,14 +59,14 @@ class Upkeep:
         parent.loop.timers.append(self.turn)
 
     def turn(self, now: float) -> float:
-        """Look, if it is time to; return when to be asked again."""
+        """Look, if it is time; return when to be called again."""
         if now >= self._next:
             self._next = now + LOOK_SECONDS
             self.look()
         return self._next + IDLE_SECONDS - LOOK_SECONDS
 
     def look(self) -> None:
-        """Make again what was removed; say, once, what cannot be."""
+        """Make removed files again; log, once, those that cannot be made."""
         for listener in self._opening.opened:
             if listener.is_lost:
                 self._say(f"{listener.path} was removed: no client finds it; a reload binds it anew")
@@ -90,7 +90,7 @@ class Upkeep:
             self._log.write(log.WARNING, "files", text)
 
     def renew(self) -> str:
-        """Bind anew each path that was removed; returns what was done, for people. Raises ListenerError."""
+        """Bind each removed path again; returns what was done, for people. Raises ListenerError."""
         lost = [listener for listener in self._opening.opened if listener.is_lost]
         accepter, was_on = self._parent.accepter, self._parent.accepter.is_on
         accepter.stop()
