@@ -53,14 +53,24 @@ def test_quiet_stream_has_no_limit(daemon: Daemon) -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as send:
         assert send.stdin is not None
         assert send.stdout is not None
-        for line in (b"one\n", b"two\n"):
-            send.stdin.write(line)
-            send.stdin.flush()
-            assert send.stdout.readline() == line.upper()
-            began = time.monotonic()
-            wait_until(lambda began=began: time.monotonic() - began > 2.5, "it was quiet for longer")
+        send.stdin.write(b"one\n")
+        send.stdin.flush()
+        assert send.stdout.readline() == b"ONE\n"
+        [child] = [row["pid"] for row in daemon.board.children if not row["waiting"]]
+        os.kill(child, signal.SIGSTOP)
+        time_passes(2.5)
+        send.stdin.write(b"two\n")
+        send.stdin.flush()
+        time_passes(0.5)  # the answer is late, and in time
+        os.kill(child, signal.SIGCONT)
+        assert send.stdout.readline() == b"TWO\n"
         send.stdin.close()
         assert send.wait(DEADLINE) == 0
+
+
+def time_passes(seconds: float) -> None:
+    began = time.monotonic()
+    wait_until(lambda: time.monotonic() - began > seconds, "time passes")
 
 
 def test_drain(folder: Path) -> None:

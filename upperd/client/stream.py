@@ -119,14 +119,13 @@ class Stream:
             poll.register(connection, select.POLLIN | (select.POLLOUT if self._unsent else 0))
         if not self._has_ended and not self._unsent and self._text.size < KEPT:
             poll.register(source, select.POLLIN)
-        if self._unsent or self._text.missing or self._is_shut:
-            left = self._patience.left()
-        else:
-            self._patience.renew()
-            left = None
+        is_due = bool(self._unsent or self._text.missing or self._is_shut)
+        left = self._patience.left() if is_due else None
         waits = [seconds for seconds in (left, longest) if seconds is not None]
         ready = {descriptor for descriptor, _ in poll.poll(min(waits) * 1000 if waits else None)}
-        if not ready and left is not None:
+        if not is_due:
+            self._patience.renew()  # it counts from now
+        elif not ready and left is not None:
             self._patience.spend(no_answer())
         return ready
 
