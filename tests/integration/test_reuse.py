@@ -45,12 +45,12 @@ def test_users_take_turns_without_forks(folder: Path) -> None:
     """Users that take turns have a child each, which waits for its own user: no turn takes a fork."""
     needs_root(folder)
     with running(folder, "--socket-mode", "0666") as daemon:
-        for _ in range(5):
+        for _ in range(10):
             clients = [_ask_as(daemon, uid, 20) for uid in (61001, 61002, 61003)]
             assert [client.wait(60) for client in clients] == [0, 0, 0]
         header = daemon.board.header
-    assert header["connections"] == 300
-    assert header["forked"] <= 8 + 2 * 3 + 3
+    assert header["connections"] == 600
+    assert header["forked"] < 30  # turns; on a slow machine a user has three children, and eight are spare
 
 
 def test_never_two_users(folder: Path) -> None:
