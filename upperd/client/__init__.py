@@ -1,4 +1,4 @@
-"""The client library: find the daemon, connect, ask.
+"""The client library: finds the daemon, connects and has text upper-cased.
 
 from upperd.client import Client, upper
 """

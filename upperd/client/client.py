@@ -1,15 +1,15 @@
-"""The client library: find the daemon, and have text upper-cased by it.
+"""The client library: finds the daemon and has text upper-cased by it.
 
     from upperd.client import Client, upper
 
     upper("straße")                  # one call: 'STRASSE'
-    with Client() as client:         # many on one connection
+    with Client() as client:         # many calls on one connection
         client.upper("one"); client.upper("two")
 
-The protocol has no frames. So a client that must know that the answer is whole ends with a newline and counts newlines,
-as is done here: a newline maps to a newline, and nothing else maps to one. An answer that ends short is never returned:
-the call is made again on a new connection (the daemon was restarted, and asking twice does no harm), some times, for a
-while, and then raised. What a call can raise is a ClientError. A text of any length is for stream.py.
+The protocol has no frames. To know when the answer is complete, the client ends each text with a newline and counts the
+newlines that come back: a newline maps to a newline, and nothing else does. A short answer is never returned. The call
+is repeated on a new connection, which is harmless, in case the daemon was restarted; after a few tries (patience.py) it
+raises ShortReplyError. Every error is a ClientError. For text of unbounded length see stream.py.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 CHUNK = 65536
 """Bytes read or sent at once."""
 RESTART_SECONDS = 10.0
-"""How long a call tries to connect to a daemon that was there a moment ago."""
+"""How long a call tries to reconnect to a daemon that has ended its connection."""
 
 
 class Client:
-    """A connection to the daemon, made again when it has ended; a context manager. For one thread."""
+    """A connection to the daemon that reconnects when it has ended; a context manager. Not thread-safe."""
 
     def __init__(
         self,
@@ -49,18 +49,18 @@ class Client:
         restart: float = RESTART_SECONDS,
         tell: Callable[[], object] | None = None,
     ) -> None:
-        """Connect to the daemon at `path` or `tcp` (HOST:PORT); with neither, to where `upperctl` would (upperctl(1)).
+        """Connect to the daemon at `path` or `tcp` (HOST:PORT); by default, find it as `upperctl` does (upperctl(1)).
 
-        `timeout`: seconds without progress after which a call fails; None: never. `restart`: seconds, `timeout` at
-        most, for which a call tries to connect anew where the daemon has ended our connection. `tell` is called where a
-        call has waited for 2 seconds. Raises ClientError.
+        `timeout`: seconds without progress after which a call fails; None: never. `restart`: seconds for which a call
+        tries to reconnect after the daemon has ended the connection, at most `timeout`. `tell` is called when a call
+        has waited for 2 seconds. Raises ClientError.
         """
         self._path, self._tcp, self._timeout, self._restart, self._tell = path, tcp, timeout, restart, tell
         self._is_closed = False
         self._connection: Connection | None = connect_patiently(path, tcp, self._patience())
         self._pid = os.getpid()
         self._is_fresh = True
-        """Whether nothing was sent by it yet: a handler may answer before it is asked, and close."""
+        """Whether nothing was sent on the connection yet. A handler may speak first, and close."""
 
     def _patience(self) -> Patience:
         return Patience(self._timeout, self._restart, self._tell)
@@ -72,26 +72,26 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """End the connection, for good."""
+        """Close the connection. Later calls raise ValueError."""
         self._is_closed = True
         if self._connection is not None:
             self._connection.close()
 
     @property
     def connection(self) -> Connection | None:
-        """The connection at this moment."""
+        """The current connection, if any."""
         return self._connection
 
     def upper(self, text: str) -> str:
-        """Return `text` in upper case. Raises ClientError; a later call connects anew.
+        """Return `text` in upper case. Raises ClientError; the next call reconnects.
 
-        Bytes that are no UTF-8 may stand in `text` as os.fsdecode() has them, and come back so; any other surrogate is
-        no text (UnicodeEncodeError).
+        Bytes that are not UTF-8 are passed and returned as surrogate escapes, as os.fsdecode() makes them (PEP 383).
+        Any other surrogate raises UnicodeEncodeError.
         """
         return self.upper_bytes(text.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
 
     def upper_bytes(self, data: bytes) -> bytes:
-        """Return `data` in upper case as far as it is UTF-8, the rest unchanged. Raises as `upper` does."""
+        """Return `data` in upper case. Bytes that are not UTF-8 come back unchanged. Raises as `upper` does."""
         was_connected, patience = self._connection is not None, self._patience()
         while True:
             try:
@@ -107,15 +107,15 @@ class Client:
                 patience.pause(error)
 
     def ask_once(self, data: bytes) -> bytes:
-        """The same for any handler that answers line by line: nothing is sent a second time. Raises as `upper` does."""
+        """As `upper_bytes`, but sends only once: for any handler that answers line by line. Raises as `upper` does."""
         if self._is_closed:
             raise ValueError("the client is closed")
         connection = self._connection
         if connection is not None and (self._pid != os.getpid() or not is_usable(connection, self._is_fresh)):
-            # Of the process that we were forked from, whose answers these would be; or the daemon has ended it.
+            # It belongs to the process that forked us, and so do the answers on it; or the daemon has ended it.
             connection.close()
             connection = None
-        # After anything but a whole answer, Ctrl-C too, the next call would get the rest of this one's.
+        # Unless the whole answer arrives (it may not: Ctrl-C), the next call would read the rest of it.
         self._connection, self._is_fresh = None, False
         if connection is None:
             connection = connect_patiently(self._path, self._tcp, self._patience())
@@ -129,13 +129,13 @@ class Client:
 
 
 def upper(text: str, path: str | None = None, *, tcp: str | None = None, timeout: float | None = 30.0) -> str:
-    """Return `text` in upper case, by a connection of its own. The arguments and errors are those of Client."""
+    """Return `text` in upper case, on a connection of its own. Arguments and errors are those of Client."""
     with Client(path, tcp=tcp, timeout=timeout) as client:
         return client.upper(text)
 
 
 def connect_patiently(path: str | None, tcp: str | None, patience: Patience) -> Connection:
-    """Connect, as `connect` does, and wait for room in the daemon's queue as long as `patience` has it."""
+    """Connect as `connect` does. Wait for room in the daemon's backlog for as long as `patience` allows."""
     while True:
         try:
             return connect(path, tcp, patience.left())
@@ -144,7 +144,7 @@ def connect_patiently(path: str | None, tcp: str | None, patience: Patience) -> 
 
 
 def is_usable(connection: Connection, is_fresh: bool) -> bool:
-    """Whether it stands, and has nothing to read but what a handler says before it is asked, on a fresh one."""
+    """Whether the connection is open and has nothing to read, except a handler's greeting if it is fresh."""
     connection.setblocking(False)
     try:
         return bool(connection.recv(1, MSG_PEEK)) and is_fresh
@@ -163,7 +163,7 @@ def exchange(connection: Connection, data: bytes, patience: Patience) -> bytes:
     while missing > 0:
         try:
             if unsent:
-                import select  # a text that the kernel takes at once, as nearly all, needs none
+                import select  # imported here: the kernel takes nearly every text at once
 
                 poll, left = select.poll(), patience.left()
                 poll.register(connection, select.POLLIN | select.POLLOUT)
@@ -188,7 +188,7 @@ def exchange(connection: Connection, data: bytes, patience: Patience) -> bytes:
 
 
 def send_some(connection: Connection, unsent: memoryview) -> memoryview:
-    """Send what the kernel takes; returns the rest. A peer that takes no more is seen when its answer ends."""
+    """Send what the kernel takes; return the rest. A peer that stopped reading shows when its answer ends."""
     try:
         while unsent:
             unsent = unsent[connection.send(unsent[:CHUNK], MSG_NOSIGNAL) :]
@@ -200,13 +200,13 @@ def send_some(connection: Connection, unsent: memoryview) -> memoryview:
 
 
 def receive_some(connection: Connection) -> bytes | None:
-    """What there is: None, nothing yet; empty, the end. Raises ReplyTimeoutError, of one with a time-out."""
+    """Return the next data: None if there is none yet, empty at the end. Raises ReplyTimeoutError at a time-out."""
     try:
         return connection.recv(CHUNK)
     except BlockingIOError:
         return None
     except OSError as error:
-        if isinstance(error, TimeoutError) and error.errno is None:  # not ETIMEDOUT, which is the network's
+        if isinstance(error, TimeoutError) and error.errno is None:  # not ETIMEDOUT, which comes from the network
             raise no_answer() from None
         return b""
 
@@ -216,12 +216,12 @@ def no_answer() -> ReplyTimeoutError:
 
 
 def strange_reply() -> StrangeReplyError:
-    """The error for an answer with more than was asked for."""
+    """The error for an answer that has more lines than were sent, or does not end with a newline."""
     return StrangeReplyError("what came is no answer to what was sent: a handler that does not answer line by line?")
 
 
 def short_reply(missing: int, has_answer: bool) -> ShortReplyError:
-    """The error for an answer with so many lines missing."""
+    """The error for an answer that lacks `missing` lines."""
     if has_answer:
         from upperd.base.text import plural
 

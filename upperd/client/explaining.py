@@ -1,4 +1,4 @@
-"""Why there is no connection to a Unix socket, and what to do: the error in words, with the cause that can be seen."""
+"""Explains why a connection to a Unix socket failed: the cause as far as the file system shows it, and the remedy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _KINDS = {stat.S_IFREG: "a file", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pip
 
 
 def explain(path: str, error: OSError, *, is_named: bool) -> ClientError:
-    """The error for a socket to which we could not connect. `is_named`: the user has named it."""
+    """The error for a failed connect(2) to the socket at `path`. `is_named`: the user named the socket."""
     if error.errno == errno.EAGAIN:
         return ReplyTimeoutError(f"{path}: no room in the queue in time: the daemon is overloaded or stuck")
     if paths.is_abstract(path):
@@ -51,7 +51,7 @@ def _kind_of_other(path: str) -> str:
 
 
 def _how_to_start(path: str, is_named: bool) -> str:
-    """The command that starts the daemon of this socket: systemctl only knows those of the system."""
+    """The command that starts this socket's daemon. systemctl only knows the system's daemons."""
     plain = f"upperd --socket {path}"
     if is_named and not paths.is_of_system(path):
         return plain
@@ -59,7 +59,7 @@ def _how_to_start(path: str, is_named: bool) -> str:
 
 
 def _obstacle(path: str) -> str:
-    """Which file keeps us out, whose it is, and what would let us in."""
+    """Which file or folder denies access, its owner, and what would give access."""
     obstacle = path
     while not os.access(os.path.dirname(obstacle) or "/", os.X_OK):
         obstacle = os.path.dirname(obstacle)
@@ -79,7 +79,7 @@ def _obstacle(path: str) -> str:
 
 
 def _is_member(user: str, gid: int) -> bool:
-    """Whether the user is in the group by now, as a login would have it."""
+    """Whether the user database has the user in the group, so that a new login would be a member."""
     try:
         return user in grp.getgrgid(gid).gr_mem or pwd.getpwnam(user).pw_gid == gid
     except KeyError:
@@ -87,7 +87,7 @@ def _is_member(user: str, gid: int) -> bool:
 
 
 def _name(lookup: Callable[[int], Sequence[object]], number: int) -> str:
-    """The name that the user or group has; its number where it has none."""
+    """The name of the user or group; its number if it has no name."""
     try:
         return str(lookup(number)[0])
     except KeyError:

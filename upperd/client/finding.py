@@ -1,7 +1,7 @@
-"""Find the daemon and connect to it; hand no text to an impostor in its place.
+"""Finds the daemon and connects to it, and sends no text to an impostor in its place.
 
-Every start of `upperctl` imports this, so what is large or seldom needed is imported where it is used: `_socket` is the
-part of `socket` that is written in C, and `socket` would take longer than all the rest.
+Every start of `upperctl` imports this module, so large or seldom needed modules are imported where they are used.
+`_socket` is the C part of `socket`; importing `socket` itself would take longer than everything else here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Connection = _socket.socket
 
 
 class ClientError(Exception):
-    """A call failed. The text says what is wrong and what to do; `status` is the exit status for it (sysexits(3))."""
+    """A call failed. The text says what is wrong and what to do; `status` is the exit status (sysexits(3))."""
 
     status = 69
 
@@ -25,32 +25,32 @@ class NoDaemonError(ClientError):
 
 
 class AccessError(ClientError):
-    """We may not connect."""
+    """Connecting is not permitted, or the listener is not trusted."""
 
     status = 77
 
 
 class ShortReplyError(ClientError):
-    """The connection ended before the whole answer had come, or any of it had."""
+    """The connection ended before the answer was complete; `has_answer`: whether any of it arrived."""
 
     status = 76
     has_answer = True
 
 
 class StrangeReplyError(ShortReplyError):
-    """The answer is none to what was sent."""
+    """The reply cannot be an answer to the text that was sent."""
 
 
 class ReplyTimeoutError(ClientError):
-    """No answer in time."""
+    """No connection or no answer in time."""
 
     status = 75
 
 
 def connect(path: str | None = None, tcp: str | None = None, timeout: float | None = None) -> Connection:
-    """Connect to the daemon at `path` or `tcp` (HOST:PORT); with neither, at the default places.
+    """Connect to the daemon at `path` or `tcp` (HOST:PORT); by default, at the default places. Blocks.
 
-    It blocks. `timeout`: seconds to wait for room in the daemon's queue; None: for ever. Raises ClientError.
+    `timeout`: seconds to wait for room in the daemon's backlog; None: for ever. Raises ClientError.
     """
     if tcp is not None:
         from upperd.client.tcp import connect_named
@@ -58,19 +58,19 @@ def connect(path: str | None = None, tcp: str | None = None, timeout: float | No
         return connect_named(tcp, timeout)
     if path is not None:
         return _connect_unix(path, timeout, is_named=True)
-    # Our own daemon, else the system's, else TCP, each only if its owner can be trusted with our text.
+    # The user's own daemon, else the system's, else TCP; each only if its owner can be trusted with the text.
     failures: list[ClientError] = []
     for path in paths.trusted_sockets(dict(os.environ), os.geteuid()):
         try:
             connection = _connect_unix(path, timeout)
-            if not paths.is_of_system(path):  # where only root can have put it
+            if not paths.is_of_system(path):  # only root can create a socket there
                 refuse_impostor(connection, path, _listener_uid(connection), f"--socket {path}")
             return connection
         except ReplyTimeoutError:
-            raise  # it is there, and busy
+            raise  # this is the daemon, and it is busy
         except ClientError as error:
             failures.append(error)
-    if not any(isinstance(failure, AccessError) for failure in failures):  # who is kept out of one way takes no other
+    if not any(isinstance(failure, AccessError) for failure in failures):  # if denied at a socket, do not try TCP
         from upperd.client.tcp import connect_trusted
 
         try:
@@ -83,7 +83,7 @@ def connect(path: str | None = None, tcp: str | None = None, timeout: float | No
 
 
 def is_fallback(connection: Connection | None, path: str | None, tcp: str | None) -> bool:
-    """Whether it is one by TCP that nobody has asked for by name."""
+    """Whether `connect` fell back to TCP, with neither `path` nor `tcp` given."""
     return connection is not None and path is None and tcp is None and connection.family != _socket.AF_UNIX
 
 
@@ -94,9 +94,9 @@ _CURE_OF_ABSTRACT = (
 
 
 def refuse_impostor(connection: Connection, where: str, owner: int, option: str = "") -> None:
-    """Close the connection where the user that listens there is not trusted with our text. Raises AccessError.
+    """Close the connection and raise AccessError if the listening user, `owner`, is not trusted with our text.
 
-    `option`: what names the place; empty: nothing makes it trusted, since any user may take such a name.
+    `option`: the option that would make the address trusted; empty: none can, since any user may take its name.
     """
     if owner not in trusted_uids():
         connection.close()
@@ -105,13 +105,13 @@ def refuse_impostor(connection: Connection, where: str, owner: int, option: str 
 
 
 def _listener_uid(connection: Connection) -> int:
-    """The uid that listens at the other end of a Unix connection (unix(7), SO_PEERCRED)."""
+    """The uid of the listener at the other end of a Unix connection (unix(7), SO_PEERCRED)."""
     credentials = connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)
     return int(memoryview(credentials).cast("I")[1])
 
 
 def trusted_uids() -> set[int]:
-    """The users whose listener may get our text unasked: root, the daemon's user, our own."""
+    """The uids whose listeners are trusted without an option: root, the user upperd, our own."""
     import pwd
 
     trusted = {0, os.geteuid()}
@@ -132,15 +132,15 @@ def _connect_unix(path: str, timeout: float | None, *, is_named: bool = False) -
         if timeout is not None:
             import struct
 
-            # One that does not block would fail at once where the queue is full (unix(7), SO_SNDTIMEO); 0 is no limit.
+            # A non-blocking connect(2) fails at once if the backlog is full (unix(7), SO_SNDTIMEO). 0 means no limit.
             limit = struct.pack("@ll", *divmod(max(1, int(timeout * 1e6)), 1_000_000))
             connection.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, limit)
         connection.connect(paths.address_of(path))
     except OSError as error:
         connection.close()
-        from upperd.client.explaining import explain  # not for every `upperctl send`
+        from upperd.client.explaining import explain  # only needed for an error
 
         raise explain(path, error, is_named=is_named) from None
-    if paths.is_abstract(path):  # which any user may have taken, so its owner is asked for, though it was named
+    if paths.is_abstract(path):  # any user may take an abstract name, so check its owner although it was named
         refuse_impostor(connection, path, _listener_uid(connection))
     return connection

@@ -1,4 +1,4 @@
-"""How long a client waits, and how often it tries again; and when it says what it waits for."""
+"""Decides how long a client waits, how often it tries again, and when it says what it waits for."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ if TYPE_CHECKING:
     from upperd.client.finding import ClientError
 
 NOTICE_SECONDS = 2.0
-"""A wait that takes longer is worth a word."""
+"""After such a wait the user is told what is waited for."""
 MOST_SHORT = 5
-"""Answers that end short, one after the other: a daemon that is restarted gives one, one that is killed a few."""
+"""Short answers in a row before a call fails: a restart of the daemon causes one, a kill causes a few."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 1.0
 
 
 class Patience:
-    """Counts from the last progress on: `renew` says that there was some."""
+    """The waiting and the tries since the last progress, which `renew` reports."""
 
     def __init__(self, timeout: float | None, restart: float = 0.0, tell: Callable[[], object] | None = None) -> None:
-        """`timeout`: seconds to wait for an answer; None: any time. `restart`: for a daemon that is not there.
+        """`timeout`: seconds to wait for an answer; None: no limit. `restart`: seconds to wait for an absent daemon.
 
-        `tell` is called where a wait takes longer than NOTICE_SECONDS.
+        `tell` is called once a wait takes longer than NOTICE_SECONDS.
         """
         self._timeout, self._tell = timeout, tell
         self._restart = restart if timeout is None else min(timeout, restart)
         self.renew()
 
     def renew(self) -> None:
-        """There was progress."""
+        """Note progress: all limits count from now."""
         self._since = monotonic()
         self._is_told = False
         self._short = 0
         self._next_pause = 0.0
 
     def left(self) -> float | None:
-        """The seconds that the next wait may take, before `spend` must be asked; None: no limit."""
+        """The seconds that the next wait may take before `spend` is due; None: no limit."""
         ends = [] if self._timeout is None else [self._timeout]
         if self._tell is not None and not self._is_told:
             ends.append(NOTICE_SECONDS)
         return max(0.001, min(ends) - (monotonic() - self._since)) if ends else None
 
     def spend(self, error: ClientError) -> None:
-        """A wait has brought nothing. Raises `error` where the time is over."""
+        """Note a wait without result. Raises `error` if the time is over."""
         waited = monotonic() - self._since
         if self._timeout is not None and waited >= self._timeout:
             raise error
@@ -55,13 +55,13 @@ class Patience:
             self._tell()
 
     def pause(self, error: ClientError) -> None:
-        """Wait before the next try, longer each time. Raises `error` where there were enough."""
+        """Wait before the next try, longer each time. Raises `error` after too many short answers or seconds."""
         self._short += isinstance(error, ShortReplyError)
         if self._short > MOST_SHORT or monotonic() - self._since >= self._restart:
             raise error
         self.spend(error)
         if self._next_pause:
-            import select  # a daemon that was restarted is there at the first try, as a rule
+            import select  # imported here: a restarted daemon usually answers the first try
 
             select.select([], [], [], self._next_pause)
         self._next_pause = min(max(FIRST_PAUSE, 2 * self._next_pause), LONGEST_PAUSE)

@@ -1,7 +1,7 @@
-"""A text of any length through the daemon, in constant memory, which outlives the connections that carry it.
+"""Sends text of any length through the daemon in constant memory, across as many connections as that takes.
 
-What is not answered is kept, and sent again on another connection where the daemon was restarted or killed: no line is
-lost, and none is handed on twice. Only what is sent to upperd's own handler may be sent twice.
+Text is kept until it is answered. If the daemon is restarted or killed, that text is sent again on a new connection, so
+no line is lost and none is output twice. Text is only sent again to upperd's own handler.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
     from upperd.client.finding import Connection
 
 KEPT = 1 << 20
-"""Bytes that are kept at most, and a block more: while so many are unanswered no more is read."""
+"""Bytes of unanswered text at which reading stops; at most one block more is kept."""
 RESTART_SECONDS = 60.0
-"""How long a daemon may be away: its drain takes half of that, unless its options say otherwise."""
+"""How long the daemon may be away: twice its default drain timeout."""
 WATCH_SECONDS = 0.2
 LIVED_SECONDS = 1.0
-"""A connection that lived for so long is no failure, though nothing came by it."""
+"""A connection that lasted this long does not count as a failed try, even if it brought no answer."""
 
 
 class Stream:
-    """One text, from a descriptor to a function; for one `transfer`."""
+    """One text, read from a descriptor, its answer passed to a function; for one `transfer`."""
 
     def __init__(
         self,
@@ -51,26 +51,26 @@ class Stream:
         may_repeat: Callable[[], bool] = lambda: True,
         tell: Callable[[], object] | None = None,
     ) -> None:
-        """Connect, as Client does, whose errors are raised. `timeout`: seconds without progress while an answer is due.
+        """Connect as Client does, and raise the same errors. `timeout`: seconds without progress with an answer due.
 
-        `may_repeat` says whether upperd's own handler serves there, when that is asked for. `tell`: see Patience.
+        `may_repeat` returns whether text may be sent twice: upperd's own handler serves there. `tell`: see Patience.
         """
         self._path, self._tcp, self._may_repeat = path, tcp, may_repeat
         self._patience = Patience(timeout, RESTART_SECONDS, tell)
         self._text = Unanswered()
         self._unsent = memoryview(b"")
         self._has_ended = self._has_answer = self._is_shut = self._is_settled = False
-        """Of the source; of any connection; our half of this one; whether it is known if sent data is kept."""
+        """The source has ended; any answer came; our side is shut down; `may_repeat` was asked."""
         self.connection: Connection | None = None
-        """The connection at this moment."""
+        """The current connection, if any."""
         self._open()
 
     def transfer(
         self, source: int, write: Callable[[bytes], object], watch: Callable[[int], object] | None = None
     ) -> None:
-        """Send what there is to read from the descriptor `source`, and `write` the answer as it comes.
+        """Send everything that can be read from the descriptor `source`, and `write` the answer as it arrives.
 
-        `watch` is told how many bytes were read, now and then. Raises ClientError, and OSError of the source.
+        `watch` gets the number of bytes read, at least every WATCH_SECONDS. Raises ClientError; OSError of the source.
         """
         read = 0
         try:
@@ -93,12 +93,12 @@ class Stream:
         return self._has_ended and self.connection is None and not self._text.is_due
 
     def _open(self) -> None:
-        """Connect, and have all that is not answered sent; where that is a second time, try for a while."""
+        """Connect, and start sending all unanswered text. Once text was sent or answered, keep trying for a while."""
         text, patience = self._text, self._patience
         while self.connection is None:
             try:
                 self.connection = connect_patiently(self._path, self._tcp, patience)
-            except (NoDaemonError, AccessError) as error:  # a socket that is being bound is for nobody yet
+            except (NoDaemonError, AccessError) as error:  # a socket being bound has no permissions yet
                 if not self._has_begun():
                     raise
                 patience.pause(error)
@@ -112,7 +112,7 @@ class Stream:
         return self._text.is_due or self._has_answer
 
     def _wait(self, source: int, longest: float | None) -> set[int]:
-        """Wait until there is something to do; returns the descriptors that are ready. Raises ReplyTimeoutError."""
+        """Wait until there is something to do; return the ready descriptors. Raises ReplyTimeoutError."""
         poll = select.poll()
         connection = self.connection
         if connection is not None:
@@ -130,7 +130,7 @@ class Stream:
         return ready
 
     def _read(self, source: int) -> int:
-        """Read the next block of the text, or its end. Returns the number of bytes."""
+        """Read the next block of the text, or its end; return the number of bytes."""
         block = os.read(source, CHUNK)
         if block:
             self._text.add(block)
@@ -142,14 +142,14 @@ class Stream:
         return len(block)
 
     def _settle(self) -> None:
-        """Find out, once, whether what is sent may be sent again: where it has begun to answer, or is slow to."""
+        """Ask `may_repeat` once: when the answer begins, or when half of KEPT is unanswered."""
         if not self._is_settled and (self._has_answer or self._text.size >= KEPT // 2):
             self._is_settled = True
             if not self._may_repeat():
                 self._text.stop_keeping()
 
     def _send(self) -> None:
-        """Send what the kernel takes, and our end of file after the last."""
+        """Send what the kernel takes, and shut down our side after the end of the text."""
         connection = self.connection
         if connection is None:
             return
@@ -162,7 +162,7 @@ class Stream:
             try:
                 connection.shutdown(SHUT_WR)
             except OSError:
-                pass  # it is gone, which is seen at once
+                pass  # the connection is gone, which the next read shows
 
     def _exchange(self, write: Callable[[bytes], object]) -> None:
         connection = self.connection
@@ -183,7 +183,7 @@ class Stream:
                 raise strange_reply()
 
     def _ended(self) -> None:
-        """The connection has ended. Raises ShortReplyError where the rest cannot be had by another one."""
+        """Handle the end of the connection. Raises ShortReplyError if another one cannot bring the rest."""
         self._unsent = memoryview(b"")
         if not self._text.is_due:
             return

@@ -1,8 +1,8 @@
-"""Connect to the daemon by TCP: to an address that was named, or to the one that is known, if its listener is trusted.
+"""Connects to the daemon by TCP: to an address that was named, or to the default one if its listener is trusted.
 
-Any user may listen on a port. So before a byte is sent to an address that nobody has named, the kernel is asked who
-holds the other end of this very connection, by the addresses and ports of both ends: its table has one such row, while
-the connection stands. What listens on the port before or after has no part in it.
+Any user may listen on a port. So before anything is sent to the default address, the kernel's table of TCP sockets is
+asked for the owner of the other end of this very connection, by the addresses and ports of both ends. While the
+connection stands, exactly one row matches, so a change of listeners cannot mislead the check.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 _TABLES = {socket.AF_INET: "/proc/net/tcp", socket.AF_INET6: "/proc/net/tcp6"}
 _MAPPED = bytes(10) + b"\xff\xff"
-"""In front of an IPv4 address, where it is one of IPv6 (RFC 4291, 2.5.5.2)."""
+"""The prefix of an IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2)."""
 FIRST_LOOK, LONGEST_LOOK = 0.001, 0.05
-"""Seconds between two looks at the table."""
+"""Seconds between two looks at the table: the first pause, and the longest."""
 
 
 def connect_named(host_port: str, timeout: float | None) -> Connection:
-    """Connect to HOST:PORT, whichever user listens there. `timeout`: seconds; None: as long as the kernel tries."""
+    """Connect to HOST:PORT, whichever user listens there. `timeout`: seconds; None: until the kernel gives up."""
     failure: ClientError | None = None
     for family, address in _addresses(host_port):
         try:
@@ -41,7 +41,7 @@ def connect_named(host_port: str, timeout: float | None) -> Connection:
 
 
 def connect_trusted(host_port: str, timeout: float | None) -> Connection:
-    """The same, if a user that is trusted holds the other end; of several addresses the first one where that is so."""
+    """Connect to the first address of HOST:PORT at which a trusted user holds the other end. Raises ClientError."""
     failures: list[ClientError] = []
     for family, address in _addresses(host_port):
         try:
@@ -87,9 +87,9 @@ def _connect(family: socket.AddressFamily, address: Any, host_port: str, timeout
 
 
 def _owner(connection: Connection, family: socket.AddressFamily, host_port: str, timeout: float | None) -> int:
-    """The uid that holds the other end. Until it is accepted nobody does: so it is waited for.
+    """The uid that holds the other end, which has no owner until it is accepted: wait for that.
 
-    Closes the connection, and raises ClientError, where that cannot be known.
+    Closes the connection and raises ClientError if the owner cannot be determined.
     """
     began, pause = monotonic(), FIRST_LOOK
     poll = select.poll()
@@ -114,13 +114,13 @@ def _owner(connection: Connection, family: socket.AddressFamily, host_port: str,
 
 
 def _holder(family: socket.AddressFamily, local: Any, remote: Any) -> int | None:
-    """The uid that holds the socket with these two ends (proc(5), /proc/net/tcp); None: nobody, or not yet.
+    """The uid that holds the socket with these two ends (proc(5), /proc/net/tcp); None: there is none yet.
 
-    A socket without inode, which reads as root's, is not accepted yet, or closed. Raises OSError.
+    Raises OSError. Rows without an inode are skipped: not accepted yet, or closed, and shown as owned by root.
     """
     ours, theirs = (socket.inet_pton(family, end[0].partition("%")[0]) for end in (local, remote))
     ends = [(family, ours, theirs)]
-    if family == socket.AF_INET:  # a listener for both families
+    if family == socket.AF_INET:  # the listener may serve both families
         ends.append((socket.AF_INET6, _MAPPED + ours, _MAPPED + theirs))
     for table, here, there in ends:
         wanted = [f"{_hex(here)}:{local[1]:04X}", f"{_hex(there)}:{remote[1]:04X}"]
@@ -138,6 +138,6 @@ def _holder(family: socket.AddressFamily, local: Any, remote: Any) -> int | None
 
 
 def _hex(address: bytes) -> str:
-    """As the table has it: words of 32 bits in the byte order of the host."""
+    """The address as the table shows it: 32-bit words in host byte order."""
     words = (int.from_bytes(address[at : at + 4], sys.byteorder) for at in range(0, len(address), 4))
     return "".join(f"{word:08X}" for word in words)

@@ -1,12 +1,12 @@
-"""What was read of a stream and is not known to be answered, so that it can be sent again on another connection.
+"""Keeps the unanswered text of a stream, so that it can be sent again on another connection.
 
-The law: no socket, no clock. It stands on what the protocol promises (upperd(7), "Protocol"): a newline maps to a
-newline and nothing else does, after a newline nothing is left of what was before, and the same text has the same
-answer. So what precedes the last newline that has come back is done with; the rest is sent again, and of its answer as
-many bytes are skipped as were handed on before.
+It knows no socket and no clock. It relies on the protocol (upperd(7), "Protocol"): a newline maps to a newline and
+nothing else does, no state is carried across a newline, and the same text always has the same answer. So all text
+before the last newline that came back is done and dropped. The rest is sent again, and the bytes of its answer that
+were output before are skipped.
 
-Where no newline comes for long, one is put between two characters, and taken out of the answer: so what is kept has a
-bound, whatever is streamed.
+In a text without newlines, a newline is inserted between two characters now and then, and removed from the answer. So
+the kept text is bounded, whatever is streamed.
 """
 
 from __future__ import annotations
@@ -14,49 +14,49 @@ from __future__ import annotations
 from collections import deque
 
 STRETCH = 1 << 18
-"""Bytes after which a text without a newline gets one of ours."""
+"""Bytes without a newline after which one is inserted."""
 
 
 class Unanswered:
-    """The text is `add`ed, blocks of it are taken by `next_block`, their answer is handed to `answer`."""
+    """`add` takes text, `next_block` returns the next block to send, and `answer` takes what came back."""
 
     def __init__(self) -> None:
         self.keeps = True
-        """Whether what was taken is kept, and newlines of ours are put in."""
+        """Whether blocks are kept after they were taken, and newlines inserted."""
         self._blocks: deque[bytes] = deque()
-        """From that with the last newline which was answered on."""
+        """The kept text, from the block with the last answered newline on."""
         self._newlines: deque[int] = deque()
-        """How many each of them has."""
+        """The number of newlines in each block."""
         self.size = 0
-        """Bytes that are kept."""
+        """Bytes in the blocks."""
         self._taken = 0
-        """How many blocks were taken to be sent."""
+        """Blocks that were taken to be sent."""
         self._answered = 0
-        """How many newlines of the first one were answered."""
+        """Newlines of the first block that were answered."""
         self._since_newline = 0
         self._ours: deque[int] = deque()
-        """Which newlines are ours, of all that are sent or answered, from 1 on."""
+        """The numbers of the inserted newlines that are still unanswered, among all newlines of the text, from 1."""
         self._count_sent = self._count_answered = 0
         self._shown = 0
-        """Bytes of the answer that were handed on since its last newline."""
+        """Bytes of the answer that were output since its last newline."""
         self._to_skip = 0
-        """How many of them come once more."""
+        """How many of these bytes are still expected a second time."""
         self._half = b""
-        """The end of the answer, if it may be half a character: one that was cut comes back as it is at the end of a
-        connection, and in upper case when it is sent again."""
+        """The end of the answer, if it may be part of a character. A character that the end of a connection cuts comes
+        back unchanged; sent again, it comes back in upper case."""
 
     @property
     def missing(self) -> int:
-        """How many newlines have not come back; below 0: more have come than were sent."""
+        """How many newlines have not come back; negative: more came back than were sent."""
         return self._count_sent - self._count_answered
 
     @property
     def is_due(self) -> bool:
-        """Whether there is text that is not known to be answered: half a line never is."""
+        """Whether there is unanswered text. Part of a line always counts as unanswered."""
         return bool(self.size if self.keeps else self.size or self.missing or self._since_newline)
 
     def stop_keeping(self) -> None:
-        """From now on keep only what is not taken: nothing of this may be sent a second time."""
+        """From now on keep no block that was taken: the text may not be sent again."""
         self.keeps = False
         while self._taken:
             self._drop_first()
@@ -67,7 +67,7 @@ class Unanswered:
         self._taken -= 1
 
     def add(self, block: bytes) -> None:
-        """Take the next block of the text, which is not empty."""
+        """Take the next block of the text; it must not be empty."""
         last = block.rfind(b"\n")
         self._since_newline = len(block) - last - 1 + (self._since_newline if last < 0 else 0)
         cut = _boundary(block) if self.keeps and self._since_newline >= STRETCH else None
@@ -80,7 +80,7 @@ class Unanswered:
                 self._append(block[cut:])
 
     def end(self) -> bool:
-        """The text ends here: it gets a newline of ours, unless it ends with one. Returns whether it did."""
+        """Note the end of the text. Insert a newline unless the text ends with one; return whether it was inserted."""
         if not self._since_newline:
             return False
         self._since_newline = 0
@@ -107,7 +107,7 @@ class Unanswered:
         return block
 
     def answer(self, block: bytes) -> bytes:
-        """Take the next block of the answer; returns the part for the caller."""
+        """Take the next block of the answer; return the part to output."""
         block = self._half + block
         whole = len(block) - _half_length(block)
         block, self._half = block[:whole], block[whole:]
@@ -126,7 +126,7 @@ class Unanswered:
         return block
 
     def _forget(self, count: int) -> None:
-        """So many more newlines are answered: what stands before the last one is done with."""
+        """Count that many more newlines as answered, and drop the blocks before the last of them."""
         self._answered += count
         while self._blocks and (
             self._answered > self._newlines[0]
@@ -136,7 +136,7 @@ class Unanswered:
             self._drop_first()
 
     def _without_ours(self, block: bytes, first: int) -> bytes:
-        """The block, whose first newline has this number, without those that we have put there."""
+        """The block without inserted newlines. `first`: the number of its first newline."""
         lines = block.split(b"\n")
         parts = [lines[0]]
         for number, line in enumerate(lines[1:], first):
@@ -147,9 +147,9 @@ class Unanswered:
         return b"".join(parts)
 
     def rewind(self) -> None:
-        """The connection is another one: everything kept is sent again, and its answer begins anew."""
+        """Note a new connection: everything kept is sent again, and answered from its beginning."""
         if self._blocks:
-            # What was answered of the first block is not sent again.
+            # Do not send again the answered part of the first block.
             first = self._blocks[0]
             self._blocks[0] = first.split(b"\n", self._answered)[-1]
             self.size += len(self._blocks[0]) - len(first)
@@ -158,12 +158,12 @@ class Unanswered:
         self._to_skip, self._half = self._shown, b""
 
     def rest(self) -> bytes:
-        """The end of an answer that ended with half a character."""
+        """The end of the answer that was held back, if it ended with part of a character."""
         return self._half
 
 
 def _half_length(block: bytes) -> int:
-    """How many bytes at the end may be the beginning of a longer character (RFC 3629)."""
+    """How many bytes at the end may begin a character that continues in the next block (RFC 3629)."""
     for length in range(1, min(3, len(block)) + 1):
         byte = block[-length]
         if byte >= 0xC0:
@@ -175,7 +175,7 @@ def _half_length(block: bytes) -> int:
 
 
 def _boundary(block: bytes) -> int | None:
-    """Where in the block, near its end, no character is cut: one begins there, or none can go on; None: not known."""
+    """An offset near the end of the block that cuts no character: one begins, or none can continue; None: unknown."""
     for length in range(1, min(4, len(block)) + 1):
         if not 0x80 <= block[-length] < 0xC0:
             return len(block) - length
