@@ -1,7 +1,7 @@
-"""`make run`: the whole of upperd at a glance, without root and without systemd.
+"""`make run`: a demonstration of upperd that needs neither root nor systemd.
 
-Starts a daemon on a socket of its own, sends it a text through `upperctl`, shows the answer and the daemon's status.
-On a terminal it stays until Ctrl-C, else it ends by itself.
+It starts a daemon on a socket of its own, sends text through `upperctl`, and shows the answer and the daemon's status.
+On a terminal the daemon runs until Ctrl-C, else the demonstration ends by itself.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import tempfile
 from upperd.base.streams import open_closed
 
 NEXT = "sudo make install && sudo systemctl start upperd && sudo upperctl send hello"
-"""With sudo(8) to the end: nobody but root is in the group upperd yet."""
+"""Even `send` needs sudo(8): no user is in the group upperd yet."""
 
 
 def main() -> int:
-    """Run the demonstration; returns its exit status."""
-    # A terminal that goes away, or a supervisor, ends us as Ctrl-C does: the daemon is stopped on the way out.
+    """Run the demonstration; return its exit status."""
+    # End at SIGTERM or SIGHUP (the terminal is gone) as at Ctrl-C, so that the daemon is stopped as well.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     open_closed()
@@ -31,7 +31,7 @@ def main() -> int:
     except KeyboardInterrupt:
         return 0
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains again when it flushes
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else Python's flush at exit fails and prints an error
         return 0
 
 
@@ -39,12 +39,12 @@ def _show(path: str, text: str) -> int:
     reading, writing = os.pipe()
     command = [_command("upperd"), "--socket", path, "--no-fallback", "--log-level", "warning"]
     print(f"$ {shlex.join(command)} &", flush=True)
-    # A group of its own: Ctrl-C is for us, and we end it in order.
+    # Its own process group: Ctrl-C only reaches us, and we stop the daemon in order.
     command += ["--ready-fd", str(writing)]
     daemon = subprocess.Popen(command, pass_fds=[writing], process_group=0)
     os.close(writing)
     try:
-        if not os.read(reading, 1):  # end of file: it has ended
+        if not os.read(reading, 1):  # end of file: the daemon has exited
             print("upperd did not become ready; what it said stands above", file=sys.stderr)
             return 1
         for words in (["send", text], ["status"]):
@@ -66,7 +66,7 @@ def _show(path: str, text: str) -> int:
 
 
 def _command(name: str) -> str:
-    """The command of the environment that we run in, as it can be typed here."""
+    """The path of a command in our Python environment, relative to the current folder."""
     return os.path.relpath(os.path.join(os.path.dirname(sys.executable), name))
 
 

@@ -1,4 +1,4 @@
-"""What the daemon and its clients both need: paths, locks, atomic files, text for people.
+"""What the daemon and its clients share: paths, locks, atomic files, text for people.
 
-It imports nothing of ours.
+It imports no other package of upperd.
 """

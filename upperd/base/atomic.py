@@ -1,4 +1,4 @@
-"""Writing a file so that a reader finds the old one or the new one, and never a part; and nothing that is no file."""
+"""Replaces files atomically: a reader finds the old content or the new. Devices and pipes are written to in place."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import stat
 
 
 def replace(path: str, data: bytes, mode: int = 0o644) -> None:
-    """Make `data` the content of the file at `path`, by rename(2). Raises OSError, and leaves nothing behind then."""
+    """Make `data` the content of the file at `path`, by rename(2). Raises OSError, and then leaves no file behind."""
     os.close(replace_locked(path, data, mode))
 
 
 def replace_locked(path: str, data: bytes, mode: int = 0o644) -> int:
-    """The same; return a descriptor that holds a lock of the new file, as locks.py has them.
+    """As `replace`; return a descriptor that holds a record lock on the new file (locks.py).
 
-    The temporary file's name begins with a dot and has no ending: a collector of files by their ending passes it over.
-    It never comes again, so one that a killed process has left is in no other's way.
+    The temporary file's name begins with a dot and has no extension, so a program that collects files by extension
+    ignores it. The name is random, so a file that a killed process left behind does not block later calls.
     """
     temporary = os.path.join(os.path.dirname(path), f".upperd-{os.urandom(8).hex()}")
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -35,9 +35,9 @@ def replace_locked(path: str, data: bytes, mode: int = 0o644) -> int:
 
 
 def put(path: str, data: bytes) -> None:
-    """Replace a file, and write to whatever else is there: a device, a pipe. Raises OSError.
+    """Replace a regular file, or write to a device or a pipe. Raises OSError.
 
-    A link is followed if it is ours or root's, and refused else: what it points to would be its owner's choice.
+    A symbolic link is only followed if we or root own it: another owner could choose which file we replace.
     """
     try:
         mode = os.stat(path).st_mode
@@ -46,7 +46,7 @@ def put(path: str, data: bytes) -> None:
     if stat.S_ISREG(mode):
         replace(_target_of(path), data)
         return
-    # A pipe without a reader is an error, and no reason to wait for one.
+    # Opening a pipe without a reader must fail (ENXIO), not wait for one.
     descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         os.set_blocking(descriptor, True)

@@ -1,8 +1,8 @@
-"""Locks on files, by which two daemons are kept apart, and by which one is known to live.
+"""File locks, which keep two daemons apart and show that a daemon is alive.
 
-They are record locks (fcntl(2), F_SETLK): a child does not inherit them, so they end with the parent, and only who may
-write to the file can take one to pretend. The kernel tells who holds it (F_GETLK), and in another pid namespace at
-least that one does.
+They are record locks (fcntl(2), F_SETLK). Children do not inherit them, so they end with the parent. Only a process
+that may write to the file can take one, so no other user can fake a live daemon. F_GETLK returns the holder's pid;
+across pid namespaces it only shows that there is a holder.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _FLOCK = "@hhqqi4x"  # struct flock: l_type, l_whence, l_start, l_len, l_pid
 
 
 class LockedError(Exception):
-    """Another process holds the lock: `pid`, 0 where it let go at this moment."""
+    """Another process holds the lock: `pid`; 0 if it has just released it, -1 in another pid namespace."""
 
     def __init__(self, path: str, pid: int) -> None:
         super().__init__(f"{path} is locked by process {pid}")
@@ -25,9 +25,9 @@ class LockedError(Exception):
 
 
 def take(path: str) -> int:
-    """Lock the file `path`, made where it is missing; return the descriptor that holds the lock.
+    """Lock the file `path`, creating it if necessary; return the descriptor that holds the lock.
 
-    Raises LockedError, or OSError. The lock ends when *any* descriptor of the file is closed in this process.
+    Raises LockedError or OSError. The lock ends when *any* descriptor of the file is closed in this process.
     """
     while True:
         descriptor = _open(path)
@@ -41,21 +41,21 @@ def take(path: str) -> int:
             raise LockedError(path, pid) from None
         if is_at(path, descriptor):
             return descriptor
-        os.close(descriptor)  # the one that held it has removed the file meanwhile
+        os.close(descriptor)  # the previous holder has removed the file in the meantime
 
 
 def release(path: str, descriptor: int) -> None:
-    """Let go of a lock, and leave no file."""
+    """Release a lock and remove its file."""
     try:
         if is_at(path, descriptor):
             os.unlink(path)
     except OSError:
-        pass  # the folder is gone, or is not ours to write to any more
+        pass  # the folder is gone, or we may no longer write to it
     os.close(descriptor)
 
 
 def is_at(path: str, descriptor: int) -> bool:
-    """Whether what lies at `path` is the file of this descriptor."""
+    """Whether the file at `path` is the one that the descriptor refers to."""
     try:
         found = os.lstat(path)
     except OSError:
@@ -64,7 +64,7 @@ def is_at(path: str, descriptor: int) -> bool:
 
 
 def _open(path: str) -> int:
-    """Open the file, which may have been planted: never one that is not ours alone, and nothing that blocks."""
+    """Open the file without blocking. Refuse one that another user may have planted."""
     flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     try:
         descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
@@ -72,7 +72,7 @@ def _open(path: str) -> int:
         return descriptor
     except FileExistsError:
         pass
-    # Looked at before it is opened for writing, and again after: it may be another one by then.
+    # Check before opening for writing, and again afterwards: the file may have been replaced in between.
     _refuse_planted(path, os.lstat(path))
     try:
         descriptor = os.open(path, flags)
@@ -88,7 +88,7 @@ def _open(path: str) -> int:
 
 
 def _make_ours(path: str) -> None:
-    """Give a lock that was made under a umask without our own permissions its mode."""
+    """Set the mode of a lock file that was made under a umask that masks the owner's permissions."""
     descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         _refuse_planted(path, os.fstat(descriptor))
@@ -107,9 +107,9 @@ def _refuse_planted(path: str, status: os.stat_result) -> None:
 
 
 def holder(path: str) -> int:
-    """The pid of the process that holds the lock of `path`; 0: none, -1: one that we cannot see (pid_namespaces(7)).
+    """The pid of the process that holds the lock of `path`; 0: none, -1: in another pid namespace (pid_namespaces(7)).
 
-    Raises OSError (EACCES: not for us to see). Who may only read the file can neither hold nor hide such a lock.
+    Raises OSError (EACCES: we may not read it). A process that may only read the file can neither hold nor hide a lock.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     try:

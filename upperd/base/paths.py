@@ -1,6 +1,6 @@
-"""Where things lie unless an option says otherwise: the socket, and beside it the scoreboard and the locks.
+"""The default paths of the socket, and of the scoreboard and the locks beside it.
 
-The daemon and its clients look in the same places, so they ask the same file. Nothing here opens anything but folders.
+The daemon and its clients look in the same places, so both use this module. It opens no file; it only makes folders.
 """
 
 from __future__ import annotations
@@ -9,58 +9,58 @@ import os
 import stat
 
 NAME = "upperd"
-"""What a daemon is called unless an option says otherwise."""
+"""The default name of a daemon."""
 SOCKET_NAME = f"{NAME}.sock"
 SYSTEM_SOCKET = f"/run/{NAME}/{SOCKET_NAME}"
-"""Of the system's daemon."""
+"""The socket of the system's daemon."""
 STATE = "state"
-"""The folder, below that of the system's socket, which belongs to the daemon's user: in root's own folder no child can
-put another socket in the place of the one that systemd has bound."""
+"""The folder of the daemon's user, below the folder of the system's socket. The latter belongs to root, so no child can
+replace the socket that systemd has bound."""
 LONGEST_NAME = 48
 FALLBACK_TCP = "localhost:9999"
-"""Where the daemon listens when it cannot have its path."""
+"""Where the daemon listens if it cannot use its path."""
 MAX_PATH = 107
-"""Bytes that a socket's path may have (unix(7), sun_path less its terminating zero), or an abstract socket's name."""
+"""Bytes in a socket's path (unix(7), sun_path without its terminating zero), or in an abstract socket's name."""
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
 _ESCAPED = str.maketrans({"%": "%%", "/": "%-", "\n": "%n", "\0": "%0"})
-"""No longer than twice the name, so that the name of a file has room for it."""
+"""Escaping at most doubles the length, so that an escaped name always fits into a file name."""
 
 
 class FolderError(Exception):
-    """A folder cannot be used. The text says why, and what to do."""
+    """A folder cannot be used. The text says why and what to do."""
 
 
 def is_name(name: str) -> bool:
-    """Whether a daemon may be called so: PROGRAM, or PROGRAM@INSTANCE as its unit is (systemd.unit(5))."""
+    """Whether `name` is a valid daemon name: PROGRAM, or PROGRAM@INSTANCE like its unit (systemd.unit(5))."""
     return 0 < len(name) <= LONGEST_NAME and all(
         part.isascii() and part[:1].isalnum() and not part.strip(_LETTERS) for part in name.split("@", 1)
     )
 
 
 def program_of(name: str) -> str:
-    """The program of a daemon that is called so."""
+    """The program in the name of a daemon."""
     return name.partition("@")[0]
 
 
 def _place(name: str, root: str, suffix: str = "") -> str:
-    """Where below `root` the socket of a daemon lies that is called so."""
+    """The path below `root` of the socket of the daemon `name`."""
     return f"{root}/{name.replace('@', '-')}{suffix}/{program_of(name)}.sock"
 
 
 def runtime_folder(environ: dict[str, str]) -> str:
-    """The folder that the manager has made for the daemon (systemd.exec(5), RuntimeDirectory=); empty: none."""
+    """The folder that the service manager has made for the daemon (systemd.exec(5), RuntimeDirectory=); empty: none."""
     return environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
 
 
 def daemon_socket(environ: dict[str, str], uid: int, name: str = NAME) -> str:
-    """The path at which a daemon of this user, and of this name, binds its socket."""
+    """The path at which this user's daemon `name` binds its socket."""
     if runtime := runtime_folder(environ):
         return f"{runtime}/{program_of(name)}.sock"
     return client_sockets(environ, uid, name)[0]
 
 
 def client_sockets(environ: dict[str, str], uid: int, name: str = NAME) -> list[str]:
-    """The paths at which a client of this user looks for a daemon: its own first, then the system's."""
+    """The paths at which this user's client looks for the daemon `name`: the user's own first, then the system's."""
     system = _place(name, "/run")
     places = [system, f"{os.path.dirname(system)}/{STATE}/{os.path.basename(system)}"]
     if uid == 0:
@@ -71,7 +71,7 @@ def client_sockets(environ: dict[str, str], uid: int, name: str = NAME) -> list[
 
 
 def trusted_sockets(environ: dict[str, str], uid: int, name: str = NAME) -> list[str]:
-    """Those of them that no other user can have prepared: in a folder of the user alone, or the system's, root's."""
+    """Those client sockets that no other user can have planted: in a folder of the user alone, or in the system's."""
     return [
         path
         for path in client_sockets(environ, uid, name)
@@ -80,26 +80,26 @@ def trusted_sockets(environ: dict[str, str], uid: int, name: str = NAME) -> list
 
 
 def is_of_system(path: str) -> bool:
-    """Whether it lies in a folder that only root can have made."""
+    """Whether the path lies in a folder that only root can have made."""
     return os.path.dirname(_folder_of(path)) == "/run"
 
 
 def _folder_of(path: str) -> str:
-    """The folder that is named after the daemon."""
+    """The folder that is named after the daemon, from the path of its socket or scoreboard."""
     folder = os.path.dirname(path)
     is_state = os.path.basename(folder) == STATE and os.path.dirname(os.path.dirname(folder)) == "/run"
     return os.path.dirname(folder) if is_state else folder
 
 
 def without_state(path: str) -> str:
-    """The path of a daemon's socket, or what stands for it where the daemon's own folder lies in STATE."""
+    """The path without STATE: a file in STATE belongs to the daemon whose socket lies one folder up."""
     return os.path.join(_folder_of(path), os.path.basename(path))
 
 
 def named_socket(environ: dict[str, str], uid: int, name: str) -> str:
-    """The path of the daemon of this name: PROGRAM@INSTANCE, an instance of upperd, or a program of its own.
+    """The socket of the daemon `name`: PROGRAM@INSTANCE, the INSTANCE of an upperd@INSTANCE, or another program.
 
-    Of several the first one that is there, else the first.
+    Of several candidates, the first that exists, else the first.
     """
     names = [name] if "@" in name or name == NAME else [f"{NAME}@{name}", name]
     found = [path for each in names for path in trusted_sockets(environ, uid, each)]
@@ -107,7 +107,7 @@ def named_socket(environ: dict[str, str], uid: int, name: str) -> str:
 
 
 def name_of(path: str) -> str:
-    """What the daemon is called whose socket or scoreboard this is, as its folder says; NAME: that says nothing."""
+    """The name of the daemon with this socket or scoreboard, from the name of its folder; NAME if that is no name."""
     root, folder = os.path.split(_folder_of(path))
     if root == "/tmp":
         folder = folder.rpartition("-")[0]
@@ -116,12 +116,12 @@ def name_of(path: str) -> str:
 
 
 def is_abstract(socket: str) -> bool:
-    """Whether this is @NAME, an abstract socket (unix(7)), as ss(8) and systemd.socket(5) write it."""
+    """Whether this is an abstract socket (unix(7)), written @NAME as in ss(8) and systemd.socket(5)."""
     return socket.startswith("@")
 
 
 def complaint_about(socket: str) -> str:
-    """What is wrong with the name of an abstract socket; empty: nothing, or it is a path."""
+    """What is wrong with the name of an abstract socket; empty if it is valid, or a path."""
     if not is_abstract(socket):
         return ""
     length = len(os.fsencode(socket)) - 1
@@ -133,21 +133,21 @@ def complaint_about(socket: str) -> str:
 
 
 def address_of(socket: str) -> str:
-    """What to bind or connect to: a path as it is, an abstract name with a zero in front."""
+    """The address to bind or connect to: a path unchanged, an abstract name with a leading zero byte."""
     return f"\0{socket[1:]}" if is_abstract(socket) else socket
 
 
 def stand_in(socket: str, default: str) -> str:
-    """The path beside which the files of a daemon lie: its socket's, for an abstract one in the folder of `default`."""
+    """The path beside which a daemon's files lie: its socket, or for an abstract one a path in `default`'s folder."""
     if not is_abstract(socket):
         return socket
     return os.path.join(os.path.dirname(default), f"@{socket[1:].translate(_ESCAPED)}")
 
 
 def scoreboard_of(socket_path: str, runtime: str = "") -> str:
-    """The scoreboard of the daemon with this socket: beside it, and told from that of another in the same folder.
+    """The scoreboard of the daemon with this socket, in the socket's folder. Each socket in a folder has its own.
 
-    `runtime`: as `runtime_folder` has it. Where that is STATE below the socket's, it lies there.
+    `runtime`: see `runtime_folder`. If that is the socket folder's STATE, the scoreboard lies there.
     """
     folder, name = os.path.split(socket_path)
     if runtime == os.path.join(folder, STATE):
@@ -156,7 +156,7 @@ def scoreboard_of(socket_path: str, runtime: str = "") -> str:
 
 
 def find_scoreboard(socket_path: str) -> str:
-    """The same for a reader, who does not know which: of the two the one that was made last."""
+    """The scoreboard for a reader, which does not know the runtime folder: the newer one of the two candidates."""
     state = os.path.join(os.path.dirname(socket_path), STATE)
     places = [scoreboard_of(socket_path), scoreboard_of(socket_path, state)]
     found = [(_made_at(place), place) for place in places]
@@ -171,14 +171,14 @@ def _made_at(path: str) -> float:
 
 
 def lock_of(path: str) -> str:
-    """The file whose lock says that a daemon owns `path` (a socket's, or a scoreboard's)."""
+    """The lock file of `path`, a socket or a scoreboard. A lock on the file means that a daemon owns `path`."""
     return f"{path}.lock"
 
 
 def make_default_folder(socket_path: str, uid: int) -> None:
-    """Make the folder of a default path where it is missing; refuse one that another user prepared.
+    """Make the folder of a default path if it is missing; refuse one that another user may have planted.
 
-    Raises FolderError, or OSError where it cannot be made.
+    Raises FolderError, or OSError if it cannot be made.
     """
     folder = os.path.dirname(socket_path)
     try:
@@ -192,9 +192,9 @@ def make_default_folder(socket_path: str, uid: int) -> None:
 
 
 def is_own_folder(folder: str, uid: int) -> bool:
-    """Whether it is a true folder of `uid`, into which no other user can write.
+    """Whether `folder` is a folder of `uid`, no symbolic link, into which no other user can write.
 
-    In /tmp, where another user may have made it first, no other may look into it either.
+    In /tmp, where another user may have made it first, other users must not have any access.
     """
     try:
         status = os.lstat(folder)

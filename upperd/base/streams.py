@@ -1,4 +1,4 @@
-"""Standard input, output and error: where they are closed, full, or without a reader."""
+"""Standard input, output and error, which may be closed, full, or without a reader."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import stat
 import sys
 
 EX_NOREADER = 141
-"""As a shell reports the end by SIGPIPE."""
+"""The status with which a shell reports a process killed by SIGPIPE."""
 EX_IOERR = 74
 
 
 def open_closed() -> set[int]:
-    """Take the place of those of 0, 1 and 2 that are closed; returns their numbers.
+    """Open /dev/null on those of descriptors 0, 1 and 2 that are closed; return their numbers.
 
-    The next thing that is opened would get such a number, and be taken for standard output: a lock, a connection.
+    Otherwise the next file or socket would get such a number, and be written to as standard output.
     """
     closed = set()
     while (descriptor := open_null()) <= 2:
@@ -29,30 +29,30 @@ def open_closed() -> set[int]:
 
 
 def open_null() -> int:
-    """Open /dev/null. Where it is not what it should be, return a descriptor that can be neither read nor written."""
+    """Open /dev/null. If that is not a device, return a descriptor that can be neither read nor written (O_PATH)."""
     try:
         descriptor = os.open(os.devnull, os.O_RDWR)
     except OSError:
         return os.open(__file__, os.O_PATH)
     if stat.S_ISCHR(os.fstat(descriptor).st_mode):
         return descriptor
-    os.close(descriptor)  # a file, which would keep all that is written
+    os.close(descriptor)  # a regular file would store all output
     return os.open(__file__, os.O_PATH)
 
 
 def print_out(text: str) -> None:
-    """Print it as it is, at once. Raises OSError; BrokenPipeError: the reader has gone."""
+    """Print `text` unchanged and flush it. Raises OSError; BrokenPipeError if the reader has gone."""
     try:
-        sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # in the C locale it may know no letter
+        sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # the locale may lack characters
         sys.stdout.write(text)
         sys.stdout.flush()
     except OSError:
-        sys.stdout = None  # else the interpreter tries again at its end, and exits with 120
+        sys.stdout = None  # else the interpreter flushes again at exit, fails, and exits with 120
         raise
 
 
 def warn(text: str) -> None:
-    """Print it on standard error; if that fails, the exit status has to tell."""
+    """Print `text` on standard error. If that fails, only the exit status reports the problem."""
     try:
         print(text, end="", file=sys.stderr, flush=True)
     except OSError:
@@ -60,7 +60,7 @@ def warn(text: str) -> None:
 
 
 def show(program: str, text: str, *, is_closed: bool) -> int:
-    """Print a text; returns the exit status."""
+    """Print `text` and a newline; return the exit status. `is_closed`: standard output was closed at the start."""
     try:
         if is_closed:
             raise OSError(errno.EBADF, "it is closed")
@@ -74,11 +74,11 @@ def show(program: str, text: str, *, is_closed: bool) -> int:
 
 
 def complain(program: str, text: str, *more: str) -> None:
-    """Say on standard error what is wrong, on one line, and `more` on others."""
+    """Print on standard error what is wrong, on one line, and `more` on further lines."""
     try:
         from upperd.base.text import printable
 
         text = printable(text)
     except (OSError, ImportError):
-        pass  # what is complained of may be that nothing can be read
+        pass  # the problem itself may be that no file can be read
     warn("\n".join((f"{program}: {text}", *more, "")))

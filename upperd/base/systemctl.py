@@ -1,4 +1,4 @@
-"""What the service manager says of its units (systemctl(1), show)."""
+"""Asks the service manager for properties of its units (systemctl(1), show)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import subprocess
 
 
 def show(words: list[str], names: tuple[str, ...], seconds: float) -> list[dict[str, str]]:
-    """These properties of the units that `words` name; of one that has several values, a line for each.
+    """The properties `names` of each unit that `words` select. Several values of a property are joined by newlines.
 
-    Empty: there is no systemctl, or it has not answered within `seconds`.
+    Empty if there is no systemctl, or it has not answered within `seconds`.
     """
     command = ["systemctl", "show", "--no-pager", f"--property={','.join(names)}", *words]
     try:

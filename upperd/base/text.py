@@ -1,4 +1,4 @@
-"""Text for people: what a terminal may be shown, and figures in words."""
+"""Formats text for people: strings that are safe on a terminal, sizes, durations, plurals."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 
 def printable(text: str) -> str:
-    """`text` with every control character, line breaks too, as an escape."""
+    """`text` with every control character, including line breaks, escaped."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
@@ -41,11 +41,11 @@ def duration(seconds: float) -> str:
 
 
 def near(word: str, known: Iterable[str]) -> str:
-    """What may have been meant by `word`, as the end of a sentence; empty: nothing of what is known.
+    """A suggestion for the misspelt `word`, as the end of a sentence; empty if no known word is similar.
 
-    The dashes of options are left out, or --json would be near to --version.
+    Leading dashes are not compared, or --json would be similar to --version.
     """
-    import difflib  # for an error alone
+    import difflib  # imported here: only an error needs it
 
     bare = {each.lstrip("-"): each for each in known}
     found = difflib.get_close_matches(word.partition("=")[0].lstrip("-"), bare, 1)

@@ -1,4 +1,4 @@
-"""Times as an operator writes them: 30, 500ms, 2min, "1h 30min" (systemd.time(7))."""
+"""Parses time spans as an operator writes them: 30, 500ms, 2min, "1h 30min" (systemd.time(7))."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _UNITS = {
 
 
 def seconds(text: str) -> float:
-    """How many seconds the text means; a last number without a unit is seconds. Raises ValueError."""
+    """The number of seconds in the text; a last number without a unit means seconds. Raises ValueError."""
     words = ["".join(letters) for kind, letters in groupby(text, _kind) if kind]
     if not words or not all(_kind(word[0]) == 1 for word in words[::2]):
         raise ValueError(text)
@@ -19,7 +19,7 @@ def seconds(text: str) -> float:
 
 
 def _kind(letter: str) -> int:
-    """0: a space, 1: of a number, 2: of a unit."""
+    """0: a space, 1: part of a number, 2: part of a unit."""
     return 0 if letter == " " else 1 if letter in "0123456789." else 2
 
 

@@ -1,13 +1,13 @@
-"""`upperctl`: send text to the daemon, see whether it runs and what it does.
+"""`upperctl`: sends text to the daemon, and shows whether the daemon runs and what it does.
 
-This is the front door: signals, closed descriptors, the command line. Each command is a module beside this one, which
-is imported when it runs. `upperctl send TEXT...` is mostly the start of an interpreter, so what it imports is counted:
-no argparse, not even `signal` or `socket`, which bring in more than they do here.
+This is the entry point: signals, closed descriptors, the command line. Each command is a module beside this one, which
+is imported when it runs. Most of the time of `upperctl send TEXT...` is the start of the interpreter, so it imports as
+little as possible: no argparse, and neither `signal` nor `socket`, which import much themselves.
 """
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]  # typeshed does not know it
+import _signal  # type: ignore[import-not-found]  # not in typeshed
 import os
 import sys
 
@@ -16,8 +16,8 @@ from upperd.ctl.output import CLOSED, closed, end_interrupted, fail
 
 
 def main() -> int:
-    """`upperctl`; returns its exit status (sysexits(3); of `status`, the LSB's)."""
-    # As every filter: end quietly when the reader of our output has enough, or at Ctrl-C.
+    """Run `upperctl`; return its exit status (sysexits(3); for `status`, the LSB's)."""
+    # As every filter, end quietly when the reader of our output exits, or at Ctrl-C.
     _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
     closed.update(open_closed())
     words = sys.argv[1:]
@@ -44,7 +44,7 @@ def main() -> int:
 
 
 def find_text(words: list[str]) -> tuple[list[str], str | None] | None:
-    """What a plain `[--socket PATH] send [--socket PATH] TEXT...` says, without the parser; None: it is not one."""
+    """Text and socket of a plain `[--socket PATH] send [--socket PATH] TEXT...`, without the parser; else None."""
     socket: str | None
     match words:
         case ["--socket", socket, "send", *text] | ["send", "--socket", socket, *text]:

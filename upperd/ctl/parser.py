@@ -1,4 +1,4 @@
-"""The command line of `upperctl`, except `send TEXT...`, which main.py reads itself."""
+"""The command line of `upperctl`, except a plain `send TEXT...`, which main.py parses itself."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ COMMANDS = {
     "ping": "does it answer, and how fast? (exit status 0: yes, 1: no)",
     "version": "the versions of upperctl and of the daemon that runs",
 }
-"""Each is a module beside this one: its name, and the line of `--help` about it."""
+"""The commands, each a module beside this one, and their lines in `--help`."""
 EXAMPLES = {
     "": """\
 examples:
@@ -62,35 +62,35 @@ examples:
   upperctl ping -c 1 -q -W 2    for health checks: 0 it answers, 1 not""",
     "version": "example:\n  upperctl version     after an upgrade: does the new one run already?",
 }
-"""What stands below the help: of upperctl, and of each command."""
+"""The text below the help of upperctl ("") and of each command."""
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse exits with 2 for a wrong line; a caller knows sysexits(3)."""
+    """An argparse parser that exits as sysexits(3) has it: argparse exits with 2 for a wrong command line."""
 
     def __init__(self, **more: Any) -> None:
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **more)
         address = self.add_mutually_exclusive_group()
-        # Suppressed: what stands before the command is not overwritten by what does not stand after it.
+        # SUPPRESS: an option that is absent after the command does not overwrite the one before the command.
         unsaid = argparse.SUPPRESS
         address.add_argument("--socket", metavar="PATH", default=unsaid, help="the daemon's socket")
         address.add_argument("--tcp", metavar="HOST:PORT", default=unsaid, help="the daemon's TCP address")
         address.add_argument("-n", dest="name", metavar="NAME", default=unsaid, help="the daemon's name")
 
     def actions(self) -> list[argparse.Action]:
-        """All that it takes."""
+        """All options and arguments of this parser."""
         return self._actions
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        """As the stock one, which says nothing where standard output is full or closed."""
+        """As argparse's, but report an error if standard output is full or closed; argparse ignores it."""
         (warn if file is sys.stderr else show_help)(message)
 
     def options(self) -> list[str]:
-        """Every option: -h, --socket."""
+        """Every option string, such as -h, --socket."""
         return [option for action in self._actions for option in action.option_strings]
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong with the line, and what may have been meant."""
+        """Say what is wrong with the command line and what may have been meant; exit with EX_USAGE."""
         if found := re.match(r"argument COMMAND: invalid choice: '(.*?)'", message):
             message = _no_command(found[1])
         elif message.endswith("required: COMMAND"):
@@ -100,7 +100,7 @@ class Parser(argparse.ArgumentParser):
         self.exit(fail(os.EX_USAGE, f"{message}\nTry '{self.prog} --help' or {manual(1, 'upperctl')}."))
 
     def _plain(self, message: str) -> str:
-        """What argparse says of the value of an option, as upperd(8) says it."""
+        """Argparse's message about the value of an option, in the words of upperd(8)."""
         found = re.match("argument ([^:]*): (.*)", message, re.DOTALL)
         action = next((x for x in self._actions if found and found[1] == "/".join(x.option_strings)), None)
         if found is None or action is None:
@@ -118,12 +118,12 @@ class Parser(argparse.ArgumentParser):
 
 
 def parse(words: list[str]) -> argparse.Namespace:
-    """Parse a command line; `command` is that of COMMANDS. Exits where there is nothing to run."""
+    """Parse a command line; `command` of the result is one of COMMANDS. Exits if there is nothing to run."""
     parser, commands = make_parser()
     if not words:
         parser.print_help(sys.stderr)
         parser.exit(os.EX_USAGE)
-    # Of an option before the command that there is not, argparse would take the value for the command.
+    # argparse would take the value of an unknown option before the command for the command.
     before = [word.partition("=")[0] for word in takewhile(lambda word: word not in COMMANDS, words)]
     for word in before:
         if re.match(r"--?\w", word) and word not in parser.options() and not re.match("-n.", word):
@@ -160,7 +160,7 @@ _OF_THE_SERVICE = {
     "enable": "first have its unit installed: sudo make install",
     "disable": "its unit is not installed",
 }
-"""What the manager is asked for, not upperctl; and how it is done where there is no unit."""
+"""Commands of the service manager, not of upperctl, and what to do instead if there is no unit."""
 
 
 def _no_command(word: str) -> str:
@@ -173,7 +173,7 @@ def _no_command(word: str) -> str:
 
 
 def _no_option(word: str, parser: Parser, commands: dict[str, Parser]) -> str:
-    """What to say of an option that `parser`, of the whole line or of a command, has not."""
+    """The message about an option unknown to `parser`, which is upperctl's or a command's."""
     flag = word.partition("=")[0]
     owners = [name for name, command in commands.items() if flag in command.options()]
     if owners:
@@ -186,7 +186,7 @@ def _no_option(word: str, parser: Parser, commands: dict[str, Parser]) -> str:
 
 
 def make_parser() -> tuple[Parser, dict[str, Parser]]:
-    """The parser of the whole line, and that of each command."""
+    """The parser of upperctl, and the parser of each command."""
     purpose = "Have text upper-cased by upperd, and see what upperd does."
     epilog = EXAMPLES[""].replace("MANUAL", manual(1, "upperctl"))
     usage = "upperctl [--socket PATH | --tcp HOST:PORT | -n NAME] COMMAND ..."

@@ -1,6 +1,6 @@
-"""`upperctl ping`: how long a text takes there and back, as ping(8) tells it of a host; and the check of health.
+"""`upperctl ping`: measures round trips to the daemon, as ping(8) does to a host; also the health check.
 
-Each round trip has a connection of its own, as most clients have: so it also takes a child that is free.
+Each round trip has its own connection, as with most clients, so its time includes getting a free child.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from upperd.ctl.output import fail, pause, show
 from upperd.ctl.send import Target
 
 TEXT = "upperd ping \N{LATIN SMALL LETTER SHARP S} {}\n"
-"""With a letter that only Unicode's rules know: an echo, or tr(1), is not taken for upperd."""
+"""Contains a letter that only Unicode's rules upper-case, so an echo service or tr(1) is not taken for upperd."""
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Ask again and again, until COUNT or Ctrl-C; returns the exit status: 0, it answered; 1, never.
+    """Ask until COUNT or Ctrl-C; return the exit status: 0 if there was an answer, 1 if there was none.
 
-    Raises KeyboardInterrupt after the summary.
+    After Ctrl-C, raises KeyboardInterrupt once the summary is printed.
     """
     target = Target(arguments.socket, arguments.tcp, arguments.timeout)
     where = printable(arguments.tcp or arguments.socket or "upperd")
@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     began, sent, times, last, is_interrupted = time.monotonic(), 0, list[float](), "", False
     try:
         while sent != arguments.count:
-            # From beginning to beginning.
+            # The interval counts from start to start, and does not drift.
             pause(began + sent * arguments.interval - time.monotonic())
             sent += 1
             text, start = TEXT.format(sent), time.perf_counter()
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _ask(target: Target, text: str) -> str:
-    """Why there was no right answer; empty: there was. Raises ClientError where there is no use in asking again."""
+    """Ask once: return why there was no right answer, empty if there was. Raises ClientError if retrying is no use."""
     try:
         connection = connect(target.socket, target.tcp, target.timeout)
         target.say_fallback(connection)

@@ -1,4 +1,4 @@
-"""How far a transfer is: one line on standard error, where a person sees it and the text is not there."""
+"""Shows the progress of a transfer: one line on standard error, if that is a terminal without the text."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from upperd.ctl.output import has_colour, is_capable
 
 DRAW_SECONDS = 0.1
 RATE_SECONDS = 5.0
-"""The rate is that of so many seconds past: one of the whole would not show a daemon that stalls."""
+"""The rate is the average of the last seconds. An average of the whole transfer would not show a stall."""
 
 
 def is_wanted(source: int) -> bool:
-    """Whether to show progress: on a terminal that shows neither the text itself nor what is typed as such."""
+    """Whether to show progress: on a terminal on which the text is neither typed nor printed."""
     if not is_capable(2) or os.isatty(source):
         return False
     if not os.isatty(1):
         return True
     names = {os.ttyname(1), os.ttyname(2)}
-    return len(names) == 2 and "/dev/tty" not in names  # which may be either
+    return len(names) == 2 and "/dev/tty" not in names  # /dev/tty may be the same terminal as the other
 
 
 def size_of(source: int) -> int | None:
-    """The bytes that are still to be read from a descriptor; None: it cannot be known."""
+    """The bytes that are left to read from a descriptor; None: unknown."""
     status = os.fstat(source)
-    # A file that the kernel makes up while it is read has no blocks, whatever its size is: 0 in /proc, a page in /sys.
+    # A file that the kernel generates on reading has no blocks, and no true size: 0 in /proc, a page in /sys.
     if not stat.S_ISREG(status.st_mode) or not status.st_blocks:
         return None
     return status.st_size - os.lseek(source, 0, os.SEEK_CUR)
 
 
 class Line:
-    """Draws how far a transfer is, over and over, on the line where the cursor is."""
+    """Draws the progress of a transfer again and again, on the line of the cursor."""
 
     def __init__(self, total: int | None, console: Console | None = None) -> None:
-        """`total`: bytes in all; None: unknown."""
+        """`total`: bytes of the whole text; None: unknown."""
         moved, rate = rich_progress.FileSizeColumn(), rich_progress.TransferSpeedColumn()
         columns = [moved, rate, rich_progress.TimeElapsedColumn()]
         if total is not None:
@@ -62,7 +62,7 @@ class Line:
         self._drawn = -DRAW_SECONDS
 
     def show(self, done: int) -> None:
-        """So many bytes are done: draw that, unless it has just been drawn. A file that grows has so many in all."""
+        """Draw `done` bytes, at most every DRAW_SECONDS. If a file outgrows its total, `done` becomes the total."""
         self._done = done
         if self._total is not None and done > self._total:
             self._total = done
@@ -72,24 +72,24 @@ class Line:
             self._draw()
 
     def complete(self) -> None:
-        """That was all, also of a file that has become shorter."""
+        """Show the transfer as complete, even if the file was shorter than its size."""
         if self._total is not None:
             self._progress.update(self._task, completed=self._done, total=self._done)
 
     def clear(self) -> None:
-        """Make room for another line; ours comes again below it."""
+        """Erase the line, so that another can be printed; the next `show` draws below that one."""
         with suppress(OSError):
             os.write(2, b"\r\x1b[2K")
 
     def end(self) -> None:
-        """Draw a last time, and go to the next line."""
+        """Draw for the last time, and move to the next line."""
         self._draw()
         with suppress(OSError):
             self._progress.stop()
 
     def _draw(self) -> None:
-        # A terminal that is gone is no reason to end the transfer.
+        # The transfer goes on if the terminal is gone.
         with suppress(OSError):
             self._progress.start()
-            self._console.show_cursor()  # or it stays hidden where a signal ends us
+            self._console.show_cursor()  # otherwise it stays hidden if a signal ends us
             self._progress.refresh()

@@ -1,7 +1,7 @@
-"""The figures of a daemon in Prometheus's text format (its documentation, "Exposition formats", version 0.0.4).
+"""Formats a daemon's figures for Prometheus (its documentation, "Exposition formats", text format version 0.0.4).
 
-METRICS is the whole list, which the manual has, too; the names are an interface. There is no series for a child: with
-a child for every connection each would be a series of its own, and stay for ever.
+METRICS is the complete list, which the manual repeats. The names are a public interface. No metric has a child as a
+label: with a child for each connection, every connection would create a new series.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from upperd.ctl.view import NOT_RUNNING, RUNNING, DaemonView
 from upperd.server import layout
 
 Samples = list[tuple[dict[str, str], float]]
-"""One sample for each set of labels."""
+"""The labels and the value of each sample."""
 
 
 class Metric(NamedTuple):
-    """A metric: its name, its help, and its samples of one look at a daemon."""
+    """A metric: its name, its help text, and the function that returns its samples."""
 
     name: str
     help: str
@@ -27,7 +27,7 @@ class Metric(NamedTuple):
 
 
 def exposition(daemon: DaemonView) -> str:
-    """All metrics of one look at a daemon; where its scoreboard cannot be read, `upperd_up` alone."""
+    """All metrics of a daemon in the text format; only `upperd_up` if its scoreboard cannot be read."""
     shown = METRICS if daemon.snapshot is not None else METRICS[:1]
     return "".join(line for metric in shown for line in _lines(metric, metric.samples(daemon), daemon.name))
 
@@ -37,13 +37,13 @@ def _lines(metric: Metric, samples: Samples, name: str) -> Iterator[str]:
         yield f"# HELP {metric.name} {metric.help}\n"
         yield f"# TYPE {metric.name} {'counter' if metric.name.endswith('_total') else 'gauge'}\n"
     for labels, value in samples:
-        # Two daemons may be in one folder of textfiles: nothing else would tell their series apart.
+        # Two daemons may write to one folder of text files; only this label distinguishes their series.
         pairs = ",".join(f'{label}="{_escaped(text)}"' for label, text in ({"name": name} | labels).items())
         yield f"{metric.name}{{{pairs}}} {_number(value)}\n"
 
 
 def _escaped(text: str) -> str:
-    """As the format has it; control characters, which it would let through, as escapes before."""
+    """A label value, escaped for the format. Control characters, which the format allows, are escaped first."""
     return printable(text).replace("\\", r"\\").replace('"', r"\"").encode("utf-8", "replace").decode()
 
 
@@ -54,12 +54,12 @@ def _number(value: float) -> str:
 
 
 def _field(name: str, divisor: int = 1) -> Callable[[DaemonView], Samples]:
-    """A field of the header, in the base unit."""
+    """The samples of a header field, divided into the base unit."""
     return lambda daemon: [({}, daemon.header[name] / divisor if divisor != 1 else daemon.header[name])]
 
 
 def _parts(label: str, prefix: str) -> Callable[[DaemonView], Samples]:
-    """The fields of the header that tell apart what another sums up: refused_access, refused_user."""
+    """The samples of the header fields that split up the total `prefix`: refused_access, refused_user."""
     names = [name for name in layout.HEADER_FIELDS if name.startswith(f"{prefix}_")]
     return lambda daemon: [({label: name.removeprefix(f"{prefix}_")}, daemon.header[name]) for name in names]
 
@@ -92,7 +92,7 @@ def _counters(daemon: DaemonView) -> Samples:
 
 
 def _memory(field: str) -> Callable[[DaemonView], Samples]:
-    """The sum of a field of the usage of the parent, and of the children; none where it may not be asked for."""
+    """A usage field of the parent, and its sum over the children; no sample if it may not be read."""
 
     def samples(daemon: DaemonView) -> Samples:
         groups = {"parent": [daemon.header["pid"]], "children": [child["pid"] for child in daemon.children]}

@@ -1,4 +1,4 @@
-"""The payload: bytes in, upper-cased bytes out, and plain `socketserver` handlers around it.
+"""The upper-casing handler: a streaming upper-caser, and plain `socketserver` handlers around it.
 
 It imports no other package of upperd.
 """

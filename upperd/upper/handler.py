@@ -1,6 +1,6 @@
-"""The handlers: read, transform, write. Plain `BaseRequestHandler`s, for any server of socketserver.
+"""The handlers: read, transform, write. They are plain `BaseRequestHandler`s, for any server of socketserver.
 
-If the request can count (as upperd's can), they count bytes that are not UTF-8.
+If the request object can count, as upperd's can, they count bytes that are not UTF-8.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 READ_SIZE = 65536
-"""Bytes in one read; measured as the fastest for bulk."""
+"""Bytes in one read; measured as the fastest for bulk transfers."""
 
 
 class UpperHandler(BaseRequestHandler):
@@ -39,8 +39,8 @@ class UpperHandler(BaseRequestHandler):
 class UpperDatagramHandler(BaseRequestHandler):
     """Sends every datagram back in upper case.
 
-    A datagram is whole: a sequence that is unfinished at its end comes back unchanged. An answer that cannot be sent is
-    dropped, as the network does.
+    A UTF-8 sequence that is incomplete at the end of a datagram comes back unchanged. An answer that cannot be sent is
+    dropped, as a network drops packets.
     """
 
     counters = ("undecodable",)
@@ -58,5 +58,5 @@ class UpperDatagramHandler(BaseRequestHandler):
 
 
 def _count(request: Any, undecodable: int) -> None:
-    if undecodable and hasattr(request, "peer"):  # a plain tuple has a `count`, too
+    if undecodable and hasattr(request, "peer"):  # not `count`: a plain tuple has that, too
         request.count("undecodable", undecodable)
