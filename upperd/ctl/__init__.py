@@ -1,1 +1,1 @@
-"""`upperctl`: main.py is the front door; each command is a module with `add_arguments(parser)` and `run(arguments)`."""
+"""`upperctl`: main.py is the entry point; each command is a module with `add_arguments(parser)` and `run(arguments)`."""

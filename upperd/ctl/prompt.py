@@ -1,7 +1,7 @@
-"""`upperctl send` on a terminal: a line in, the same in upper case out, until Ctrl-D.
+"""`upperctl send` on a terminal: reads a line and prints it in upper case, until Ctrl-D.
 
-Lines can be edited and come back (readline(3)). They are remembered in a file of the user's alone, except those that
-begin with a space.
+Lines can be edited and recalled (readline(3)). The history is kept in a file that only the user can read; lines that
+begin with a space are not kept.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ if TYPE_CHECKING:
 
 PROMPT = ">>: "
 REMEMBERED = 1000
-"""Lines."""
+"""Lines of history."""
 LOOK = 0.2
-"""Seconds."""
+"""Seconds between two looks for Ctrl-C."""
 RESTART_SECONDS = 1.0
-"""How long a line waits for a daemon that is away: it can be called back and sent again."""
+"""How long a line waits for an absent daemon. That is short, since the line can be recalled and sent again."""
 
 
 def converse(target: Target) -> int:
-    """Read lines and print their answers; returns the exit status: that of the last line. Raises ClientError."""
+    """Read lines and print their answers; return the exit status of the last line. Raises ClientError."""
     with target.client(RESTART_SECONDS) as client:
         return _converse(client, target)
 
 
 def _converse(client: Client, target: Target) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    with suppress(locale.Error):  # under LC_ALL=C readline would show, and remember, nothing beyond ASCII
+    with suppress(locale.Error):  # under LC_ALL=C readline neither shows nor remembers characters beyond ASCII
         if locale.setlocale(locale.LC_CTYPE) in ("C", "POSIX"):
-            os.environ["LC_ALL"] = locale.setlocale(locale.LC_CTYPE, "C.UTF-8")  # readline asks both
+            os.environ["LC_ALL"] = locale.setlocale(locale.LC_CTYPE, "C.UTF-8")  # readline reads both
     sys.stdin.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
     history = _open_history(dict(os.environ))
     prompt = PROMPT
     if has_colour(1):
-        # readline counts what stands between \1 and \2 as nothing (readline(3), RL_PROMPT_START_IGNORE).
+        # readline ignores text between \1 and \2 when it measures the prompt (readline(3), RL_PROMPT_START_IGNORE).
         prompt = Paint(True)(">>:", "green", "bold").replace("\x1b[", "\1\x1b[").replace("m", "m\2") + " "
     status = interrupts = 0
     while True:
@@ -66,10 +66,10 @@ def _converse(client: Client, target: Target) -> int:
 
 
 def _read_line(prompt: str) -> str:
-    """As input(), and sure to notice Ctrl-C.
+    """As input(), but always notices Ctrl-C.
 
-    Python waits for a key in select(2). It would notice a Ctrl-C that came just before the wait only at the next key,
-    so an alarm interrupts the wait now and then.
+    Python waits for a key in select(2). It would notice a Ctrl-C just before that wait only at the next key, so an
+    alarm interrupts the wait every LOOK seconds.
     """
     signal.signal(signal.SIGALRM, lambda number, frame: None)
     signal.setitimer(signal.ITIMER_REAL, LOOK, LOOK)
@@ -80,10 +80,10 @@ def _read_line(prompt: str) -> str:
 
 
 def _open_history(environ: dict[str, str]) -> str:
-    """Have the remembered lines at hand; returns their file (XDG Base Directory Specification).
+    """Load the history; return its file (XDG Base Directory Specification).
 
-    Empty: there is no place for one, or it is another user's, as where sudo(8) keeps HOME; then lines are remembered
-    as long as we run.
+    Empty if there is no place for the file, or its folder is another user's, as under a sudo(8) that keeps HOME. The
+    history then lasts until we exit.
     """
     readline.set_auto_history(False)
     if not hasattr(readline, "append_history_file"):  # libedit
@@ -114,7 +114,7 @@ def _remember(line: str, path: str) -> None:
     length = readline.get_current_history_length()
     if not line.strip() or line.startswith(" ") or (length and readline.get_history_item(length) == line):
         return
-    with suppress(OSError, UnicodeEncodeError):  # a letter that the locale does not have
+    with suppress(OSError, UnicodeEncodeError):  # the locale may lack a character
         readline.add_history(line)
         if path:
             readline.append_history_file(1, path)

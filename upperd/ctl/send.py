@@ -1,6 +1,6 @@
-"""`upperctl send`: have words, a file or standard input upper-cased.
+"""`upperctl send`: sends words, a file or standard input to the daemon and prints the answer.
 
-What every start of it imports is little: see main.py.
+It imports little when it starts: see main.py.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 
 
 class Target:
-    """Where the text goes, and how long its answer may take."""
+    """The daemon's address, and how long an answer may take."""
 
     def __init__(self, socket: str | None, tcp: str | None = None, timeout: float | None = None) -> None:
         self.socket, self.tcp, self.timeout = socket, tcp, timeout
         self._has_said = False
 
     def client(self, restart: float | None = None) -> Client:
-        """A client of the library. `restart`: as of Client."""
+        """A Client of the client library, connected to the target. `restart`: see Client."""
         more = {} if restart is None else {"restart": restart}
         made = Client(self.socket, tcp=self.tcp, timeout=self.timeout, tell=self.teller(), **more)
         self.say_fallback(made.connection)
         return made
 
     def say_fallback(self, connection: Connection | None) -> None:
-        """Say once where the text goes, unless that was named or is the socket's path."""
+        """Say once where the text goes if it goes to the TCP address without being asked to."""
         if is_fallback(connection, self.socket, self.tcp) and not self._has_said:
             self._has_said = True
             from upperd.base.paths import FALLBACK_TCP
@@ -42,7 +42,7 @@ class Target:
             say(f"no daemon at its socket: using {FALLBACK_TCP} (--tcp {FALLBACK_TCP} says so without this line)")
 
     def teller(self) -> Callable[[], object] | None:
-        """What says why there is no answer yet, where a person sees it."""
+        """A function that says why there is no answer yet; None if standard error is not a terminal."""
 
         def tell() -> None:
             from upperd.ctl import waiting
@@ -52,7 +52,7 @@ class Target:
         return tell if os.isatty(2) else None
 
     def may_repeat(self) -> bool:
-        """Whether it does no harm to send a text a second time: upperd's own handler is known to serve it."""
+        """Whether text may safely be sent again: upperd's own handler is known to serve there."""
         if self.tcp is not None:
             return False
         from upperd.ctl import view
@@ -60,7 +60,7 @@ class Target:
         return view.find(self.socket).handler == ""
 
     def explain(self, error: ClientError) -> ClientError:
-        """The error with its cause, as far as that can be known."""
+        """The error with its cause, if the cause is known."""
         if isinstance(error, ReplyTimeoutError) and self.timeout is not None:
             from upperd.ctl import waiting
 
@@ -77,13 +77,13 @@ class Target:
         return error
 
     def fail(self, error: ClientError) -> int:
-        """Say why there was no answer; returns the exit status."""
+        """Say why there was no answer; return the exit status."""
         error = self.explain(error)
         return fail(error.status, str(error))
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Send the text, and print the answer as it comes; returns the exit status."""
+    """Send the text and print the answer as it arrives; return the exit status."""
     target = Target(arguments.socket, arguments.tcp, arguments.timeout)
     if arguments.text and arguments.file is not None:
         return fail(os.EX_USAGE, "give either TEXT or --file, not both")
@@ -108,7 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def send_words(words: list[str], target: Target) -> int:
-    """Send the words as one line, and print the answer; returns the exit status."""
+    """Send the words as one line and print the answer; return the exit status."""
     try:
         with target.client() as client:
             text = os.fsencode(" ".join(words))

@@ -1,7 +1,7 @@
-"""What the kernel says of a Unix socket from outside (unix(7)): whether it lives, and who listens there.
+"""Asks the kernel about a Unix socket (unix(7)): whether it is alive, and which process listens there.
 
-The law: a look leaves no trace. A connection would be counted and served, and would have the service manager start a
-daemon that is stopped; only `listener_pid` makes one.
+Only `listener_pid` connects. A connection would be counted and served, and would make the service manager start a
+stopped daemon, so all other functions leave no trace.
 """
 
 from __future__ import annotations
@@ -19,37 +19,37 @@ _LISTENS, _DATAGRAM = 0x10000, 2
 
 
 class Answer(Enum):
-    """Of the kernel, about a path."""
+    """The kernel's answer about a path."""
 
     LIVE = "live"
-    """A socket is bound to it, by whichever process in whichever namespace."""
+    """A socket is bound to it, by any process in any namespace."""
     DEAD = "dead"
-    """None is."""
+    """No socket is bound to it."""
     HIDDEN = "hidden"
-    """It is not for us to know."""
+    """We lack the permission to know."""
 
 
 def ask(name: str) -> Answer:
-    """Whether a socket lives at the path, or at the abstract name @NAME."""
+    """Whether a live socket is bound to the path, or to the abstract name @NAME."""
     if paths.is_abstract(name):
         return Answer.LIVE if is_listed(name) else Answer.DEAD
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
         try:
             failure = probe.connect_ex(name)
-        except OSError:  # too long for a socket's path
+        except OSError:  # the path is too long for a socket
             return Answer.DEAD
-    if failure in (0, errno.EPROTOTYPE, errno.EPERM):  # one of another type, as a stream's is, is found, not asked
+    if failure in (0, errno.EPROTOTYPE, errno.EPERM):  # EPROTOTYPE: the socket is of another type, and stays untouched
         return Answer.LIVE
     return Answer.HIDDEN if failure == errno.EACCES else Answer.DEAD
 
 
 def is_listed(name: str) -> bool:
-    """Whether a socket of this network namespace takes clients under that name, though its path may be removed."""
+    """Whether a socket in this network namespace accepts clients under that name, even if its path was removed."""
     return bool(_inodes(name))
 
 
 def _inodes(name: str) -> list[str]:
-    """Those of the sockets of that name that take clients (proc(5), /proc/net/unix)."""
+    """The inodes of the sockets of that name that accept clients (proc(5), /proc/net/unix)."""
     try:
         with open("/proc/net/unix", encoding="utf-8", errors="surrogateescape") as file:
             rows = [line.rstrip("\n").split(None, 7) for line in file.readlines()[1:]]
@@ -60,7 +60,7 @@ def _inodes(name: str) -> list[str]:
 
 
 def pid_of_listed(name: str) -> int:
-    """The pid of a process that has such a socket open; 0: unknown, since only root may look (proc(5), fd)."""
+    """The pid of a process that has such a socket open; 0: unknown. Only root sees every process (proc(5), fd)."""
     wanted = {f"socket:[{inode}]" for inode in _inodes(name)}
     for pid in filter(str.isdigit, os.listdir("/proc")):
         with suppress(OSError):
@@ -71,7 +71,7 @@ def pid_of_listed(name: str) -> int:
 
 
 def listener_pid(name: str) -> int:
-    """The pid of the process that listens there; 0: unknown, as that of another pid namespace. This connects."""
+    """The pid of the listening process; 0: unknown, as in another pid namespace. This connects."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         if probe.connect_ex(paths.address_of(name)):
@@ -80,7 +80,7 @@ def listener_pid(name: str) -> int:
 
 
 def is_upperd(pid: int, program: str) -> bool:
-    """Whether this process is a daemon of ours, as far as its name and its command line say."""
+    """Whether this process is a daemon of ours, judging by its name and its command line."""
     try:
         with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
             comm = file.read().rstrip("\n")

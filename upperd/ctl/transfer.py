@@ -1,4 +1,4 @@
-"""A text of any length, from a descriptor to standard output, and a line that tells how far it is."""
+"""Sends text of any length from a descriptor to standard output through the daemon, with a progress line."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 def transfer_shown(target: Target, source: int) -> None:
-    """Transfer all of the descriptor `source`, and show how far it is where a person sees that.
+    """Transfer all text of the descriptor `source`; show the progress if standard error is a terminal.
 
-    Raises ClientError, OSError of the source.
+    Raises ClientError; OSError of the source.
     """
     tell = target.teller()
-    if tell is not None:  # it is a terminal
-        from upperd.ctl import progress  # which brings in all of rich
+    if tell is not None:  # standard error is a terminal
+        from upperd.ctl import progress  # imported here: it imports rich
 
         if progress.is_wanted(source):
             return _transfer_with_line(target, source, progress.Line(progress.size_of(source)), tell)
@@ -35,7 +35,7 @@ def _transfer_with_line(target: Target, source: int, line: Line, tell: Callable[
         tell()
 
     stream = _stream(target, tell_above)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # the line is ended before we are
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # finish the progress line before we exit
     try:
         stream.transfer(source, write_out, line.show)
         line.complete()

@@ -1,4 +1,4 @@
-"""What systemd says of the service behind a socket: whether it runs, and why it does not (systemctl(1), show)."""
+"""Asks systemd about the service behind a socket: whether it runs, and if not, why (systemctl(1), show)."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from upperd.base import paths, systemctl
 from upperd.base.text import plural
 
 _SECONDS = 5
-"""For an answer of a manager that is busy."""
+"""How long to wait for a busy service manager."""
 _KNOWN = ("Id", "LoadState", "ActiveState", "SubState", "Result", "MainPID", "StatusText", "NRestarts")
 _EXITED = ("ExecMainCode", "ExecMainStatus")
 _BY_EXIT = "1"
-"""ExecMainCode of a process that has ended by itself (wait(2), CLD_EXITED)."""
+"""ExecMainCode of a process that has exited, rather than been killed (waitid(2), CLD_EXITED)."""
 
 
 class Unit:
-    """A service, at one moment."""
+    """The state of a service at one moment."""
 
     def __init__(self, properties: dict[str, str]) -> None:
         self.name = properties.get("Id", "?")
@@ -32,8 +32,8 @@ class Unit:
 
     @property
     def trouble(self) -> str:
-        """Why it does not run; empty: it does, or was stopped."""
-        is_tried_again = self.restarts > 0 and self.state.startswith("activating ")  # it waits before it fails
+        """Why the service does not run; empty if it runs or was stopped."""
+        is_tried_again = self.restarts > 0 and self.state.startswith("activating ")  # waiting for the next restart
         if self.is_active or (self.result == "success" and not is_tried_again):
             return ""
         again = f" again and again ({plural(self.restarts, 'restart')})" if self.restarts else ""
@@ -43,7 +43,7 @@ class Unit:
 
 
 def of_socket(socket: str) -> Unit | None:
-    """The service that a manager runs on this socket; None: there is none, or no manager."""
+    """The service on this socket; None if there is none, or no service manager."""
     if not os.path.isdir("/run/systemd/system") or shutil.which("systemctl") is None:
         return None
     managers = [[]] if os.geteuid() == 0 or "XDG_RUNTIME_DIR" not in os.environ else [["--user"], list[str]()]
@@ -56,7 +56,7 @@ def of_socket(socket: str) -> Unit | None:
 
 
 def _triggered_by(socket: str, options: list[str]) -> str:
-    """The service of the socket unit that listens there; empty: there is none."""
+    """The service of the socket unit that listens on this socket; empty if there is none."""
     for unit in systemctl.show([*options, "*.socket"], ("Listen", "Triggers"), _SECONDS):
         if any(line.rpartition(" (")[0] == socket for line in unit.get("Listen", "").split("\n")):
             return unit.get("Triggers", "").split(" ")[0]
@@ -64,7 +64,7 @@ def _triggered_by(socket: str, options: list[str]) -> str:
 
 
 def _by_default(socket: str) -> str:
-    """The service whose default path it is; empty: it is no such path, and so any daemon's."""
+    """The service that has this socket as its default path; empty if none has."""
     name = paths.name_of(socket)
     return f"{name}.service" if socket in paths.client_sockets(dict(os.environ), os.geteuid(), name) else ""
 

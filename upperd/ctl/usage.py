@@ -1,4 +1,4 @@
-"""What the processes of a daemon take: memory and processor time, as the kernel tells it (proc(5))."""
+"""Measures the memory and the processor time of a daemon's processes (proc(5))."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from upperd.server.snapshot import Snapshot
 
 
 class Usage(NamedTuple):
-    """Of one process: bytes, and microseconds of processor time."""
+    """The usage of one process: memory in bytes, processor time in microseconds."""
 
     rss_bytes: int
-    """Resident; what processes share is counted for each of them."""
+    """Resident memory; shared memory is counted in full for each process."""
     pss_bytes: int | None
-    """The same with its share of what is shared. None: only root may ask."""
+    """Resident memory with a proportional share of shared memory. None: not permitted (only root may read it)."""
     user_usec: int
     system_usec: int
     reaped_user_usec: int
-    """Of its children that have ended."""
+    """User time of its children that have ended."""
     reaped_system_usec: int
 
     @property
     def memory_bytes(self) -> int:
-        """The better figure of the two that are known."""
+        """The PSS if it is known, else the RSS."""
         return self.rss_bytes if self.pss_bytes is None else self.pss_bytes
 
     @property
@@ -34,11 +34,11 @@ class Usage(NamedTuple):
 
 
 def of_process(pid: int, parent: int | None = None) -> Usage | None:
-    """Ask for one process; None: it is gone, hidden, or not a child of `parent`.
+    """Measure one process; None if it is gone, hidden, or not a child of `parent`.
 
-    A pid in a scoreboard may be another process's by now, so a child is asked for its parent, too.
+    The pid of a child may have been reused since it was written to the scoreboard, so `parent` is checked.
     """
-    import psutil  # which takes a while, and is not needed where no daemon runs
+    import psutil  # imported here: it is slow, and not needed if no daemon runs
 
     try:
         process = psutil.Process(pid)
@@ -47,16 +47,16 @@ def of_process(pid: int, parent: int | None = None) -> Usage | None:
                 return None
             rss, pss = process.memory_info().rss, None
             with suppress(psutil.AccessDenied):
-                # psutil 8 has a new name for it.
+                # psutil 8 has a new name for memory_full_info().
                 pss = int((getattr(process, "memory_footprint", None) or process.memory_full_info)().pss)
-            # Processor time of its own and of its children: user, system, user, system.
+            # cpu_times(): own user and system time, then those of its children.
             return Usage(rss, pss, *(round(seconds * 1e6) for seconds in process.cpu_times()[:4]))
     except (psutil.Error, OSError, ValueError):
         return None
 
 
 def of_daemon(snapshot: Snapshot) -> dict[int, Usage]:
-    """By pid: of the daemon of this snapshot and of its children, as far as the kernel tells."""
+    """The usage by pid of the daemon in this snapshot and of its children; processes that cannot be read are absent."""
     parent = snapshot.header["pid"]
     if (usage := of_process(parent)) is None:
         return {}
@@ -65,5 +65,5 @@ def of_daemon(snapshot: Snapshot) -> dict[int, Usage]:
 
 
 def is_exact(usages: Iterable[Usage]) -> bool:
-    """Whether memory can be summed up: without the division of what is shared, the sum is many times too large."""
+    """Whether memory can be summed up: without PSS, shared memory makes the sum many times too large."""
     return all(usage.pss_bytes is not None for usage in usages)

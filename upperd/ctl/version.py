@@ -1,4 +1,4 @@
-"""`upperctl version`: of this program, and of the daemon that runs."""
+"""`upperctl version`: shows the versions of upperctl and of the running daemon."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from upperd.ctl.output import show
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show both versions, and whether they differ; returns the exit status."""
+    """Show both versions and whether they differ; return the exit status."""
     show(f"upperctl {__version__}")
     daemon = view.find(arguments.socket)
     word = view.WORDS[daemon.state]

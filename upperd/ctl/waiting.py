@@ -1,4 +1,4 @@
-"""Why there is no answer, as far as a client can know it: for a person that waits, and for an error."""
+"""Explains why there is no answer, as far as a client can know: to a waiting user, or in an error."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _REFUSALS = {
 
 
 def tell(path: str | None, tcp: str | None) -> None:
-    """Say on standard error what is waited for."""
+    """Say on standard error that upperctl waits, and why."""
     say(f"waiting for an answer: {reason(path, tcp)}; Ctrl-C ends")
 
 
 def reason(path: str | None, tcp: str | None) -> str:
-    """Why a daemon that is there does not answer."""
+    """Why a daemon that accepts connections does not answer."""
     more = "'upperctl status' knows more"
     daemon = None if tcp is not None else view.find(path)
     if daemon is None or daemon.snapshot is None or daemon.state != view.RUNNING:
@@ -36,15 +36,15 @@ def reason(path: str | None, tcp: str | None) -> str:
 
 
 def is_draining(path: str | None) -> bool:
-    """Whether a daemon that takes no new connection is known to be ending."""
+    """Whether the daemon is known to drain before it exits, and so accepts no new connection."""
     return bool(summary.drain_text(view.find(path)))
 
 
 def refusal(path: str | None, tcp: str | None) -> ClientError | None:
-    """The error, where a connection was closed without an answer since the daemon refuses us; None: it does not.
+    """The error for a connection that the daemon closed without an answer because it refuses us; None: it does not.
 
-    One that sends nothing is tried: what is refused is closed at once, what is served waits. The scoreboard, where it
-    can be read, says for which reason.
+    This opens a connection and sends nothing: the daemon closes a refused connection at once and keeps one it serves.
+    The scoreboard, if it can be read, tells the reason.
     """
     before = None if tcp is not None else view.find(path).snapshot
     if before is not None and before.handler and before.header["denied_uid"] != os.geteuid():
