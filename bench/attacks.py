@@ -1,4 +1,4 @@
-"""The attacks: what one user's clients do on purpose, and how long another user waits meanwhile."""
+"""Measures attacks: how long one user waits while another user's clients attack a server on purpose."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from peers import Peer, datagram_path
 from server import PeerError, pause, running
 
 ATTACKER, VICTIM = 61001, 61002
-"""Uids that no user of the machine has."""
+"""Uids that no user of this machine has."""
 PATIENCE_SECONDS = 2
 ATTACKS = {"none": 0, "idle": 1, "slow": 1, "unread": 1, "flood": 4, "fill": 4}
-"""On streams, by the name of the attack: how many processes do it."""
+"""The attacks on streams, and the number of processes that run each."""
 DATAGRAM_ATTACKS = {"datagrams": 4, "datagrams-unread": 4, "datagrams-connected": 4}
 
 
 def measure(peer: Peer, asked: int, *, is_datagram: bool) -> dict[str, dict[str, float]]:
-    """Each attack against the peer, started afresh; raises PeerError and WrongReplyError."""
+    """Measure each attack against a fresh instance of the peer. Raises PeerError and WrongReplyError."""
     attacks = DATAGRAM_ATTACKS if is_datagram else ATTACKS
     return {f"attack-{kind}": _measure(peer, kind, count, asked, is_datagram) for kind, count in attacks.items()}
 
@@ -29,9 +29,9 @@ def measure(peer: Peer, asked: int, *, is_datagram: bool) -> dict[str, dict[str,
 def _measure(peer: Peer, kind: str, count: int, asked: int, is_datagram: bool) -> dict[str, float]:
     with running(peer, is_dialogue=True) as server:
         path = datagram_path(server.address) if is_datagram else server.address
-        while not os.path.exists(path):  # a server accepts on one listener before it has bound the other
+        while not os.path.exists(path):  # a server may accept on one listener before it binds the other
             pause()
-        os.chmod(path, 0o666)  # the others have no option for it
+        os.chmod(path, 0o666)  # other servers have no option for the mode
         with attacking(path, kind, count):
             how = "datagram" if is_datagram else "stream"
             found = load("victim", path, VICTIM, asked, PATIENCE_SECONDS, how)
@@ -41,7 +41,7 @@ def _measure(peer: Peer, kind: str, count: int, asked: int, is_datagram: bool) -
 
 @contextlib.contextmanager
 def attacking(path: str, kind: str, count: int) -> Iterator[None]:
-    """So many processes of the attacker's, until the end of the block. Raises PeerError."""
+    """Run `count` processes of the attacker until the end of the block. Raises PeerError."""
     command = [str(BUILT / "load"), "attack", kind, path, str(ATTACKER)]
     with contextlib.ExitStack() as stack:
         for _ in range(count):

@@ -1,4 +1,4 @@
-"""The C programs of the benchmark: built when their sources are newer."""
+"""Builds the C programs of the benchmark if their sources are newer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SERVERS = ("fork", "prefork", "epoll")
 
 
 class BuildError(Exception):
-    """There is no load generator; the text says why."""
+    """A program could not be built; the text says why."""
 
 
 def build() -> None:
@@ -36,14 +36,14 @@ def _compile(program: Path, sources: list[Path]) -> None:
         raise BuildError("no C compiler: apt-get install gcc libc6-dev")
     files = [str(path) for path in sources if path.suffix == ".c"]
     with replacing(program) as partial:
-        # The compiler says what is wrong.
+        # The compiler prints what is wrong.
         if subprocess.run([compiler, *FLAGS, "-o", str(partial), *files]).returncode:
             raise BuildError(f"{program.name} cannot be built")
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """What to write instead of a file that another run may be using: it comes into its place when it is whole."""
+    """A path to write instead of `path`, which another run may be using; replaces `path` at the end of the block."""
     partial = path.with_name(f"{path.name}.{os.getpid()}")
     yield partial
     partial.replace(path)

@@ -1,4 +1,4 @@
-"""The load generator, run from Python: its figures, or why there are none."""
+"""Runs the load generator; returns its figures, or raises the reason why there are none."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from build import BUILT
 from server import PeerError
 
 WRONG = 3
-"""Its exit status for a reply that is wrong."""
+"""The load generator's exit status for a wrong reply."""
 
 
 class WrongReplyError(Exception):
-    """A peer answered, and wrongly: nothing that was measured of it counts."""
+    """A peer gave a wrong answer, so all its measurements are void."""
 
 
 def load(*words: object, timeout: float = 120) -> dict[str, float]:
-    """Run it; what it found, by name. Raises PeerError and WrongReplyError."""
+    """Run the load generator; return its figures by name. Raises PeerError and WrongReplyError."""
     command = [str(BUILT / "load"), *map(str, words)]
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout)
@@ -31,14 +31,14 @@ def load(*words: object, timeout: float = 120) -> dict[str, float]:
 
 @contextlib.contextmanager
 def holding(address: str, count: int) -> Iterator[None]:
-    """That many connections, each served and open, until the end of the block. Raises PeerError, WrongReplyError."""
+    """Hold `count` served connections open until the end of the block. Raises PeerError and WrongReplyError."""
     command = [str(BUILT / "load"), "hold", address, str(count)]
     holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert holder.stdin
     assert holder.stdout
     assert holder.stderr
     with holder:
-        # Its own patience bounds this: it says that it holds, or why it cannot.
+        # No time-out here: the load generator has its own, and reports success or the error.
         if holder.stdout.readline() != f"held {count}\n":
             raise _error(holder.wait(), holder.stderr.read())
         yield

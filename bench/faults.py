@@ -1,10 +1,10 @@
-"""What a connection costs in page faults, and what one that is held open costs in memory.
+"""Measures the page faults of a connection, and the memory of a connection that is held open.
 
-Starts the daemon as `make install` installs it, with every rule and limit, the mixin as a library, and the server of
-the documentation of socketserver; serves connections of 64 bytes; and prints for each server: minor page faults of a
-child and of the parent for one connection (ru_minflt of wait4(2)), and the memory (PSS) that each of 200 held
-connections adds, or of as many as the server can hold. A child that is used again has hardly a page fault for each
-connection: those of a child are shown where each connection has a process of its own. It takes no compiler.
+It starts three servers: the daemon as `make install` installs it, with every rule and limit; the mixin as a library;
+and the server from the documentation of socketserver. Each serves connections of 64 bytes. The output for each server:
+minor page faults of the child and of the parent per connection (ru_minflt of wait4(2)), and the memory (PSS) that a
+held connection adds, with 200 held or as many as the server can hold. A reused child has hardly any page faults per
+connection, so the child's are only shown for servers with a process per connection. No compiler is needed.
 
     .venv/bin/python bench/faults.py
 """
@@ -25,12 +25,12 @@ MESSAGE = b"a" * 64
 COLUMNS = ("child", "parent", "KiB a connection")
 SERVERS = ("tutorial", "upperd", "mixin", "upperd-single", "mixin-single")
 MOST_KIB = 600
-"""Of a connection that upperd holds."""
+"""The bound on the memory of a connection that upperd holds."""
 
 
 def main() -> int:
-    """Measure the servers. Exit status 1: a connection of upperd takes more memory, or a process for each connection
-    more page faults, than it may: those of the tutorial's server."""
+    """Measure the servers. Exit status 1: a held connection of upperd takes more than MOST_KIB, or upperd-single has
+    more page faults per connection than the tutorial's server."""
     adopt_orphans()
     found = {peer.name: measure(peer) for peer in PEERS if peer.name in SERVERS}
     print(f"{'':14}" + "".join(f"{column:>20}" for column in COLUMNS))
@@ -53,7 +53,7 @@ def measure(peer: Peer) -> dict[str, float]:
         before, before_children = faults(server.pid)
         for _ in range(CONNECTIONS):
             call(server)
-        # A child that is not reaped yet is not counted yet: a few of a thousand.
+        # Children that are not reaped yet are not counted: a few of a thousand.
         after, after_children = faults(server.pid)
         memory = held_memory(server, min(HELD, peer.most))
     found = {"parent": (after - before) / CONNECTIONS, "KiB a connection": memory}
@@ -63,7 +63,7 @@ def measure(peer: Peer) -> dict[str, float]:
 
 
 def connect(path: str) -> socket.socket:
-    """A connection that is not waited for without end."""
+    """Connect, with a time-out of 10 seconds for each operation."""
     connection = socket.socket(socket.AF_UNIX)
     connection.settimeout(10)
     connection.connect(path)
@@ -71,7 +71,7 @@ def connect(path: str) -> socket.socket:
 
 
 def call(server: Server) -> None:
-    """One connection, its reply verified."""
+    """Make one connection and verify its reply."""
     with connect(server.address) as connection:
         connection.sendall(MESSAGE)
         connection.shutdown(socket.SHUT_WR)
@@ -81,7 +81,7 @@ def call(server: Server) -> None:
 
 
 def held_memory(server: Server, count: int) -> float:
-    """KiB that each of so many open connections adds to the PSS of the server and its children."""
+    """KiB that each of `count` open connections adds to the PSS of the server and its children."""
     base = memory_kib(server.pid)
     connections = []
     for _ in range(count):

@@ -1,4 +1,4 @@
-"""What is measured, in which unit, and what was found."""
+"""The figures and their units, the cases, and the findings of a run."""
 
 from __future__ import annotations
 
@@ -67,12 +67,12 @@ CASES = {
     "attack-datagrams-unread": ("... the same, and never reads an answer", "wait"),
     "attack-datagrams-connected": ("... the same, by sockets that are connected", "wait"),
 }
-"""By name: the title, and the figure that the rows are sorted by."""
+"""By name: the title, and the main figure, by which the rows are sorted."""
 
 
 @dataclass
 class Record:
-    """What one contender did in one case of one round."""
+    """The figures of one contender in one case of one round."""
 
     round: int
     case: str
@@ -82,13 +82,13 @@ class Record:
 
 @dataclass
 class Findings:
-    """All of a run."""
+    """All findings of a run."""
 
     records: list[Record] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)
     """Why a contender could not take part at all."""
     failures: dict[str, list[str]] = field(default_factory=dict)
-    """What a contender did not do, by "WORK of CONTENDER": reasons, one a round."""
+    """The failures by "WORK of CONTENDER": a reason for each round that failed."""
     machine: dict[str, str] = field(default_factory=dict)
 
     def contenders(self, case: str) -> list[str]:
@@ -99,7 +99,7 @@ class Findings:
         return [case for case in CASES if case in measured]
 
     def values(self, case: str, contender: str, figure: str) -> dict[int, float]:
-        """By round."""
+        """The values of a figure by round."""
         return {
             record.round: record.figures[figure]
             for record in self.records
@@ -107,14 +107,14 @@ class Findings:
         }
 
     def ratios(self, case: str, contender: str, other: str, figure: str) -> list[float]:
-        """Of the two in the same round."""
+        """The ratio of `contender` to `other` in each round that has both."""
         ours, theirs = self.values(case, contender, figure), self.values(case, other, figure)
         return [ours[number] / theirs[number] for number in ours if theirs.get(number)]
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Of some rounds: the middle, the extremes, and the quarters."""
+    """The median, the extremes and the quartiles of the rounds."""
 
     low: float
     quarter: float
@@ -124,7 +124,7 @@ class Spread:
 
 
 def spread(values: list[float]) -> Spread | None:
-    """None: there are no values."""
+    """The spread of the values; None if there are none."""
     if not values:
         return None
     if len(values) == 1:

@@ -1,4 +1,4 @@
-"""Programs that make text upper case, each as its manual would have it: the speed that people know."""
+"""Well-known programs that upper-case text, each run as its manual suggests, for comparison."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ FILTERS = {
     "uconv": ("icu-devtools", ["uconv", "-f", "utf-8", "-t", "utf-8", "-x", "Any-Upper"]),
     "sed": ("sed", ["sed", r"s/.*/\U&/"]),
 }
-"""By name: the package of Debian, and the command."""
+"""By name: the Debian package, and the command."""
 ENVIRON = {"LC_ALL": "C.UTF-8"}

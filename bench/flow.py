@@ -1,6 +1,6 @@
-"""Draws how a connection goes through upperd, as SVG: `python bench/flow.py OUT.svg`.
+"""Draws the path of a connection through upperd, as SVG: `python bench/flow.py OUT.svg`.
 
-It knows nothing of the program: boxes, arrows and words stand in the tables below.
+It knows nothing about the program: the boxes, arrows and words are in the tables below.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from html import escape
 
 WIDTH, HEIGHT = 860, 460
 LINE = 17
-"""Pixels from one line of text to the next."""
+"""Pixels between two lines of text."""
 STYLE = """
 text { font: 13px ui-sans-serif, Helvetica, Arial, 'DejaVu Sans', sans-serif; fill: #1f2328; }
 .title { font-weight: bold; }
@@ -38,7 +38,7 @@ class Box:
 @dataclass(frozen=True)
 class Arrow:
     path: str
-    """Of SVG: M x y L x y ..."""
+    """SVG path data: M x y L x y ..."""
     x: int
     y: int
     label: str
@@ -73,7 +73,7 @@ ARROWS = (
 
 
 def drawn() -> str:
-    """The whole picture."""
+    """The whole picture as SVG text."""
     heads = "".join(
         f'<marker id="{name}" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="7" markerHeight="7" '
         f'orient="{orient}"><polygon points="0,0 10,5 0,10" style="fill:{colour}"/></marker>'

@@ -1,4 +1,4 @@
-"""The servers that are compared: how each is started, and what it takes."""
+"""The servers that are compared: how each is started, and what it needs."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from pathlib import Path
 from build import BUILT, HERE, replacing
 
 MOST = 1100
-"""Connections at one time, where a server wants to be told."""
+"""The limit of concurrent connections for servers that need one set."""
 SEARCH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"))
-"""Where Debian puts daemons stands in the search path of root only."""
+"""Debian puts daemons into folders that are only in root's search path."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a server is to listen, and how it will be used."""
+    """Where a server must listen, and how it will be used."""
 
     folder: Path
     is_dialogue: bool
-    """The client waits for answers: what a filter writes must not wait in its buffer (stdbuf(1))."""
+    """The client waits for each answer, so filters must not buffer their output (stdbuf(1))."""
     held: int
-    """Connections that will be open at one time; 0: as many as the server's defaults allow."""
+    """Connections that will be held open at the same time; 0: none beyond the server's defaults."""
 
     @property
     def path(self) -> str:
@@ -47,27 +47,27 @@ class Place:
 
 @dataclass(frozen=True)
 class Peer:
-    """One server; `command` makes the words to run, with `{address}` in place for what the client connects to."""
+    """One server; `command` returns the command line, from the place and the address that clients connect to."""
 
     name: str
     command: Callable[[Place, str], list[str]]
     needs: str = ""
     """A program that must be installed."""
     module: str = ""
-    """A Python module that must be."""
+    """A Python module that must be installed."""
     package: str = ""
     is_tcp: bool = False
     needs_root: bool = False
     is_slow: bool = False
-    """It takes seconds to start: a quick run leaves it out unless it is named."""
+    """It takes seconds to start, so a smoke run omits it unless it is named."""
     most: int = 1000
-    """Connections that it can hold open, and still serve some more."""
+    """Connections that it can hold open and still serve a few more."""
     is_notifying: bool = False
-    """It says what it does to a service manager (sd_notify(3))."""
+    """It notifies a service manager (sd_notify(3))."""
 
     @property
     def missing(self) -> str:
-        """Why it cannot be started; empty: it can."""
+        """Why the server cannot be started; empty if it can."""
         if self.needs and shutil.which(self.needs, path=SEARCH) is None:
             return f"no {self.needs}: apt-get install {self.package}"
         if self.needs_root and os.geteuid() != 0:
@@ -77,7 +77,7 @@ class Peer:
         return ""
 
     def address(self, place: Place) -> str:
-        """What the client connects to: the path, or a free port."""
+        """The address that clients connect to: the path, or a free port."""
         if not self.is_tcp:
             return place.path
         with socket.socket() as probe:
@@ -96,10 +96,10 @@ sys.exit(main())
 
 
 def launcher(name: str, module: str) -> str:
-    """A command of ours as `make install` writes it (systemd/install.sh), taken from this checkout."""
+    """A command of ours as `make install` writes it (systemd/install.sh), but running this checkout."""
     path = [str(HERE.parent), str(_installed())]
     text = LAUNCHER.format(python=os.path.realpath(sys.executable), path=path, module=module)
-    # Another run may be that of another Python.
+    # The name depends on the text, because another run may use another Python.
     program = BUILT / f"{name}-{zlib.crc32(text.encode()):08x}"
     if not program.exists():
         with replacing(program) as partial:
@@ -109,7 +109,7 @@ def launcher(name: str, module: str) -> str:
 
 
 def _installed() -> Path:
-    """A folder of what the daemon takes from other packages, and of nothing else."""
+    """A folder that contains only the packages that the daemon depends on."""
     folder = BUILT / "packages"
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "sdnotify").exists():
@@ -121,11 +121,11 @@ def _installed() -> Path:
 MAX_CHILDREN = 64
 """The daemon's default."""
 FIRST_UID, USERS = 60101, 200
-"""Uids that no user of the machine has, one after the other."""
+"""A range of uids that no user of this machine has: the first, and their number."""
 
 
 def limit_options(max_children: int) -> list[str]:
-    """Every rule and limit: each is checked, and none is met. `--max-queue` is in force by default."""
+    """Options for every rule and limit: each is checked, none is reached. `--max-queue` is on by default."""
     uids = (os.geteuid(), *range(FIRST_UID, FIRST_UID + USERS))
     return [
         *(word for uid in uids for word in ("--allow-user", str(uid))),
@@ -135,10 +135,10 @@ def limit_options(max_children: int) -> list[str]:
 
 
 def upperd(*options: str, limits: bool = True) -> Callable[[Place, str], list[str]]:
-    """Our daemon, with its defaults and these options, and with every rule and limit in force, or with none."""
+    """Our daemon with these options. `limits`: with every rule and limit in force, else with the defaults."""
 
     def command(place: Place, address: str) -> list[str]:
-        # One user has seven eighths of the children at most, and all connections that are held are those of one user.
+        # One user may have at most seven eighths of the children, and all held connections belong to one user.
         most = MAX_CHILDREN + place.held + place.held // 4
         fixed = ["--socket", address, "--socket-mode", "0666", "--no-fallback", "--max-children", str(most)]
         kept = limit_options(most) if limits else []
@@ -148,12 +148,12 @@ def upperd(*options: str, limits: bool = True) -> Callable[[Place, str], list[st
 
 
 def upperd_default(place: Place, address: str) -> list[str]:
-    """Our daemon with nothing but its defaults, on a socket for everybody."""
+    """Our daemon with its defaults, on a socket that every user may connect to."""
     return [launcher("upperd", "upperd.service.cli"), "--socket", address, "--socket-mode", "0666", *EXTRA]
 
 
 def upperd_datagrams(place: Place, address: str) -> list[str]:
-    """The same, with one for datagrams beside it."""
+    """Our daemon with its defaults, and a second socket for datagrams."""
     return [*upperd_default(place, address), "--datagram", datagram_path(address)]
 
 
@@ -162,11 +162,11 @@ def datagram_path(address: str) -> str:
 
 
 EXTRA: list[str] = []
-"""Options of upperd that the caller wants to try."""
+"""Further options of upperd, from the command line of the benchmark."""
 
 
 def mixin(*words: str) -> Callable[[Place, str], list[str]]:
-    """The mixin as a library, by the Python of the environment as a user starts it; from this checkout."""
+    """The mixin as a library, from this checkout, run by the environment's Python as a user would."""
     script = str(HERE / "servers/mixin.py")
     return lambda place, address: ["env", f"PYTHONPATH={HERE.parent}", sys.executable, script, address, *words]
 
@@ -180,7 +180,7 @@ def compiled(name: str, *words: str) -> Callable[[Place, str], list[str]]:
 
 
 def socat(place: Place, address: str) -> list[str]:
-    # -t: after the client's end of file the answer may take its time.
+    # -t: wait for the answer after the client's end of file.
     return ["socat", "-t", "10", f"UNIX-LISTEN:{address},fork,backlog=1000", f"EXEC:{' '.join(place.filter)}"]
 
 
@@ -194,7 +194,7 @@ def unixserver(place: Place, address: str) -> list[str]:
 
 
 def tcpserver(place: Place, address: str) -> list[str]:
-    # No look-up of names, neither ours nor the client's.
+    # No look-ups of host names, neither ours nor the client's.
     options = ["-q", "-H", "-R", "-l0", "-b", "1000", "-c", str(MOST)]
     return ["tcpserver", *options, "127.0.0.1", address, *place.filter]
 
@@ -231,7 +231,7 @@ def inetd(place: Place, address: str) -> list[str]:
     file = place.folder / "inetd.conf"
     words = [address, "stream", "unix", "nowait", getpass.getuser(), place.filter_path, *place.filter]
     file.write_text(" ".join(words) + "\n")
-    # -R 0: any number of connections a second.
+    # -R 0: no limit on connections per second.
     return ["inetd", "-i", "-E", "-R", "0", "-q", "1000", str(file)]
 
 
@@ -244,14 +244,14 @@ PEERS = [
     Peer("upperd", upperd(), is_notifying=True),
     Peer("upperd-single", upperd("--connections-per-child", "1"), is_notifying=True),
     Peer("upperd-plain", upperd(limits=False), is_notifying=True),
-    Peer("mixin", mixin(), most=50),  # of 56: max_children_per_user
+    Peer("mixin", mixin(), most=50),  # max_children_per_user is 56
     Peer("mixin-single", mixin("1"), most=50),
     Peer("upperd-handler", upperd("--handler", f"{HERE}/servers/stream.py:Stream"), is_notifying=True),
     Peer("upperd-default", upperd_default, is_notifying=True),
     Peer("upperd-datagrams", upperd_datagrams, is_notifying=True),
     Peer("stream-fork", python("stream.py", "fork"), most=38),
     Peer("stream-thread", python("stream.py", "thread")),
-    Peer("tutorial", python("tutorial.py", "fork"), most=38),  # of 40: max_children
+    Peer("tutorial", python("tutorial.py", "fork"), most=38),  # max_children is 40
     Peer("threading", python("tutorial.py", "thread")),
     Peer("asyncio", python("loop.py", "asyncio", "streams")),
     Peer("uvloop", python("loop.py", "uvloop", "streams"), module="uvloop", package="uvloop"),
@@ -267,6 +267,6 @@ PEERS = [
     Peer("c-prefork", compiled("prefork", "8", "1000"), most=6),
     Peer("c-epoll", compiled("epoll")),
 ]
-"""Ours first; then those of others; the limits last."""
+"""Our servers first, then other servers, then C programs as upper bounds."""
 OURS = ("upperd", "upperctl", "mixin")
-"""How the names of ours begin."""
+"""The prefixes of the names of our programs."""

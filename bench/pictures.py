@@ -1,9 +1,9 @@
 """Makes the pictures of the README, as SVG, of what really ran.
 
 python bench/pictures.py top OUT.svg [--socket PATH] [--seconds N]
-    upperctl top, while some clients are busy for so long; where no daemon runs at PATH, one is started for it.
+    upperctl top after N seconds with some busy clients; if no daemon runs at PATH, one is started.
 python bench/pictures.py text OUT.svg --title 'systemctl status upperd' < TEXT
-    a text with or without colours, such as `SYSTEMD_COLORS=1 systemctl status upperd` prints.
+    the output of a command, with or without colours, such as `SYSTEMD_COLORS=1 systemctl status upperd`.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from upperd.ctl.rows import History, Order
 
 COLUMNS, LINES = 80, 24
 WIDTH = 12.2
-"""Of a letter in rich's SVG: the height of the font, 20, by its aspect, 0.61."""
+"""The width of a character in rich's SVG: the font height, 20, times its aspect ratio, 0.61."""
 CLIENTS = 9
 LOOK = 0.25
-"""Seconds between two looks: as many as fill the line."""
+"""Seconds between two looks. They must fill the graph within the default --seconds."""
 
 
 def main() -> int:
-    """Make one picture."""
+    """Make one picture; return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("kind", choices=["top", "text"])
     parser.add_argument("output")
@@ -64,8 +64,8 @@ def main() -> int:
 
 
 def recorder(width: int, height: int) -> Console:
-    """A console that keeps what is printed, and shows nothing."""
-    shown = open(os.devnull, "w")  # noqa: SIM115 (for as long as the console)
+    """A console that records its output and shows nothing."""
+    shown = open(os.devnull, "w")  # noqa: SIM115 (open as long as the console is)
     return Console(
         record=True, width=width, height=height, file=shown, force_terminal=True, color_system="truecolor",
         highlight=False, markup=False, emoji=False,
@@ -73,7 +73,7 @@ def recorder(width: int, height: int) -> Console:
 
 
 def save(console: Console, path: str, title: str) -> None:
-    """Write what was printed. Without a font from elsewhere: a README is to load nothing."""
+    """Write the recorded output as SVG, without web fonts: a README must not load anything."""
     form = re.sub(r"@font-face \{\{.*?\}\}\n", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
     form = form.replace("Fira Code", "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono'")
     name = re.sub(r"\W+", "-", title) or "terminal"
@@ -83,7 +83,7 @@ def save(console: Console, path: str, title: str) -> None:
 
 
 def _moved(found: re.Match[str]) -> str:
-    """A text without the spaces that it begins with, in its place: some programs that draw SVG leave them out."""
+    """A text element without its leading spaces, moved right instead: some SVG renderers drop them."""
     x, y, length, rest, spaces = found.groups()
     width = WIDTH * spaces.count(";")
     return f' x="{float(x) + width:.1f}" {y} textLength="{float(length) - width:.1f}"{rest}'
@@ -91,7 +91,7 @@ def _moved(found: re.Match[str]) -> str:
 
 @contextlib.contextmanager
 def daemon(path: str) -> Iterator[None]:
-    """A daemon of our own, that is ready, until it is no longer needed."""
+    """Run a daemon of our own, ready at the start of the block, until the end of the block."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
     command = [sys.executable, "-m", "upperd.service.cli", "--socket", path, "--no-fallback", "--socket-mode", "0666"]
     process = subprocess.Popen([*command, "--max-children", "64"], stderr=subprocess.DEVNULL)
@@ -110,7 +110,7 @@ def daemon(path: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def client(path: str, seconds: float, number: int) -> Iterator[None]:
-    """A client that sends now and then, in a process and, where that can be, as a user of its own."""
+    """Run a client in its own process, and as root also as another user, until the end of the block."""
     pid = os.fork()
     if pid == 0:
         try:
@@ -127,7 +127,7 @@ def client(path: str, seconds: float, number: int) -> Iterator[None]:
 
 
 def talk(path: str, seconds: float, chance: random.Random) -> None:
-    """Keep one connection and send what comes to mind; and come and go, now and then, beside it."""
+    """Send random amounts of text on one connection, and open short connections beside it now and then."""
     with socket.socket(socket.AF_UNIX) as kept:
         kept.connect(path)
         end = time.monotonic() + seconds
@@ -146,7 +146,7 @@ def talk(path: str, seconds: float, chance: random.Random) -> None:
 
 
 def watch(path: str, seconds: float, console: Console) -> Iterator[object]:
-    """Look for so long, then give the picture."""
+    """Collect the history for so many seconds, then yield the picture."""
     history, end = History(), time.monotonic() + seconds
     while True:
         found = view.find(path).load_usages()

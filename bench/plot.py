@@ -1,4 +1,4 @@
-"""Bar charts as SVG: a panel for each case, a bar for each contender, a whisker from the worst to the best round."""
+"""Draws bar charts as SVG: a panel per case, a bar per contender, a whisker from the worst to the best round."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from peers import OURS
 from table import number, sort_contenders
 
 WIDTH, NAMES, VALUES, ROW, HEAD = 720, 130, 90, 20, 44
-"""Of a panel, its names and its values at either side, of a bar's row, of a panel's head; in pixels."""
+"""Pixels: width of a panel, of the names to its left, of the values to its right; height of a row, of the heading."""
 COLOURS = {**dict.fromkeys(OURS, "#c2410c"), "c-": "#64748b", "": "#3b82f6"}
-"""By how a name begins."""
+"""The colour of a bar by the prefix of its contender's name."""
 
 PLOTS = {
     "connections": ("connections-1", "connections-8", "connections-32"),
@@ -27,13 +27,13 @@ PLOTS = {
     "faults": ("faults",),
     "attacks": tuple(case for case in CASES if case.startswith("attack-")),
 }
-"""By the name of the file: the cases that it shows."""
+"""By file name: the cases that the plot shows."""
 STEEP = 30
-"""Where the best is so many times the worst, bars are on a logarithmic scale."""
+"""If the highest value is more than this many times the lowest, the scale is logarithmic."""
 
 
 def write_plots(findings: Findings, folder: Path) -> list[str]:
-    """A file for each plot of which something was measured; their names."""
+    """Write a file for each plot with measured cases; return the file names."""
     written = []
     for name, cases in PLOTS.items():
         measured = [case for case in cases if case in findings.cases()]
@@ -44,7 +44,7 @@ def write_plots(findings: Findings, folder: Path) -> list[str]:
 
 
 def render(cases: list[str], findings: Findings) -> str:
-    """One picture."""
+    """The picture of these cases as SVG text."""
     body, top = "", 8
     for case in cases:
         panel, height = _panel(case, findings, top)
@@ -57,7 +57,7 @@ def render(cases: list[str], findings: Findings) -> str:
 
 
 def _panel(case: str, findings: Findings, top: int) -> tuple[str, int]:
-    """A panel, and its height."""
+    """The SVG text of a panel, and the height of the panel."""
     title, main = CASES[case]
     figure = FIGURES[main]
     bars = {
@@ -76,7 +76,7 @@ def _panel(case: str, findings: Findings, top: int) -> tuple[str, int]:
 
 
 class Scale:
-    """From a value to a length in pixels."""
+    """Maps a value to a length in pixels."""
 
     def __init__(self, values: list[float]) -> None:
         positive = [value for value in values if value > 0] or [1.0]

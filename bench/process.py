@@ -1,4 +1,4 @@
-"""What the kernel says of a process and of all that descend from it (proc(5))."""
+"""Reads the CPU time, page faults and memory of a process and its descendants from /proc (proc(5))."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def tree(pid: int) -> list[int]:
-    """The process and its descendants that live."""
+    """The process and its living descendants."""
     try:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
@@ -19,7 +19,7 @@ def tree(pid: int) -> list[int]:
 
 
 def _fields(pid: int) -> list[str]:
-    """Fields of /proc/PID/stat from the third on; none where it has ended."""
+    """The fields of /proc/PID/stat from the third on; empty if the process has ended."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -27,19 +27,19 @@ def _fields(pid: int) -> list[str]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU time of all, and of those of them that have been waited for. The sum is exact to a tick; user and system
-    time by themselves are not."""
+    """The CPU time of the process tree, including children that were waited for. The sum of user and system time is
+    exact to a tick; each alone is not."""
     return sum(sum(map(int, fields[11:15])) for each in tree(pid) if (fields := _fields(each))) / TICKS
 
 
 def faults(pid: int) -> tuple[int, int]:
-    """Minor page faults of the process itself, and of its children that it has waited for."""
+    """Minor page faults of the process itself, and of the children that it has waited for."""
     fields = _fields(pid)
     return int(fields[7]), int(fields[8])
 
 
 def memory_kib(pid: int) -> int:
-    """PSS of all: what each has for itself, and its part of what is shared."""
+    """The PSS of the process tree: private memory, and a proportional share of shared memory."""
     return sum(_pss(each) for each in tree(pid))
 
 

@@ -1,4 +1,4 @@
-"""`make bench`: every contender in turn, started afresh, in rounds of a shuffled order; see README.md."""
+"""`make bench`: runs every contender in rounds, each started afresh, in shuffled order; see README.md."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ RESULTS = HERE / "results"
 TRIAL_RESULTS = BUILT / "results"
 QUICK_WORKS = "connections"
 QUICK_PEERS = "upperd,upperd-single,mixin,mixin-single,tutorial"
-"""What a quick run measures where the caller does not say."""
+"""The default works and peers of a quick run."""
 
 
 def main() -> int:
     """Run the benchmark. Exit status 0: it ran, 1: upperd failed, 3: a reply was wrong, 64: wrong usage."""
-    # Asked to end, we end what we have started, too.
+    # At SIGTERM, end the processes that we have started as well.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return _run(_parse())
@@ -65,7 +65,7 @@ def _run(options: argparse.Namespace) -> int:
     findings = Findings(machine=describe_machine())
     works = [each for each in work.WORKS if each.name in names]
     folder = options.results or (TRIAL_RESULTS if options.quick or options.smoke else RESULTS)
-    # That it cannot be written to is better known before than after.
+    # Fail now rather than after the run if the folder cannot be made.
     folder.mkdir(parents=True, exist_ok=True)
     _run_rounds(works, chosen, options, findings)
     findings.machine["load at the end"] = _load_average()
@@ -97,7 +97,7 @@ def _parse() -> argparse.Namespace:
 
 
 def _choose(wanted: str, known: list[str]) -> list[str]:
-    """The names of a list with commas, all of them known; all for an empty one."""
+    """The names in a comma-separated list, or all known names if it is empty. Exits if a name is unknown."""
     names = wanted.split(",") if wanted else known
     for name in names:
         if name not in known:
@@ -111,7 +111,7 @@ def _usage_error(text: str) -> int:
 
 
 def _add_own(words: list[str]) -> None:
-    """Servers of the caller's: they take part wherever the tutorial's does."""
+    """Add the servers of --own to every work in which the tutorial's server takes part."""
     for word in words:
         name, _, command = word.partition("=")
         if not name or not command.strip():
@@ -129,7 +129,7 @@ def _own_command(command: str, place: Place, address: str) -> list[str]:
 
 
 def _run_rounds(works: list[work.Work], chosen: list[str], options: argparse.Namespace, findings: Findings) -> None:
-    """Every contender once in each round, in another order each time. Raises WrongReplyError."""
+    """Run every contender once per round, in a new order each time. Raises WrongReplyError."""
     scale = _scale(options)
     for each in works:
         if each.missing:
@@ -143,7 +143,7 @@ def _run_rounds(works: list[work.Work], chosen: list[str], options: argparse.Nam
             _miss(name, reason, findings)
     turns = [(each, name) for each, name in turns if name not in findings.missing]
     for number in range(options.rounds):
-        # Works one after the other, so that those who are compared run close to each other.
+        # One work after the other, so that contenders that are compared run close together in time.
         order = random.sample(turns, len(turns))
         order.sort(key=lambda turn: works.index(turn[0]))
         for each, name in order:
@@ -176,7 +176,7 @@ def _scale(options: argparse.Namespace) -> work.Scale:
 
 
 def describe_machine() -> dict[str, str]:
-    """What the figures hold for."""
+    """The machine and the versions for which the figures hold."""
     models = [line.partition(":")[2].strip() for line in _read("/proc/cpuinfo").splitlines() if "model name" in line]
     return {
         "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
@@ -209,7 +209,7 @@ def _read(path: str) -> str:
 
 
 def write_results(findings: Findings, folder: Path) -> None:
-    """Everything that was found (results.json), the tables, the plots."""
+    """Write all findings (results.json), the tables (table.md) and the plots."""
     (folder / "results.json").write_text(json.dumps(asdict(findings), indent=1) + "\n")
     (folder / "table.md").write_text(render(findings))
     write_plots(findings, folder)

@@ -1,4 +1,4 @@
-"""One peer, started afresh in a folder and a session of its own, and ended with all that it started."""
+"""Runs a peer in a new folder and a session of its own, and ends it with every process that it started."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ STOP_SECONDS = 30.0
 
 
 class PeerError(Exception):
-    """A peer that does not do what it is asked; the text says why."""
+    """A peer failed; the text says why."""
 
 
 class Server:
-    """A peer that answers."""
+    """A running peer."""
 
     def __init__(self, pid: int, address: str) -> None:
         self.pid = pid
@@ -36,15 +36,15 @@ class Server:
 
 
 def pause(seconds: float = 0.005) -> None:
-    """For what gives no sign of its own."""
+    """Wait before the next look at something that gives no event."""
     select.select([], [], [], seconds)
 
 
 @contextlib.contextmanager
 def running(peer: Peer, is_dialogue: bool = False, held: int = 0) -> Iterator[Server]:
-    """Start a peer and wait until it accepts. Raises PeerError."""
+    """Run a peer, ready to accept, until the end of the block. Raises PeerError."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        # Super-servers act as another user.
+        # Super-servers run their services as another user.
         os.chmod(folder, 0o755)
         place = Place(Path(folder), is_dialogue, held)
         address = peer.address(place)
@@ -80,7 +80,7 @@ def _started(command: list[str], environ: dict[str, str], address: str, folder: 
 
 @contextlib.contextmanager
 def listening_manager(folder: Path) -> Iterator[str]:
-    """A service manager that reads what it is told; the path of its socket."""
+    """Run a service manager that reads and discards notifications; yield the path of its socket."""
     path = str(folder / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(path)
@@ -118,7 +118,7 @@ def _accepts(address: str) -> bool:
 
 
 def _stop(popen: subprocess.Popen[bytes]) -> None:
-    """SIGTERM, then SIGKILL; then whatever it left behind, which is ours to end (adopt_orphans)."""
+    """Send SIGTERM, then SIGKILL; then kill the processes that it left, which are now ours (adopt_orphans)."""
     popen.terminate()
     try:
         popen.wait(STOP_SECONDS)
@@ -130,17 +130,17 @@ def _stop(popen: subprocess.Popen[bytes]) -> None:
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            with contextlib.suppress(ChildProcessError):  # a grandchild: it comes to us when its parent has ended
+            with contextlib.suppress(ChildProcessError):  # a grandchild: becomes our child when its parent ends
                 os.waitpid(pid, os.WNOHANG)
         pause()
 
 
 def adopt_orphans() -> None:
-    """Whose parent ends becomes our child (PR_SET_CHILD_SUBREAPER of prctl(2)): nothing that was started is left."""
+    """Become the parent of orphaned descendants (prctl(2), PR_SET_CHILD_SUBREAPER), so that all can be ended."""
     ctypes.CDLL(None, use_errno=True).prctl(36, 1, 0, 0, 0)
 
 
 def raise_file_limit() -> None:
-    """As many descriptors as we may have: for a thousand connections, here and in what we start."""
+    """Raise the limit of open descriptors to its maximum, here and in our children: for a thousand connections."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -1,4 +1,4 @@
-"""The findings as Markdown: the targets first, then a table for each case."""
+"""Renders the findings as Markdown: the targets first, then a table for each case."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from figures import CASES, FIGURES, Findings, Spread, spread
 from targets import TARGETS, Verdict, judge
 
 BASELINES = {"send": "python", "start": "python", "held": ""}
-"""What the others are compared with, where it is not the tutorial's server, or perl for the texts."""
+"""By case: the baseline of the comparison. The default is the tutorial's server, or perl for texts; empty: none."""
 
 
 def baseline(case: str, contenders: list[str]) -> str:
-    """The contender that the others are compared with; empty: none."""
+    """The contender that the others are compared with; empty if there is none."""
     wanted = BASELINES.get(case, "perl" if case.startswith("bulk-") and "perl" in contenders else "tutorial")
     return wanted if wanted in contenders else ""
 
 
 def render(findings: Findings, is_brief: bool = False) -> str:
-    """All of it; where it is brief, without the targets of which nothing was measured."""
+    """The whole document. `is_brief`: omit targets that were not measured."""
     parts = ["# What was measured\n", _machine(findings), _targets(findings, is_brief)]
     parts += [_case(case, findings) for case in findings.cases()]
     parts += [_absent(findings)]
@@ -24,7 +24,7 @@ def render(findings: Findings, is_brief: bool = False) -> str:
 
 
 def number(value: float) -> str:
-    """Three digits that count, or all before the point."""
+    """The value with three significant digits, or rounded to an integer from 100 on."""
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.3g}"
@@ -102,7 +102,7 @@ def _case(case: str, findings: Findings) -> str:
 
 
 def sort_contenders(case: str, findings: Findings) -> list[str]:
-    """The best first."""
+    """The contenders of a case, the best first."""
     main = CASES[case][1]
 
     def median(contender: str) -> float:

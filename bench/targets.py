@@ -1,4 +1,4 @@
-"""What must be reached, and what is reached for; and whether it was."""
+"""The targets: figures that must be reached, figures that we aim for, and the verdict on each."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from peers import OURS, PEERS
 
 @dataclass(frozen=True)
 class Target:
-    """A bound on a figure of a contender, or on its ratio to that of the best of some others in the same round.
+    """A bound on a contender's figure, or on its ratio to the figure of the best of `others` in the same round.
 
-    Where more is better it is a lower bound, else an upper one. `noise` names a bound that is held to "not worse beyond
-    the noise": the better quarter of the rounds must keep it, and not the median.
+    It is a lower bound if more is better, else an upper bound. `noise` names a bound, "must" or "wish", that need only
+    hold within the noise: the better quartile of the rounds is compared instead of the median.
     """
 
     case: str
@@ -31,20 +31,20 @@ TOOLS = tuple(FILTERS)
 UVLOOP = ("uvloop", "uvloop-protocol")
 
 TARGETS = [
-    # A child is used again, for its user only.
+    # Children are reused, for the same user only.
     Target("connections-1", "rate", "upperd", ("tutorial",), 11.0, 16.0),
     Target("connections-8", "rate", "upperd", ("tutorial",), 12.0, 20.0),
     Target("connections-32", "rate", "upperd", ("tutorial",), 12.0, 20.0),
     *(Target(f"users-{users}-{clients}", "shared", "upperd", (), 0.8, 0.95) for users in (4, 50) for clients in (1, 8)),
     # More users than children.
     *(Target(f"users-200-{clients}", "rate", "upperd", ("tutorial",), 1.0, noise="must") for clients in (1, 8)),
-    # A handler as people write them.
+    # A handler as users commonly write it.
     Target("handler-8", "rate", "upperd-handler", ("stream-fork",), 10.0),
     Target("handler-8", "rate", "upperd-handler", ("stream-thread",), 2.0),
     # A process for each connection.
     Target("connections-1", "rate", "upperd-single", ("tutorial",), 1.3, 2.2),
     Target("connections-8", "rate", "upperd-single", ("tutorial",), 1.0, 1.6),
-    # The library is as fast as the daemon.
+    # The library must be as fast as the daemon.
     *(
         Target(f"connections-{clients}", "rate", f"mixin{kind}", (f"upperd{kind}",), 1.0, noise="must")
         for kind in ("", "-single")
@@ -60,12 +60,12 @@ TARGETS = [
     Target("bulk-greek", "throughput", "upperd", TOOLS, 2.0),
     Target("bulk-mixed", "throughput", "upperd", TOOLS, 2.0),
     Target("memory", "memory", "upperd", must=600.0, wish=350.0),
-    # The rest is noise.
+    # The tolerance above 1 is for noise.
     Target("held", "growth", "upperd", must=1.2, wish=1.1),
     Target("send", "time", "upperctl", ("python",), 1.3),
     Target("send", "time", "upperctl", ("socat",), wish=1.0, noise="wish"),
     Target("start", "time", "upperd", ("python",), 4.0, 2.5),
-    # Fair to everybody by default.
+    # The defaults are fair to every user.
     *(
         Target(case, figure, "upperd-datagrams" if "datagrams" in case else "upperd-default", must=must)
         for case in CASES
@@ -77,15 +77,15 @@ TARGETS = [
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was found for a target; `spread` is None where it was not measured."""
+    """The finding for a target; `spread` is None if the target was not measured."""
 
     target: Target
     other: str
-    """Of the others, the one that was hardest to beat."""
+    """The one of the target's `others` that was hardest to beat."""
     spread: Spread | None
 
     def keeps(self, kind: str) -> str:
-        """Whether "must" or "wish" is kept, in words; empty: there is no such bound."""
+        """Whether the bound `kind` ("must" or "wish") is kept, in words; empty if there is no such bound."""
         bound = self.target.must if kind == "must" else self.target.wish
         if bound is None:
             return ""
@@ -101,7 +101,7 @@ class Verdict:
 
 
 def judge(target: Target, findings: Findings) -> Verdict:
-    """Hold a target against the findings."""
+    """Compare a target with the findings."""
     if not target.others:
         values = findings.values(target.case, target.contender, target.figure).values()
         return Verdict(target, "", spread(list(values)))

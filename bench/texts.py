@@ -1,7 +1,7 @@
 """The texts that are sent in bulk, and their upper case.
 
-No letter is in them whose upper case has another number of letters (as that of U+00DF), or that programs take for
-something else: every program compared must give the very same bytes.
+They only contain letters that every compared program maps to the same bytes: no letter whose upper case has another
+number of letters (as U+00DF has), and none that some programs treat differently.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from build import BUILT, replacing
 SIZE = 1 << 20
 SAMPLES = {
     "ascii": "The quick brown fox jumps over the lazy dog, 42 times a day; nobody has ever asked the dog about it.\n",
-    # Below U+0100, hence without the ligature and the curly apostrophe.
+    # All below U+0100, so without the ligature and the curly apostrophe.
     "french": "Voilà l'été à Évian: où les élèves âgés préfèrent déjà la crème brûlée, le café et le maïs à l'hôtel.\n",
     "cyrillic": "Съешь же ещё этих мягких французских булок, да выпей чаю; а потом приходи к нам в гости вечером.\n",
     "greek": "Ξεσκεπάζω την ψυχοφθόρα βδελυγμία, και ύστερα πηγαίνω στη θάλασσα με τους φίλους μου κάθε πρωί.\n",
@@ -22,7 +22,7 @@ SAMPLES["mixed"] = SAMPLES["ascii"] + SAMPLES["french"] + SAMPLES["cyrillic"] + 
 
 
 def write_text(name: str) -> tuple[Path, Path]:
-    """About SIZE bytes of a text, and the upper case of it: two files, made once."""
+    """Write about SIZE bytes of a text, and its upper case, unless they exist; return the two files."""
     sample = SAMPLES[name]
     times = SIZE // len(sample.encode())
     paths = BUILT / f"{name}.text", BUILT / f"{name}.upper"

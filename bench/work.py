@@ -1,4 +1,4 @@
-"""The works: what a contender is put to. Each starts its server afresh, and gives figures by the name of the case."""
+"""The works that contenders are measured at. Each starts its server afresh and returns figures by case name."""
 
 from __future__ import annotations
 
@@ -25,37 +25,37 @@ from texts import SAMPLES, write_text
 Figures = dict[str, dict[str, float]]
 CLIENTS = (1, 8, 32)
 TURNS = (1, 4, 50, USERS)
-"""Users who connect in turn; one of them, by the same client, is what the others are compared with."""
+"""Numbers of users that connect in turn. One user, with the same load generator, is the baseline."""
 BARE = [sys.executable, "-I", "-c", "pass"]
-"""The interpreter, doing nothing. That of the environment: what a host has installed beside does not slow it down."""
+"""The bare interpreter. It is the environment's, so that packages installed on the host do not slow it down."""
 WARM = 20
-"""Connections that are made before anything is measured."""
+"""Connections that are made before the measurement."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How much of it."""
+    """How long and how often to measure."""
 
     seconds: float
     connections: int
     held: int
     many: int
     times: int
-    """A command is started so often; the median counts."""
+    """How often a command is started; the median counts."""
     asked: int
-    """How often another user asks during an attack."""
+    """How many requests the other user makes during an attack."""
 
 
 FULL = Scale(seconds=1.0, connections=1000, held=200, many=1000, times=20, asked=200)
 QUICK = Scale(seconds=0.5, connections=200, held=50, many=200, times=5, asked=100)
-"""Enough for a ratio that is right to a tenth."""
+"""Enough for ratios that are accurate to a tenth."""
 SMOKE = Scale(seconds=0.04, connections=20, held=5, many=10, times=2, asked=5)
-"""Enough to see that it runs."""
+"""Enough to see that the benchmark runs."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """One kind of work; `contenders` name who takes part: servers, or what else the work knows."""
+    """One kind of work; `contenders` are names of servers, or of other programs that the work knows."""
 
     name: str
     contenders: tuple[str, ...]
@@ -64,7 +64,7 @@ class Work:
 
     @property
     def missing(self) -> str:
-        """Why it cannot be done at all; empty: it can."""
+        """Why the work cannot be done at all; empty if it can."""
         return "it takes root" if self.needs_root and os.geteuid() != 0 else ""
 
 
@@ -97,7 +97,7 @@ def measure_users(name: str, scale: Scale) -> Figures:
     with running(SERVERS[name]) as server:
         for users in TURNS:
             for clients in CLIENTS[:2]:
-                # Each client comes once as each user, so that who can have a child has one.
+                # First connect once as each user, so that every user that can have a child has one.
                 most = max(WARM, users)
                 load("connections", server.address, clients, scale.seconds, most, FIRST_UID, users)
                 figures = _load_connections(server, clients, scale, FIRST_UID, users)
@@ -145,7 +145,7 @@ def measure_held(name: str, scale: Scale) -> Figures:
         one = _load_connections(server, 1, scale)
         with holding(server.address, count):
             many = _load_connections(server, 1, scale)
-    growth = {"growth": many["cpu"] / one["cpu"]} if one["cpu"] else {}  # too short for the clock
+    growth = {"growth": many["cpu"] / one["cpu"]} if one["cpu"] else {}  # no CPU time: too short to measure
     return {"held": {**many, "kept": many["rate"] / one["rate"], **growth}}
 
 
@@ -162,7 +162,7 @@ def measure_send(name: str, scale: Scale) -> Figures:
 
 
 def _run_command(name: str, command: list[str]) -> float:
-    """Seconds that it takes."""
+    """Run a command; return the seconds that it took."""
     with tempfile.TemporaryFile() as word:
         word.write(b"hello\n")
         word.seek(0)
@@ -185,7 +185,7 @@ def measure_start(name: str, scale: Scale) -> Figures:
 
 
 def _start_daemon() -> float:
-    """Seconds until it says READY=1."""
+    """Start the daemon; return the seconds until it sent READY=1."""
     with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(f"{folder}/notify")
         manager.settimeout(START_SECONDS)
@@ -207,7 +207,7 @@ def measure_faults(name: str, scale: Scale) -> Figures:
     with running(SERVERS[name]) as server:
         _warm_up(server)
         before = process.faults(server.pid)
-        # A child that is not waited for yet is not counted yet: a few of many.
+        # Children that are not reaped yet are not counted: a few of many.
         load("connections", server.address, 1, 60, scale.connections)
         after = process.faults(server.pid)
     parent, child = ((then - first) / scale.connections for first, then in zip(before, after, strict=True))
@@ -219,7 +219,7 @@ def measure_attacks(name: str, scale: Scale) -> Figures:
 
 
 def missing(name: str) -> str:
-    """Why a contender cannot take part; empty: it can."""
+    """Why a contender cannot take part; empty if it can."""
     if name in SERVERS:
         return SERVERS[name].missing
     if name in FILTERS and shutil.which(FILTERS[name][1][0], path=SEARCH) is None:
@@ -228,9 +228,9 @@ def missing(name: str) -> str:
 
 
 _ATTACKED = ("upperd-default", "upperd-datagrams")
-"""Ours with the defaults."""
+"""Our daemon with its defaults."""
 _HANDLERS = ("upperd-handler", "stream-fork", "stream-thread")
-"""The same class of socketserver in each."""
+"""Servers that all run the same socketserver handler class."""
 _ALL = tuple(name for name in SERVERS if name not in (*_HANDLERS, *_ATTACKED))
 WORKS = [
     Work("connections", _ALL, measure_connections),

@@ -1,1 +1,1 @@
-"""`upperctl`: main.py is the entry point; each command is a module with `add_arguments(parser)` and `run(arguments)`."""
+"""`upperctl`: main.py is the entry point, parser.py the command line; every command is a module with a `run()`."""
