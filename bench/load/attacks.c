@@ -49,7 +49,7 @@ static int reach(int fd) {
     return connect(fd, (struct sockaddr *)&server, sizeof server);
 }
 
-/* A socket for datagrams that can be answered: the kernel gives it a name. */
+/* A datagram socket that the server can answer: the kernel gives it a name. */
 static int make_datagram_socket(int is_connected) {
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     struct sockaddr_un any = {.sun_family = AF_UNIX};
@@ -60,10 +60,10 @@ static int make_datagram_socket(int is_connected) {
     return fd;
 }
 
-/* The attackers. None returns: they are killed. */
+/* The attackers. They run until they are killed. */
 
-/* Connections that are begun; those that wait in the kernel's queue are there, too. A server that takes no more holds
- * up this one for a second. */
+/* Opens up to `most` connections, including those that wait in the backlog; returns their number. If the backlog is
+ * full, gives up after a second. */
 static int open_many(struct pollfd *held, int most) {
     struct timeval patience = {.tv_sec = 1};
     for (int index = 0; index < most; index++) {
@@ -93,7 +93,7 @@ static void drip(void) {
     }
 }
 
-/* Sends as long as anything is taken, and reads no answer. */
+/* Sends as much as the peer takes, and reads no answer. */
 static void be_deaf(void) {
     static struct pollfd held[MANY];
     static char block[65536];
@@ -122,7 +122,7 @@ static void flood(void) {
     }
 }
 
-/* Wants more connections than any queue holds, and makes another one for each that is refused. */
+/* Opens more connections than a queue holds, and replaces each that is refused. */
 static void fill(void) {
     static struct pollfd held[CROWD];
     say_that_it_goes_on();
@@ -178,7 +178,7 @@ void load_attack(const char *kind, const char *path, uid_t uid) {
 
 /* The victim. */
 
-/* One answer; 0: refused, or none in time. */
+/* Asks once. Returns whether there was an answer; 0: refused, or none in time. */
 static int ask(int is_datagram, double patience) {
     struct timeval limit = {.tv_sec = (time_t)patience};
     char answer[LINE_SIZE];
@@ -204,7 +204,7 @@ void load_victim(const char *path, uid_t uid, unsigned count, double patience, i
     begin(path, uid);
     for (unsigned turn = 0; turn < count; turn++) {
         double start = now();
-        if (refused && start > give_up) { /* who is not served is not asked for ever */
+        if (refused && start > give_up) { /* once refused, stop asking after twice the patience */
             refused++;
             continue;
         }

@@ -38,7 +38,7 @@ static struct text map_text(const char *path) {
     return (struct text){data, (size_t)status.st_size};
 }
 
-/* Whole texts only, so that the end of the answer is known. */
+/* Sends whole texts only, so that the expected end of the answer is known. */
 static void *send_texts(void *argument) {
     struct sender *sender = argument;
     do {
@@ -49,7 +49,7 @@ static void *send_texts(void *argument) {
     return NULL;
 }
 
-/* Compares a block with the expected text, from the offset on and around; returns the offset behind it. */
+/* Compares a block with the expected text from the offset on, wrapping around; returns the offset after the block. */
 static size_t verify(struct text expected, size_t offset, const char *block, size_t size) {
     while (size > 0) {
         size_t part = expected.size - offset < size ? expected.size - offset : size;
@@ -69,7 +69,7 @@ void load_bulk(int fd, double seconds, const char *text_path, const char *expect
     pthread_t thread;
     if (pthread_create(&thread, NULL, send_texts, &sender) != 0)
         fail(EXIT_LOAD, "cannot start a thread");
-    /* The clock starts with the first answer: what a filter takes to start is not its speed. */
+    /* The clock starts at the first answer, so that the start of a filter is not measured. */
     size_t got = receive(fd, block, sizeof block), total = got;
     size_t offset = verify(expected, 0, block, got);
     double begin = now();

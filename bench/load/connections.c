@@ -29,21 +29,21 @@ struct client {
     struct samples samples;
 };
 
-/* The threads that start from now on keep their capabilities when they act as another user (capabilities(7)): one
- * system call a connection in place of two, since none must become root again in between. */
+/* Threads started from now on keep their capabilities when they act as another user (capabilities(7)). This saves a
+ * system call per connection: they need not become root again in between. */
 static void keep_capabilities(void) {
     if (prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP) < 0)
         fail(EXIT_LOAD, "acting as other users takes root");
 }
 
-/* This thread alone, hence not by the C library, which would change all of them (credentials(7)). The effective uid at
- * connect(2) is the one that the server is told (SO_PEERCRED). */
+/* Changes the uid of this thread only. The C library's setresuid() would change all threads (credentials(7)). The
+ * server sees the effective uid at the time of connect(2) (SO_PEERCRED). */
 static void act_as(uid_t uid) {
     if (syscall(SYS_setresuid, -1, uid, -1) < 0)
         fail(EXIT_LOAD, "acting as other users takes root");
 }
 
-/* The clients start evenly apart, so that none comes just after another one of the same user. */
+/* The clients start evenly spaced among the users, so that none comes just after another client of the same user. */
 static uid_t choose_user(const struct client *client) {
     const struct plan *plan = client->plan;
     unsigned long start = (unsigned long)client->index * plan->users.count / plan->clients;

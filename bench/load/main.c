@@ -1,4 +1,4 @@
-/* The client of the benchmark, in C, so that it is not what is measured. It verifies every byte of every answer.
+/* The client of the benchmark, in C so that its own speed is not the limit. It verifies every byte of every answer.
  *
  *   load connections ADDRESS CLIENTS SECONDS MOST [FIRST_UID USERS]
  *   load pingpong ADDRESS SECONDS
@@ -8,10 +8,10 @@
  *   load attack KIND PATH UID
  *   load victim PATH UID COUNT SECONDS stream|datagram
  *
- * ADDRESS is the path of a Unix socket, or a port of 127.0.0.1. What was found goes to standard output, "NAME NUMBER"
- * a line: count, bytes; rate in 1/s; throughput in MiB/s; p50, p99 in microseconds;
- * longest in milliseconds. Exit status 1: the server did not
- * answer (the reason is on standard error), 3: it answered wrongly, 64: wrong usage. */
+ * ADDRESS is the path of a Unix socket, or a port of 127.0.0.1. The results go to standard output, in lines of
+ * "NAME NUMBER": count, refused, bytes; rate in 1/s; throughput in MiB/s; p50 and p99 in microseconds; longest in
+ * milliseconds. Exit status 1: the server did not answer (the reason is on standard error), 3: it gave a wrong answer,
+ * 64: wrong usage. */
 #include "kinds.h"
 #include "wire.h"
 

@@ -10,7 +10,7 @@ void load_pingpong(const char *address, double seconds) {
     char message[MESSAGE_SIZE], expected[MESSAGE_SIZE];
     struct samples samples = {0};
     int fd = dial(address);
-    /* The first answer takes a child's birth with it. */
+    /* The first answer is not measured: it includes starting a child. */
     make_message(0, 0, message, expected);
     send_all(fd, message, sizeof message);
     expect(fd, expected, sizeof expected);

@@ -1,4 +1,4 @@
-/* Durations, collected one by one; printed as their median and 99th percentile. */
+/* Collects durations, and prints their median and 99th percentile. */
 #ifndef SAMPLES_H
 #define SAMPLES_H
 
@@ -12,7 +12,7 @@ struct samples {
 void add_sample(struct samples *samples, double seconds);
 void add_samples(struct samples *samples, const struct samples *more);
 
-/* Prints "p50 MICROSECONDS" and "p99 MICROSECONDS", a line each; sorts the samples. */
+/* Prints the lines "p50 MICROSECONDS" and "p99 MICROSECONDS". Sorts the samples. */
 void print_samples(struct samples *samples);
 
 #endif

@@ -22,7 +22,7 @@ void fail(int status, const char *format, ...) {
     vfprintf(stderr, format, arguments);
     fputc('\n', stderr);
     va_end(arguments);
-    _exit(status); /* other threads may be in the middle of something */
+    _exit(status); /* not exit(): other threads are still running */
 }
 
 double now(void) {
@@ -96,7 +96,7 @@ void expect(int fd, const char *expected, size_t size) {
 void make_message(unsigned client, unsigned long turn, char *message, char *expected) {
     unsigned long long number = (unsigned long long)client << 40 | turn;
     for (size_t index = 0; index < MESSAGE_SIZE - 1; index++) {
-        /* Sixteen letters from the number, the rest follows the alphabet. */
+        /* Sixteen letters encode the number; the rest is the alphabet. */
         unsigned letter = index < 16 ? number >> 4 * index & 15 : index % 26;
         message[index] = (char)('a' + letter);
         expected[index] = (char)('A' + letter);

@@ -1,35 +1,35 @@
-/* What every kind of load needs: connections that do not wait for ever, an end with a reason, and the clock. */
+/* What every kind of load needs: connections with time-outs, failing with a reason, and the clock. */
 #ifndef WIRE_H
 #define WIRE_H
 
 #include <stddef.h>
 
 enum {
-    EXIT_LOAD = 1,  /* the server did not do it: refused, too slow, gone */
-    EXIT_WRONG = 3, /* the server answered, and the answer is wrong */
+    EXIT_LOAD = 1,  /* the server did not answer: refused, too slow, gone */
+    EXIT_WRONG = 3, /* the server gave a wrong answer */
     EXIT_USAGE = 64,
 };
 
 enum { MESSAGE_SIZE = 64 };
 
-/* Ends the program with a sentence on standard error. */
+/* Prints the reason on standard error and ends the program. */
 _Noreturn void fail(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Seconds of the monotonic clock. */
 double now(void);
 
-/* A blocking connection to a path, or to a port of 127.0.0.1; reads and writes give up after some seconds. */
+/* A blocking connection to a path, or to a port of 127.0.0.1; reads and writes time out after 10 seconds. */
 int dial(const char *address);
 
 void send_all(int fd, const char *data, size_t size);
 
-/* Bytes read, 0 at the end of file. */
+/* Returns the number of bytes read; 0 at the end of file. */
 size_t receive(int fd, char *data, size_t size);
 
-/* Reads exactly `size` bytes, which must be `expected`. */
+/* Reads `size` bytes, and fails unless they equal `expected`. */
 void expect(int fd, const char *expected, size_t size);
 
-/* A message like no other, and its upper case: two connections that are mixed up are noticed. */
+/* Makes a unique message and its upper case, so that answers to the wrong connection are noticed. */
 void make_message(unsigned client, unsigned long turn, char *message, char *expected);
 
 #endif

@@ -1,4 +1,4 @@
-/* epoll PATH: one process, one thread, every connection. */
+/* epoll PATH: one thread that serves every connection. */
 #include "upper.h"
 
 #include <sys/epoll.h>
@@ -6,8 +6,8 @@
 
 struct connection {
     int fd;
-    size_t size, sent; /* of what was read and not sent yet */
-    char *block;       /* only while something waits to be sent */
+    size_t size, sent; /* bytes in the block, and how many were sent */
+    char *block;       /* data that waits to be sent; else NULL */
 };
 
 static char shared[BLOCK];
@@ -33,7 +33,7 @@ static void take(int epoll, int listener) {
     wait_for(epoll, connection, EPOLL_CTL_ADD, EPOLLIN);
 }
 
-/* What the socket did not take is kept until it does; meanwhile nothing is read. */
+/* Keeps the data that the socket did not take until it does; nothing is read in the meantime. */
 static void keep(int epoll, struct connection *connection, const char *rest, size_t size) {
     connection->block = malloc(size);
     if (!connection->block)

@@ -1,4 +1,4 @@
-/* fork PATH: a process for each connection, forked when it has come. */
+/* fork PATH: a process for each connection, forked after accept(2). */
 #include "upper.h"
 
 #include <sys/wait.h>

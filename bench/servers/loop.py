@@ -1,4 +1,4 @@
-"""One process with an event loop: `loop.py asyncio|uvloop streams|protocol PATH`."""
+"""A single process with an event loop: `loop.py asyncio|uvloop streams|protocol PATH`."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Upper(asyncio.Protocol):
     transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's has the methods, but not the class.
+        # uvloop's transport has the methods, but is no asyncio.Transport.
         self.transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         self.transport.write(data.upper())
 
-    # The buffer is bounded: where the client does not read, nothing is read from it.
+    # This bounds the buffer: while the client does not read, nothing is read from it.
     def pause_writing(self) -> None:
         self.transport.pause_reading()
 

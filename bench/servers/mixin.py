@@ -1,4 +1,4 @@
-"""The mixin as a library, in the form of the README, nothing tuned: `mixin.py PATH [CONNECTIONS_PER_CHILD]`."""
+"""The mixin as a library, used as in the README, without tuning: `mixin.py PATH [CONNECTIONS_PER_CHILD]`."""
 
 from __future__ import annotations
 

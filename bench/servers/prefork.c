@@ -1,4 +1,4 @@
-/* prefork PATH CHILDREN CONNECTIONS: that many children accept, each serves that many connections and is replaced. */
+/* prefork PATH CHILDREN CONNECTIONS: CHILDREN processes accept; each is replaced after CONNECTIONS connections. */
 #include "upper.h"
 
 #include <sys/wait.h>

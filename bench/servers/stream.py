@@ -1,4 +1,4 @@
-"""A handler as people write them, and the stock servers around it: `stream.py fork|thread PATH`."""
+"""A handler as users commonly write it, and the stock servers around it: `stream.py fork|thread PATH`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """systemd with Accept=yes: `systemd.py PATH PROGRAM ARGUMENT ...`, as root, until SIGTERM.
 
-The host need not run systemd, and its own is left alone: a machine is booted, as for the tests under a real systemd,
-and a socket unit in it starts the program for each connection. PATH becomes a link to the socket in the machine.
+The host need not run systemd, and a systemd of the host is left alone: this boots a machine, as the tests under a real
+systemd do, and a socket unit in it starts the program for each connection. PATH becomes a link to the machine's socket.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ StandardError=null
 
 
 def main(path: str, *command: str) -> None:
-    """Boot, listen, and wait for SIGTERM."""
+    """Boot the machine, start the socket unit, and wait for SIGTERM."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     sys.path.insert(0, str(TESTS))
     booting = importlib.import_module("machine")

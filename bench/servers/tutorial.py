@@ -1,4 +1,4 @@
-"""The server of the documentation of socketserver, unchanged: `tutorial.py fork|thread PATH`."""
+"""The server from the documentation of socketserver, unchanged: `tutorial.py fork|thread PATH`."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-/* What the C servers share: a listener on a path, and the upper-casing of ASCII. They are the limit, not an example:
- * no UTF-8, no limits, no report, and they end at any signal. */
+/* What the C servers share: a listener on a path, and upper-casing of ASCII. They are upper bounds, not examples: no
+ * UTF-8, no limits, no log, and every signal ends them. */
 #ifndef UPPER_H
 #define UPPER_H
 
@@ -27,12 +27,12 @@ static inline int listen_on(const char *path) {
 }
 
 static inline void upper(char *data, size_t size) {
-    /* Without a branch, so that the compiler makes vectors of it. */
+    /* Without a branch, so that the compiler can vectorize the loop. */
     for (size_t index = 0; index < size; index++)
         data[index] ^= (char)((unsigned char)(data[index] - 'a') < 26 ? 0x20 : 0);
 }
 
-/* One connection to its end. */
+/* Serves one connection to its end. */
 static inline void serve(int fd, char *block) {
     ssize_t got;
     while ((got = read(fd, block, BLOCK)) > 0) {

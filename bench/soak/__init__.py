@@ -1,15 +1,15 @@
-"""A soak: mixed load and every disturbance for a given time, and at the end a ledger in which every connection stands.
+"""A soak test: mixed load and every disturbance for a given time, then a ledger that accounts for every connection.
 
-    make soak SECONDS=1200                                   # or, with more to choose from:
+    make soak SECONDS=1200                                   # or, with more options:
     PYTHONPATH=bench .venv/bin/python -m soak --help
 
-    __main__.py    what happens when
-    service.py     the service manager: holds the listener, starts the daemon as it is installed, again and again
+    __main__.py    the order of events
+    service.py     the service manager: holds the listener, starts the daemon again and again
     trouble.py     reloads, restarts, kills      settings.py   the files that are reloaded
-    crowd.py       the processes of clients      kinds.py      what a client does      exchange.py   how it fared
-    account.py     what one daemon says of itself when it has ended: its scoreboard, its log
+    crowd.py       the processes of clients      kinds.py      what a client does      exchange.py   its outcome
+    account.py     the reports of daemons that have ended: scoreboards and logs
     ledger.py      the sums, and what must be equal
-    process.py     proc(5), and whose children are whose
+    process.py     children, states, memory and descriptors of processes, from proc(5)
 
-As root the clients are of several users, so that every reason of a refusal occurs; else they are all of one.
+As root, the clients are of several users, so that every reason for a refusal occurs; else they are all of one user.
 """

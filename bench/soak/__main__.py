@@ -1,4 +1,4 @@
-"""What happens when: the clients come, trouble is made, the clients end, the daemon rests, the ledger is drawn."""
+"""The order of events: start the clients, make trouble, end the clients, let the daemon settle, print the ledger."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from soak.trouble import Trouble
 from upperd.server.snapshot import read
 
 CALM = 0.25
-"""Of the time: the last part, in which the parent is left alone, so that what it leaks would show."""
+"""The last part of the time, as a fraction. The parent is not disturbed in it, so that leaks show."""
 SLACK_KIB = 1024
-"""By which its share of memory may grow."""
+"""How much the parent's memory (PSS) may grow."""
 
 
 class Figures:
-    """A daemon at rest: its descriptors but those of its children, and its memory in KiB."""
+    """Figures of an idle daemon: its descriptors, except one per child, and its memory in KiB (PSS)."""
 
     def __init__(self, pid: int) -> None:
         self.descriptors = process.descriptors(pid) - len(process.children(pid))
@@ -38,7 +38,7 @@ class Figures:
 
 
 class Soak:
-    """One run."""
+    """One run of the soak test."""
 
     def __init__(self, folder: Path, options: argparse.Namespace) -> None:
         self._options = options
@@ -49,7 +49,7 @@ class Soak:
         self.problems: list[str] = []
 
     def run(self) -> bool:
-        """Run, and print the ledger. Returns whether everything adds up."""
+        """Run the soak test and print the ledger; return whether everything adds up."""
         service, options = self._service, self._options
         service.write_settings(Settings())
         service.start()
@@ -77,7 +77,7 @@ class Soak:
         return not ledger.problems
 
     def _hide(self, count: int) -> None:
-        """Connect so many times without telling the ledger: it must find out."""
+        """Make `count` connections that the ledger does not know of; it must notice them."""
         for _ in range(count):
             with socket.socket(socket.AF_UNIX) as client:
                 client.connect(self._path)
@@ -92,13 +92,13 @@ class Soak:
         return sights
 
     def _settle(self, before: Figures) -> None:
-        """No client comes any more: the daemon must be as it was, and then end with nothing left."""
+        """Without clients, the daemon must return to its first state, and then end and leave no process."""
         service = self._service
         service.write_settings(Settings())
         service.signal(signal.SIGHUP)
         service.wait_for("READY=1")
         self._wait_for_rest()
-        # What a child has finished the parent closes when it looks at its children next.
+        # The parent closes a finished connection when it next looks at its children.
         wait_until(lambda: Figures(service.pid).descriptors == before.descriptors)
         after = Figures(service.pid)
         print(
@@ -115,7 +115,7 @@ class Soak:
             self.problems.append(f"processes are left: {service.others()}")
 
     def _wait_for_rest(self) -> None:
-        """As many children wait as are to, none is busy, none a zombie. As many idle ones may belong to users."""
+        """Wait until the spare children are idle and none is busy or a zombie. Users may have as many idle ones again."""
         service, wanted = self._service, Settings().spare_children
 
         def rests() -> bool:
@@ -132,7 +132,7 @@ class Soak:
             )
 
     def close(self) -> None:
-        """End what is left."""
+        """End all processes that are left."""
         if self._control[1] >= 0:
             os.close(self._control[1])
         for client in self._clients:
@@ -142,7 +142,7 @@ class Soak:
 
 
 def main() -> int:
-    """Run a soak; the exit status is 0 if everything adds up."""
+    """Run a soak test; return the exit status: 0 if everything adds up."""
     parser = argparse.ArgumentParser(prog="soak", description="Mixed load and trouble; then a ledger.")
     parser.add_argument("--seconds", type=float, default=60, help="how long (default: 60)")
     parser.add_argument("--seed", default=str(time.time_ns() % 1_000_000), help="of every choice (default: any)")

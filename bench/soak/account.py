@@ -1,8 +1,8 @@
-"""What the daemons say of themselves: the scoreboard that each leaves behind, and its log.
+"""Sums up the reports of the daemons: the scoreboard that each leaves behind, and its log.
 
-A child counts a connection before it serves it, and the parent holds it until then: a child that is killed loses none
-that is not counted. A parent that is killed loses what waited in its queue, and the one that it had in its hands. How
-many they were is in its last figures: `unknown` at most.
+A child counts a connection before it serves it, and the parent holds the connection until then. So a child that is
+killed loses no uncounted connection. A parent that is killed loses the connections in its queue and the one that it
+just handled; its last scoreboard gives an upper bound, `unknown`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ COLUMNS = (
     "fork_failures", "records_lost", "forked", "ended", "bytes_in", "bytes_out",
 )  # fmt: skip
 RECORDED = ("connections", "messages", "bytes_in", "bytes_out", "undecodable")
-"""What the records of children in the log add up to; `refused` has entries of its own."""
+"""The columns that the log records of children add up to; `refused` has records of its own."""
 _ENTRY = re.compile(r"upperd\[\d+\] (\w+): (.*)$")
 _FIELD = re.compile(r" (\w+)=(\S*)")
 
@@ -32,31 +32,31 @@ class Account:
 
     columns: Counter[str] = field(default_factory=Counter)
     records: Counter[str] = field(default_factory=Counter)
-    """Of the log, of the daemons that ended in order."""
+    """Sums from the logs of the daemons that ended in order."""
     orderly: Counter[str] = field(default_factory=Counter)
-    """The same columns of the scoreboard, of those daemons."""
+    """The same columns from the scoreboards of those daemons."""
     outcomes: Counter[str] = field(default_factory=Counter)
     daemons: int = 0
     dropped: int = 0
-    """Connections that still waited for a child at the deadline of a drain."""
+    """Connections that still waited for a child at the drain deadline."""
     unknown: int = 0
-    """Connections at most that were accepted but not counted, since the parent was killed."""
+    """Upper bound: connections that were accepted but not counted, because the parent was killed."""
     interrupted: int = 0
-    """Connections at most that a drain ended, or the service manager when their parent had been killed."""
+    """Upper bound: connections ended by a drain, or by the service manager after the parent was killed."""
     left: int = 0
-    """Children that a killed parent left behind, as its last figures have them."""
+    """Children that killed parents left behind, by their last scoreboards."""
     cut_short: int = 0
-    """Of these, the ones that served and were killed, too."""
+    """Of these children, the ones that were killed while they served."""
     parents_killed: int = 0
     abnormal: list[int] = field(default_factory=list)
-    """The pids of children that ended by a signal, or with another status than 0, of which no limit is the cause."""
+    """The pids of children that ended by a signal or with a status other than 0, but not because of a limit."""
     failures: list[str] = field(default_factory=list)
     _recorded_cut: int = 0
 
     def add(self, scoreboard: Path, log: Path, *, was_killed: bool, cut_short: int = 0) -> None:
-        """A daemon has ended, and so have its children.
+        """Account for a daemon that has ended together with its children.
 
-        `cut_short`: how many of them served when they were killed after their parent.
+        `cut_short`: how many children were killed after their parent while they served.
         """
         self.daemons += 1
         self._recorded_cut = 0
@@ -90,7 +90,7 @@ class Account:
             self.failures.append(f"{log}: {header['queued']} connections wait, at an orderly end")
 
     def _add_killed(self, board: Snapshot) -> None:
-        """The parent was killed. The children that it had are in the table for ever."""
+        """Account for a killed parent. The children that it had remain in the scoreboard."""
         self.parents_killed += 1
         self.left += len(board.children)
         begun_by_none = sum(child["handed"] != child["connections"] for child in board.children)

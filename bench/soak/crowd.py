@@ -1,7 +1,7 @@
-"""The processes of clients: one for each user, forked before anything else, each with a share of the load.
+"""The processes of clients, one for each role, each with its share of the load.
 
-A process offers until the control pipe is closed, waits for those that are under way, and writes what it has seen into
-a pipe of its own.
+A process starts clients until the control pipe is closed, waits for the running ones, and writes its results into a
+pipe of its own.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from soak.exchange import HUNG_SECONDS, Exchange, GoneError, WrongAnswerError
 
 FIRST_UID = 64_000
 MOST_FAILURES = 20
-"""Told in words; the rest is counted."""
+"""How many failures are kept as text; further ones are dropped."""
 
 
 @dataclass(frozen=True)
 class Role:
-    """A user, and how this user behaves."""
+    """A user, and the behaviour of its clients."""
 
     name: str
     uid: int
     at_once: int
-    """Clients at one time."""
+    """Concurrent clients."""
     pause: float
-    """Seconds between one client and the next in its place, at most."""
+    """The longest pause between a client and its successor, in seconds."""
     burst: int = 0
-    """Clients more, at one time, now and then."""
+    """How many further clients at most come at once, now and then."""
     kinds: dict[kinds.Kind, int] = field(default_factory=lambda: kinds.MIXED)
 
 
@@ -46,7 +46,7 @@ MIXED_UID, POLITE_UID, FLOOD_UID, DENIED_UID, DOUBTFUL_UID = range(FIRST_UID, FI
 
 
 def roles() -> list[Role]:
-    """Who comes: of several users as root, else of our own."""
+    """The roles of the load: of several users as root, else of our own user."""
     everyone = [
         Role("mixed", MIXED_UID, at_once=20, pause=0.04, burst=60),
         Role("polite", POLITE_UID, at_once=1, pause=0.04, kinds=POLITE),
@@ -60,7 +60,7 @@ def roles() -> list[Role]:
 
 
 class Sight:
-    """What the clients of one role have seen."""
+    """The results of the clients of one role."""
 
     def __init__(self) -> None:
         self.offered = self.queue_full = self.wrong = self.sent = self.received = 0
@@ -69,12 +69,12 @@ class Sight:
         self.failures: list[str] = []
 
     def fail(self, text: str) -> None:
-        """Something that must not be."""
+        """Note something that must not happen."""
         if len(self.failures) < MOST_FAILURES:
             self.failures.append(text)
 
     def ended(self, kind: str, outcome: str, exchange: Exchange) -> None:
-        """An exchange is over."""
+        """Count an exchange that is over."""
         self.outcomes[outcome] += 1
         self.by_kind.setdefault(kind, Counter())[outcome] += 1
         self.sent += len(exchange.sent)
@@ -82,7 +82,7 @@ class Sight:
 
 
 async def _meet(path: str, kind: kinds.Kind, chance: random.Random, sight: Sight) -> None:
-    """One client, from its connect() to its end."""
+    """Run one client, from its connect() to its end."""
     name = kind.__name__
     try:
         exchange = Exchange(path)
@@ -119,7 +119,7 @@ class Clients:
         self.sight = Sight()
 
     async def come(self, control: int) -> None:
-        """Offer until the control pipe is closed, and wait for all."""
+        """Start clients until the control pipe is closed, and wait for all of them."""
         asyncio.get_running_loop().add_reader(control, self._over.set)
         places = [self._take_place() for _ in range(self._role.at_once)]
         await asyncio.gather(*places, *([self._come_at_once()] if self._role.burst else ()))
@@ -135,20 +135,20 @@ class Clients:
             pass
 
     async def _take_place(self) -> None:
-        """One client after the other."""
+        """Run one client after the other."""
         while not self._over.is_set():
             await self._client()
             await self._rest(self._chance.uniform(0.001, self._role.pause))
 
     async def _come_at_once(self) -> None:
-        """Now and then, more than there is room for."""
+        """Now and then, run a burst of clients, which may exceed the limits."""
         while not self._over.is_set():
             await self._rest(self._chance.uniform(0.5, 5))
             await asyncio.gather(*[self._client() for _ in range(self._chance.randint(1, self._role.burst))])
 
 
 class Process:
-    """A process of clients. Forked by the constructor: before that there must be one thread and no event loop."""
+    """A process of clients. The constructor forks, so it must run before any thread or event loop exists."""
 
     def __init__(self, path: str, role: Role, seed: str, control: tuple[int, int]) -> None:
         self.role = role
@@ -167,7 +167,7 @@ class Process:
         os.close(writing)
 
     def result(self) -> dict[str, Any]:
-        """What its clients have seen. Waits for its end, which the bound of each step of a client bounds."""
+        """The results of its clients. Waits for the end of the process; each step of a client has a time-out."""
         with open(self._result, "rb") as file:
             data = file.read()
         _, status = os.waitpid(self.pid, 0)

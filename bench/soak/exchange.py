@@ -1,6 +1,6 @@
-"""One connection as its client sees it: what was sent, what came back, and how it ended.
+"""A connection as its client sees it: what was sent, what came back, and how it ended.
 
-The law: every exchange that was offered ends in exactly one outcome, and every byte of every answer is compared.
+Every exchange has exactly one outcome, and every byte of every answer is verified.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import errno
 import socket
 
 HUNG_SECONDS = 75.0
-"""For one step of a client: 30 seconds beyond what the limits, a full queue and a drain may cost it."""
+"""The time-out of one step of a client: 30 seconds beyond the longest delay by the limits, a full queue and a drain."""
 
 WHOLE = "answered whole"
 NOTHING = "nothing was asked"
@@ -23,13 +23,13 @@ CUT = "cut"
 LEFT = "left on its own"
 HUNG = "hung"
 SMALL = 1000
-"""Bytes: of less no limit takes anything away once they are sent, as fewer are no `max-bytes` of ours."""
+"""Bytes: the smallest `max-bytes` in settings.py. No limit cuts the answer to a shorter text once that is sent."""
 OUTCOMES = (WHOLE, NOTHING, ENDED, CLOSED, TORN, SHORT, CUT, LEFT, HUNG)
 ENDED_BY_DAEMON = (ENDED, CLOSED, TORN, SHORT, CUT)
 
 
 class WrongAnswerError(Exception):
-    """A byte that is not the right one."""
+    """The answer has a wrong byte."""
 
 
 class GoneError(Exception):
@@ -37,16 +37,16 @@ class GoneError(Exception):
 
 
 def upper(data: bytes) -> bytes:
-    """The right answer to all of this (not by upperd's own transform)."""
+    """The correct answer to `data`, computed without upperd's own transform."""
     return data.decode("utf-8", "surrogateescape").upper().encode("utf-8", "surrogateescape")
 
 
 def is_answer(sent: bytes, received: bytes) -> bool:
-    """Whether this may have come back: the answer to a beginning of what was sent, wherever the daemon ended it."""
+    """Whether `received` is a correct answer to some beginning of `sent`: the daemon may end it anywhere."""
     expected = upper(sent)
     if expected.startswith(received):
         return True
-    # Where it took no more in the middle of a character, the beginning of that comes back as it is.
+    # If the daemon stopped reading within a character, the beginning of that character comes back unchanged.
     text = sent.decode("utf-8", "surrogateescape")
 
     def answered(count: int) -> int:
@@ -64,7 +64,7 @@ def is_answer(sent: bytes, received: bytes) -> bool:
 
 
 class Exchange:
-    """One connection of a client. Raises BlockingIOError where the queue is full: then there is none."""
+    """One connection of a client. The constructor raises BlockingIOError if the backlog is full."""
 
     def __init__(self, path: str) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
@@ -87,7 +87,7 @@ class Exchange:
             raise GoneError from None
 
     def send_some(self, data: bytes) -> int:
-        """Send what fits in the buffers; 0: they are full. Raises GoneError."""
+        """Send what fits into the buffers; return the number of bytes, 0 if they are full. Raises GoneError."""
         try:
             count = self._socket.send(data)
         except BlockingIOError:
@@ -98,7 +98,7 @@ class Exchange:
         return count
 
     def end_input(self) -> None:
-        """Send no more. Raises GoneError."""
+        """Shut down the sending side. Raises GoneError."""
         try:
             self._socket.shutdown(socket.SHUT_WR)
         except OSError as error:
@@ -108,7 +108,7 @@ class Exchange:
         self._has_ended_input = True
 
     async def receive(self, size: int = 65536, seconds: float = HUNG_SECONDS) -> bytes:
-        """Some bytes of the answer. Raises GoneError at its end, TimeoutError."""
+        """Receive some bytes of the answer. Raises GoneError at its end, TimeoutError after `seconds`."""
         try:
             data = await asyncio.wait_for(self._loop.sock_recv(self._socket, size), seconds)
         except ConnectionResetError:
@@ -119,17 +119,17 @@ class Exchange:
         return data
 
     async def receive_up_to(self, total: int) -> None:
-        """Until so many bytes have come in all. Raises GoneError."""
+        """Receive until `total` bytes of the answer have arrived. Raises GoneError."""
         while len(self.received) < total:
             await self.receive()
 
     async def receive_to_end(self) -> None:
-        """Until the daemon ends it, which is raised: GoneError."""
+        """Receive until the daemon ends the connection; that raises GoneError."""
         while True:
             await self.receive()
 
     def close(self, is_hung: bool = False, is_gone: bool = False) -> str:
-        """The client is done with it; `is_gone`: since the daemon is. Returns the outcome. Raises WrongAnswerError."""
+        """Close the connection and return the outcome. `is_gone`: the daemon has ended it. Raises WrongAnswerError."""
         self._socket.close()
         sent, received = bytes(self.sent), bytes(self.received)
         if not is_answer(sent, received):

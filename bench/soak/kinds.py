@@ -1,6 +1,6 @@
-"""What clients do, each kind a function: well-behaved, slow, absent, rude, malicious.
+"""What clients do. Each kind of client is a function: well-behaved, slow, silent, rude, malicious.
 
-A kind returns when the client leaves on its own; GoneError comes through where the daemon has ended the connection.
+A kind returns when the client leaves by itself, and raises GoneError when the daemon has ended the connection.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ BLOCK = 65536
 
 
 def text(chance: random.Random, size: int) -> bytes:
-    """A line of about so many bytes."""
+    """A line of about `size` bytes."""
     words: list[str] = []
     length = 0
     while length < size:
@@ -28,14 +28,14 @@ def text(chance: random.Random, size: int) -> bytes:
 
 
 async def short(exchange: Exchange, chance: random.Random) -> None:
-    """One word."""
+    """Sends one word."""
     await exchange.send(chance.choice(WORDS).encode())
     exchange.end_input()
     await exchange.receive_to_end()
 
 
 async def conversation(exchange: Exchange, chance: random.Random) -> None:
-    """Line by line, each answer awaited."""
+    """Sends line by line, and waits for each answer."""
     answered = 0
     for _ in range(chance.randint(2, 20)):
         line = text(chance, chance.randint(1, 400))
@@ -49,7 +49,7 @@ async def conversation(exchange: Exchange, chance: random.Random) -> None:
 
 
 async def long(exchange: Exchange, chance: random.Random) -> None:
-    """Megabytes, read while they are sent."""
+    """Sends up to megabytes, and reads at the same time."""
     block = text(chance, BLOCK)
 
     async def send() -> None:
@@ -66,7 +66,7 @@ async def long(exchange: Exchange, chance: random.Random) -> None:
 
 
 async def idle(exchange: Exchange, chance: random.Random) -> None:
-    """A word, and then nothing for a long time."""
+    """Sends a word, and then nothing for a long time."""
     await exchange.send(b"idle")
     await exchange.receive_up_to(4)
     try:
@@ -77,7 +77,7 @@ async def idle(exchange: Exchange, chance: random.Random) -> None:
 
 
 async def slow_writer(exchange: Exchange, chance: random.Random) -> None:
-    """Byte by byte, in the middle of a character, too."""
+    """Sends byte by byte, with pauses within characters as well."""
     for byte in text(chance, chance.randint(10, 80)):
         await exchange.send(bytes((byte,)))
         await asyncio.sleep(chance.uniform(0, 0.05))
@@ -86,7 +86,7 @@ async def slow_writer(exchange: Exchange, chance: random.Random) -> None:
 
 
 async def slow_reader(exchange: Exchange, chance: random.Random) -> None:
-    """Takes its answer in small pieces."""
+    """Reads its answer in small pieces, with pauses."""
     block = text(chance, 1000)
     left = chance.randint(50, 400)
     while True:
@@ -99,29 +99,29 @@ async def slow_reader(exchange: Exchange, chance: random.Random) -> None:
 
 
 async def leave(exchange: Exchange, chance: random.Random) -> None:
-    """Sends, and is gone before the answer."""
+    """Sends, and closes before the answer."""
     await exchange.send(text(chance, chance.randint(1, 5_000)))
     await asyncio.sleep(chance.choice((0, 0, 0.01)))
 
 
 async def leave_at_once(exchange: Exchange, chance: random.Random) -> None:
-    """Connects, and is gone."""
+    """Connects, and closes."""
 
 
 async def reset(exchange: Exchange, chance: random.Random) -> None:
-    """Is gone with a part of the answer unread, which resets the connection."""
+    """Closes with part of the answer unread, which resets the connection."""
     await exchange.send(text(chance, chance.randint(5_000, 100_000)))
     await exchange.receive(100)
 
 
 async def half_close(exchange: Exchange, chance: random.Random) -> None:
-    """Asks nothing."""
+    """Sends nothing but the end of file."""
     exchange.end_input()
     await exchange.receive_to_end()
 
 
 async def silent(exchange: Exchange, chance: random.Random) -> None:
-    """Says nothing, and is gone after a time."""
+    """Sends nothing, and closes after a while."""
     try:
         await exchange.receive(seconds=chance.uniform(0.1, 3))
     except TimeoutError:
@@ -138,14 +138,14 @@ async def never_reads(exchange: Exchange, chance: random.Random) -> None:
 
 
 async def binary(exchange: Exchange, chance: random.Random) -> None:
-    """Any bytes."""
+    """Sends random bytes."""
     await exchange.send(chance.randbytes(chance.randint(1, 20_000)))
     exchange.end_input()
     await exchange.receive_to_end()
 
 
 async def unfinished(exchange: Exchange, chance: random.Random) -> None:
-    """Characters that begin and never end."""
+    """Sends characters that begin and never end."""
     begun = chance.choice((b"\xc3", b"\xe2\x82", b"\xf0\x90\x90", b"\xf4\x8f\xbf", b"\xe0\x9f", b"\xed\xa0"))
     for _ in range(chance.randint(1, 200)):
         await exchange.send(begun)

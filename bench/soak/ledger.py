@@ -1,7 +1,7 @@
-"""The ledger: what the clients have seen against what the daemons say of themselves. Everything must add up.
+"""The ledger: compares what the clients have seen with what the daemons report. Everything must add up.
 
-An equation holds exactly wherever there is one. What a parent had accepted and no child had begun to serve when the
-parent was killed is counted nowhere: the line `unknown at a kill` says how many they are, and how many they may be.
+Equations must hold exactly. Only connections that a killed parent had accepted and no child had begun to serve are
+counted nowhere. The line `unknown at a kill` shows their number and its upper bound.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ REASONS = ("refused_access", "refused_user", "refused_rate")
 
 @dataclass
 class Ledger:
-    """Both sides, and what is wrong."""
+    """The sums of both sides, and the problems found."""
 
     sights: dict[str, dict[str, Any]]
-    """By role: what its clients have seen (crowd.Sight)."""
+    """By role: the results of its clients (crowd.Sight)."""
     account: Account
     queued: int
-    """Connections that no daemon has taken, at the end."""
+    """Connections that no daemon has accepted by the end."""
     killed: set[int]
-    """The pids of children that the soak has killed."""
+    """The pids of children that the soak test has killed."""
     is_root: bool
     """Whether the roles are different users."""
     problems: list[str] = field(default_factory=list)
@@ -44,7 +44,7 @@ class Ledger:
         limits, ends = sum(columns[name] for name in LIMITS), columns["crashed"] + columns["overdue"]
         self.causes_of_cuts = limits + ends + self.account.interrupted + self.account.unknown
         self.causes = columns["refused"] + columns["lost"] + self.account.dropped + self.causes_of_cuts
-        # What a client has sent before its end of file is answered, whatever a drain or a rule does.
+        # Data sent before the client's end of file is answered even if a drain or a rule ends the connection.
         self.causes_of_torn = ends + columns["killed"] + self.account.cut_short
         self.causes_of_short = limits - columns["ended_access"] + self.causes_of_torn
         self._check()
@@ -56,7 +56,7 @@ class Ledger:
         if not holds:
             self.problems.append(text)
 
-    # What must hold
+    # The conditions
 
     def _check(self) -> None:
         self._check_connections()
@@ -90,7 +90,7 @@ class Ledger:
     def _check_reasons(self) -> None:
         columns = self.account.columns
         by_reason = sum(columns[name] for name in REASONS)
-        # The sum and its part are two words, and the parent may be killed between them.
+        # The total and its part are two writes, and the parent may be killed between them.
         apart = abs(columns["refused"] - by_reason)
         self._require(apart <= self.account.parents_killed, f"{columns['refused']} refused, {by_reason} by a reason")
         unanswered = self.outcomes[CLOSED] + self.outcomes[LEFT] + self.outcomes[NOTHING]
@@ -133,7 +133,7 @@ class Ledger:
             len(ours) == columns["crashed"],
             f"{len(ours)} abnormal ends in the log, {columns['crashed']} counted as crashed",
         )
-        # Its slot and the count of it are two words, and the parent may be killed between them.
+        # A child's slot and the counter are two writes, and the parent may be killed between them.
         apart = abs(columns["forked"] - columns["ended"] - self.account.left)
         self._require(
             apart <= self.account.parents_killed,
@@ -147,10 +147,10 @@ class Ledger:
             most += sum(columns[name] for name in (*REASONS[1:], *LIMITS[:3]))
         self._require(not self.is_root or hurt <= most, f"{hurt} polite clients had no whole answer, {most} may be")
 
-    # To be read
+    # Output
 
     def text(self) -> str:
-        """The ledger."""
+        """The ledger as text."""
         columns, outcomes = self.account.columns, self.outcomes
         refused = ", ".join(f"{columns[name]} {name.removeprefix('refused_')}" for name in REASONS)
         cuts = sum(outcomes[outcome] for outcome in (ENDED, TORN, SHORT, CUT))

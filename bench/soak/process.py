@@ -1,4 +1,4 @@
-"""Processes: whose child is whose, what state it is in, what memory and descriptors it has (proc(5))."""
+"""Processes: their children, state, memory and descriptors (proc(5)), and signals to them without races."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 
 def adopt_orphans() -> None:
-    """From now on the children of a daemon of ours that is killed become ours (prctl(2), PR_SET_CHILD_SUBREAPER)."""
+    """Become the parent of children whose daemon is killed (prctl(2), PR_SET_CHILD_SUBREAPER)."""
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
 def children(pid: int) -> list[int]:
-    """The children that live or have not been reaped; none where the process is gone."""
+    """The pids of the children, including zombies; empty if the process is gone."""
     try:
         return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except (FileNotFoundError, ProcessLookupError):
@@ -25,7 +25,7 @@ def children(pid: int) -> list[int]:
 
 
 def state(pid: int) -> str:
-    """The letter of its state: Z is a zombie, T is stopped; empty where there is none."""
+    """The state letter of a process: Z is a zombie, T is stopped; empty if the process is gone."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
@@ -33,18 +33,18 @@ def state(pid: int) -> str:
 
 
 def descriptors(pid: int) -> int:
-    """How many descriptors it has open."""
+    """The number of open descriptors of a process."""
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
 def memory(pid: int) -> int:
-    """Its proportional share of the memory, KiB (smaps_rollup, Pss)."""
+    """The PSS of a process in KiB (smaps_rollup)."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
 
 
 def send_to_child(parent: int, pid: int, number: signal.Signals) -> bool:
-    """Send a signal to this child of that parent, and to no other process that may have its pid by now."""
+    """Signal the child `pid` of `parent`; return whether it was sent. Never signals a process that reused the pid."""
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -61,5 +61,5 @@ def send_to_child(parent: int, pid: int, number: signal.Signals) -> bool:
 
 
 def pause(seconds: float) -> None:
-    """Wait."""
+    """Wait for so many seconds."""
     signal.sigtimedwait([], seconds)

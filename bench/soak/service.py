@@ -1,7 +1,7 @@
-"""A service manager of our own: it holds the listener, and starts the daemon again whenever it has ended.
+"""A service manager for the soak test: it holds the listener and restarts the daemon whenever it has ended.
 
-As systemd does with a socket unit and KillMode=mixed: what a daemon leaves behind is killed before the next one starts.
-Or it may end what it serves first, as without a manager.
+Like systemd with a socket unit and KillMode=mixed, it kills the processes that a daemon leaves behind before it starts
+the next one. Optionally it lets them finish their connections first, as happens without a service manager.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from soak.settings import Settings
 from upperd.server.snapshot import read
 
 DEADLINE = 30.0
-"""Seconds for a start, a reload, a drain, or whatever else does not depend on a client."""
+"""Seconds for a start, a reload, a drain, or anything else that does not depend on a client."""
 ORPHAN_SECONDS = 25.0
-"""How long the children of a killed parent take for what they serve, at most."""
+"""How long the children of a killed parent may take to finish their connections."""
 BACKLOG = 256
 _PASS = 'exec 3<&0 0</dev/null; export LISTEN_FDS=1 LISTEN_PID=$$; exec "$@"'
-"""The listener becomes descriptor 3, and LISTEN_PID is set before exec (sd_listen_fds(3))."""
+"""Passes the listener as descriptor 3, and sets LISTEN_PID before exec (sd_listen_fds(3))."""
 
 
 class SoakError(Exception):
-    """The soak cannot go on. The text says why."""
+    """The soak test cannot go on. The text says why."""
 
 
 class Service:
-    """The daemon that runs, and those that ran."""
+    """The running daemon, and the account of those that have ended."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -44,7 +44,7 @@ class Service:
         self.scoreboard = folder / "scoreboard"
         self.account = Account()
         self.clients: set[int] = set()
-        """Processes of ours that are no daemon."""
+        """Our child processes that are no daemon."""
         self._started = 0
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(str(self.path))
@@ -57,21 +57,21 @@ class Service:
 
     @property
     def pid(self) -> int:
-        """Of the daemon."""
+        """The pid of the running daemon."""
         return self._daemon.pid
 
     @property
     def log(self) -> Path:
-        """Of the daemon that runs."""
+        """The log file of the running daemon."""
         return self.folder / f"log-{self._started}"
 
     def write_settings(self, settings: Settings) -> None:
-        """What the next start or reload takes."""
+        """Write the settings for the next start or reload."""
         self.settings = settings
         self.config.write_text(settings.toml())
 
     def start(self) -> None:
-        """Start a daemon, and wait until it is ready."""
+        """Start a daemon and wait until it is ready."""
         self._started += 1
         self.listen_to_notifications()
         upperd = Path(sys.executable).with_name("upperd")
@@ -83,7 +83,7 @@ class Service:
         self.wait_for("READY=1")
 
     def listen_to_notifications(self) -> list[str]:
-        """The assignments that have come."""
+        """The assignments that the daemon has sent since the last call."""
         lines: list[str] = []
         try:
             while True:
@@ -92,7 +92,7 @@ class Service:
             return lines
 
     def wait_for(self, assignment: str) -> None:
-        """Wait until the daemon says this."""
+        """Wait until the daemon sends this assignment. Raises SoakError."""
         end = time.monotonic() + DEADLINE
         while assignment not in self.listen_to_notifications():
             if self._daemon.poll() is not None:
@@ -106,13 +106,13 @@ class Service:
         self._daemon.send_signal(number)
 
     def has_ended(self) -> bool:
-        """Whether the daemon has ended, however it did."""
+        """Whether the daemon has ended, for any reason."""
         return self._daemon.poll() is not None
 
     def wait_for_end(self, seconds: float, *, spares_children: bool = False) -> None:
-        """Wait until it has ended, and account for it. The next one starts at once.
+        """Wait until the daemon has ended, and account for it. The next one can start at once. Raises SoakError.
 
-        `spares_children`: those that a killed parent leaves behind may end what they serve.
+        `spares_children`: let the children of a killed parent finish their connections.
         """
         try:
             status = self._daemon.wait(seconds)
@@ -127,9 +127,9 @@ class Service:
         self.log.unlink()
 
     def _end_orphans(self, seconds: float = 0.0) -> int:
-        """Give the children of a killed parent so long; kill the rest. Returns how many served that were killed.
+        """Give the children of a killed parent so many seconds, and kill the rest; return how many of these served.
 
-        Idle ones leave by themselves at once. Those that were stopped cannot.
+        Idle children end by themselves at once. Stopped ones cannot, and are killed at once.
         """
         end = time.monotonic() + seconds
         killed: set[int] = set()
@@ -147,12 +147,12 @@ class Service:
         return sum(child["pid"] in killed and not child["waiting"] for child in children)
 
     def others(self) -> list[int]:
-        """Processes that are ours, and neither the daemon nor clients."""
+        """Our child processes that are neither the daemon nor clients."""
         known = {*self.clients, self.pid if self._daemon.returncode is None else 0}
         return [pid for pid in process.children(os.getpid()) if pid not in known]
 
     def queued(self) -> int:
-        """When all is over: how many connections no daemon has taken."""
+        """After the end of all daemons: how many connections in the backlog no daemon has accepted."""
         self.listener.setblocking(False)
         count = 0
         try:
@@ -163,7 +163,7 @@ class Service:
             return count
 
     def close(self) -> None:
-        """End what is left, by force."""
+        """Kill all processes that are left."""
         if not hasattr(self, "_daemon"):
             return
         if self._daemon.poll() is None:
@@ -176,7 +176,7 @@ class Service:
 
 
 def wait_until(predicate: Callable[[], object], seconds: float = DEADLINE) -> bool:
-    """Whether it becomes true within this time."""
+    """Wait until the predicate is true; return whether that happened within `seconds`."""
     end = time.monotonic() + seconds
     while not predicate():
         if time.monotonic() > end:

@@ -1,4 +1,4 @@
-"""The files that the daemon is to reload: valid ones with other limits each time, and broken ones."""
+"""Configuration files for reloads: valid ones with random limits, and broken ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BROKEN = (
 
 @dataclass(frozen=True)
 class Settings:
-    """One valid file. A field `max_children` is `max-children`."""
+    """A valid configuration file. The field `max_children` is the option `max-children`."""
 
     max_children: int = 24
     spare_children: int = 4
@@ -39,13 +39,13 @@ class Settings:
     allow_user: tuple[int, ...] = ()
 
     def toml(self) -> str:
-        """As the daemon reads it."""
+        """The text of the file."""
         pairs = [(field.name.replace("_", "-"), getattr(self, field.name)) for field in fields(self)]
         return "".join(f"{name} = {list(value) if isinstance(value, tuple) else value}\n" for name, value in pairs)
 
 
 def any_settings(chance: random.Random) -> Settings:
-    """Limits that bind now and then: mostly one or two of them."""
+    """Random limits, of which usually one or two take effect now and then."""
     is_root = os.geteuid() == 0
     deny = Settings().deny_user
     allow: tuple[int, ...] = ()

@@ -1,6 +1,6 @@
-"""What happens to the daemon meanwhile: reloads with other limits and with broken files, restarts, kills.
+"""Disturbs the daemon under load: reloads with other limits and with broken files, restarts, kills.
 
-One thing after the other, in an order that the seed gives; every kind comes once in each round.
+It does one thing after the other. Every kind occurs in each round, in an order that the seed determines.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ from soak.settings import BROKEN, any_settings
 from upperd.server.snapshot import read
 
 PAUSE = (0.05, 0.5)
-"""Seconds between one trouble and the next."""
+"""Seconds between two disturbances."""
 LONGEST_STOP = 12.0
-"""Seconds until a child that was stopped goes on: at times the parent gives it up before."""
+"""Seconds until a stopped child is continued, at most. Sometimes the parent gives it up earlier."""
 
 
 class Trouble:
-    """What makes it, and how often it was made."""
+    """Makes trouble, and counts it."""
 
     def __init__(self, service: Service, chance: random.Random, *, may_kill: bool) -> None:
-        """`may_kill`: else there are reloads and restarts alone, and not one connection may be unknown."""
+        """`may_kill`: otherwise there are only reloads and restarts, and every connection must be accounted for."""
         self._service = service
         self._may_kill = may_kill
         self._chance = chance
         self._round: list[Callable[[], None]] = []
         self._continue: list[tuple[float, int, int]] = []
-        """When which child, of which parent, is to go on."""
+        """The stopped children: when to continue each, its parent's pid, and its own."""
         self.killed: set[int] = set()
-        """The pids of children to which a deadly signal was sent."""
+        """The pids of children to which a fatal signal was sent."""
         self.counts: Counter[str] = Counter()
 
     def make(self, seconds: float, calm: float) -> None:
-        """Make trouble for so long; in the last `calm` seconds the parent is left alone."""
+        """Make trouble for `seconds`; do not disturb the parent in the last `calm` seconds."""
         end = time.monotonic() + seconds
         while (now := time.monotonic()) < end:
             if not self._round:
-                # The first round is short, so that a short soak has everything, too.
+                # The first round is short, so that a short soak test includes everything as well.
                 often = 3 if self.counts.total() else 1
                 self._round = [*self._of_children() * often, *self._of_settings() * often, *self._of_parent()]
                 self._chance.shuffle(self._round)
@@ -72,11 +72,11 @@ class Trouble:
     # Children
 
     def _pick(self) -> int:
-        """Any child."""
+        """The pid of a random child; 0 if there is none."""
         return self._chance.choice(read(str(self._service.scoreboard)).children or [{"pid": 0}])["pid"]
 
     def _signal_child(self, number: signal.Signals) -> int:
-        """Send a signal to a child; its pid, 0 where it was gone."""
+        """Send a signal to a random child; return its pid, or 0 if it was gone."""
         pid = self._pick()
         return pid if pid and process.send_to_child(self._service.pid, pid, number) else 0
 
@@ -92,7 +92,7 @@ class Trouble:
             self._continue.append((time.monotonic() + self._chance.uniform(0.1, LONGEST_STOP), self._service.pid, pid))
 
     def _go_on(self, now: float) -> None:
-        """Let those go on whose time it is."""
+        """Continue the stopped children that are due."""
         for due, parent, pid in self._continue:
             if due <= now:
                 process.send_to_child(parent, pid, signal.SIGCONT)
@@ -121,7 +121,7 @@ class Trouble:
             raise SoakError(f"a reload has not changed the limits to {limits}: {self._limits()}, see {service.log}")
 
     def _given_up(self) -> int:
-        """How many checks this daemon has given up: one that takes 10 seconds, where the host is too busy."""
+        """How many checks of a file this daemon has given up, each after 10 seconds, as happens on a busy host."""
         count = self._service.log.read_text("utf-8", "backslashreplace").count(": the check was ended by signal 14: ")
         self.counts["check_given_up"] = max(count, self.counts["check_given_up"])
         return count
@@ -153,7 +153,7 @@ class Trouble:
         self._service.start()
 
     def _hastened_restart(self) -> None:
-        """A second SIGTERM, at any moment of the drain."""
+        """Send a second SIGTERM at a random moment of the drain."""
         self._service.signal(signal.SIGTERM)
         process.pause(self._chance.uniform(0, 0.5))
         if not self._service.has_ended():
@@ -162,14 +162,14 @@ class Trouble:
         self._service.start()
 
     def _stop_parent(self) -> None:
-        """It goes on after a moment, in which no child is forked."""
+        """Stop the parent for a moment, in which no child is forked."""
         self._service.signal(signal.SIGSTOP)
         process.pause(self._chance.uniform(0, 1.5))
         self._service.signal(signal.SIGCONT)
 
     def _kill_parent(self) -> None:
         if self._chance.random() < 0.3:
-            self._service.signal(signal.SIGHUP)  # in the middle of a reload, perhaps
+            self._service.signal(signal.SIGHUP)  # so that the kill may come during a reload
             process.pause(self._chance.uniform(0, 0.1))
         self._service.signal(signal.SIGKILL)
         self._service.wait_for_end(DEADLINE, spares_children=self._chance.random() < 0.5)
