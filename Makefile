@@ -1,17 +1,17 @@
-# A thin menu; the work is done by the programs that it calls.
+# The entry points for developers and packagers. The called programs do the work.
 PYTHON  ?= python3
 PREFIX  ?= /usr/local
 SYSCONFDIR ?= /etc
 DESTDIR ?=
-# Not empty: install no copies of what upperd needs, but use the distribution's packages.
+# Not empty: use the distribution's packages of upperd's dependencies instead of installing copies.
 SYSTEM  ?=
 TEXT    ?= hello, straße
-# How long each target of `make fuzz` runs, and `make soak`.
+# How long each target of `make fuzz` runs, and how long `make soak` runs.
 SECONDS ?= 60
 VENV    := .venv
 STAMP   := $(VENV)/.installed
 comma   := ,
-# In CI no test may be skipped, so the fuzzer is installed from the beginning.
+# In CI no test may be skipped, so the environment includes the fuzzer.
 DEV     ?= $(if $(CI),dev$(comma)fuzz,dev)
 
 .PHONY: all run test check lint faults bench fuzz soak install uninstall dist deb clean
@@ -27,12 +27,12 @@ $(STAMP): pyproject.toml upperd/__init__.py
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --use-pep517 --editable '.[$(DEV)]'
 	@touch $@
 
-# By the environment: neither make nor the shell is to take a part of the text for its own.
+# The text is passed in the environment, so that neither make nor the shell expands any part of it.
 run: export TEXT := $(value TEXT)
 run: $(STAMP)
 	@$(VENV)/bin/python -m upperd.demo "$$TEXT"
 
-# Two at a time, since most tests mostly wait: ARGS='-n 0 -k name' has one of them.
+# Two at a time, since most tests mostly wait. A single test: ARGS='-n 0 -k name'.
 test check: $(STAMP)
 	@$(VENV)/bin/python -m pytest -n 2 $(ARGS)
 
@@ -43,11 +43,11 @@ lint: $(STAMP)
 faults: $(STAMP)
 	@$(VENV)/bin/python bench/faults.py
 
-# More to choose from, as the seed: ARGS='--seed 7'.
+# Further options, such as the seed: ARGS='--seed 7'.
 soak: $(STAMP)
 	@PYTHONPATH=bench $(VENV)/bin/python -m soak --seconds $(SECONDS) $(ARGS)
 
-# uvloop is for peers only: where it cannot be had, they are named as missing.
+# Only two peers need uvloop. If it cannot be installed, the benchmark lists them as missing.
 $(VENV)/.bench: $(STAMP)
 	-$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@touch $@
@@ -62,7 +62,7 @@ $(VENV)/.fuzzer: $(STAMP)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
 	@touch $@
 
-# The inputs that a target made up go with the folder; where one fails, it names the input, and the folder stays.
+# The folder holds the inputs that targets generate. A target that fails names the input, and the folder is kept.
 fuzz: $(VENV)/.fuzzer
 	@folder=$$(mktemp -d) && for target in tests/fuzz/fuzz_*.py; do \
 	  TMPDIR=$$folder $(VENV)/bin/python $$target -max_total_time=$(SECONDS) || exit; \
@@ -71,7 +71,7 @@ fuzz: $(VENV)/.fuzzer
 dist: $(STAMP)
 	@$(VENV)/bin/python -m hatchling build
 
-# In a copy, since Debian's tools write into the folder, and beside it. apt-get build-dep . installs what they need.
+# Debian's tools write into the source folder and beside it, so run them in a copy. apt-get build-dep . installs them.
 deb:
 	@rm -rf build/deb && mkdir -p build/deb/upperd dist
 	@cp -R LICENSE Makefile README.md debian docs man pyproject.toml systemd upperd build/deb/upperd
@@ -82,7 +82,7 @@ clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# systemd looks for units below the prefixes /usr and /usr/local only.
+# PREFIX must be /usr or /usr/local: systemd does not look for units below other prefixes.
 install:
 	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' SYSCONFDIR='$(SYSCONFDIR)' PYTHON='$(PYTHON)' SYSTEM='$(SYSTEM)' \
 	  sh systemd/install.sh install

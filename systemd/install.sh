@@ -1,7 +1,7 @@
 #!/bin/sh
-# Puts upperd into place and takes it away again. Called by make as: install.sh install|uninstall,
-# with DESTDIR (where to stage, empty for this machine), PREFIX, SYSCONFDIR, PYTHON and SYSTEM (not empty: use the
-# distribution's packages of what upperd needs) in the environment.
+# Installs and uninstalls upperd. make calls it as: install.sh install|uninstall, with these environment variables:
+# DESTDIR (the staging folder; empty: this machine), PREFIX, SYSCONFDIR, PYTHON and SYSTEM (not empty: use the
+# distribution's packages of upperd's dependencies).
 set -eu
 
 LIBDIR=$PREFIX/lib/upperd
@@ -23,7 +23,7 @@ on_this_machine() {
     test -z "$DESTDIR" && test -d /run/systemd/system
 }
 
-# The first folder of these that is there has to be ours to write to.
+# Exits unless we may write to each of these folders, or to its nearest parent that exists.
 check_rights() {
     for folder in "$DESTDIR$PREFIX" "$DESTDIR$SYSCONFDIR"; do
         until test -d "$folder"; do folder=$(dirname "$folder"); done
@@ -34,12 +34,12 @@ check_rights() {
     done
 }
 
-# Shows what a command prints only where it fails.
+# Runs a command, and shows its output only if it fails.
 quietly() {
     said=$("$@" 2>&1) || { echo "$said" >&2 && return 1; }
 }
 
-# The launch scripts name the real interpreter: a shim would look at the caller's environment.
+# The launch scripts name the real interpreter: a shim, such as pyenv's, would depend on the caller's environment.
 resolve_python() {
     "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
         echo "install: upperd needs Python 3.11 or later: make install PYTHON=python3.12" >&2
@@ -55,7 +55,7 @@ resolve_python() {
     esac
 }
 
-# What upperd needs of other packages, as pip has it.
+# Prints upperd's dependencies in the format of pip.
 requirements() {
     "$python" -I - "$here/../pyproject.toml" <<'EOF'
 import sys, tomllib
@@ -66,7 +66,7 @@ print("\n".join(project["dependencies"]))
 EOF
 }
 
-# What upperd needs, into a folder, by pip from an environment of its own, which goes again.
+# Installs upperd's dependencies into a folder, by pip from a temporary virtual environment.
 fetch_requirements() { # folder
     if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
         echo "install: $python has no venv module: apt-get install python3-venv; or use Debian's packages of what" \
@@ -79,14 +79,14 @@ fetch_requirements() { # folder
     requirements >"$tools/requirements"
     "$tools/venv/bin/pip" install --quiet --disable-pip-version-check --no-compile --use-pep517 \
         --root-user-action=ignore --target "$1" --requirement "$tools/requirements"
-    rm -rf "$1/bin" # scripts that need the environment of pip
+    rm -rf "$1/bin" # these scripts need the temporary environment
 }
 
-# The folder of the distribution's packages of what upperd needs.
+# Finds the folder of the distribution's packages of upperd's dependencies.
 find_system_packages() {
-    # As the distribution names it: its next release has another behind this name.
+    # Keep the distribution's name: in its next release the name refers to another version.
     python=$(command -v "$PYTHON")
-    # -s: what is in the caller's home folder is not the distribution's.
+    # -s: ignore packages in the caller's home folder.
     packages=$("$python" -Is - 2>/dev/null <<'EOF'
 import os, daemon, lockfile, psutil, rich, sdnotify
 
@@ -99,7 +99,7 @@ EOF
     }
 }
 
-# Beside the old package, which a running daemon may still read; the exchange takes two renames.
+# Installs beside the old package, which a running daemon may still read, then exchanges the two by two renames.
 install_package() {
     new=$DESTDIR$LIBDIR.new packages=
     rm -rf "$new"
@@ -114,7 +114,7 @@ install_package() {
     rm -rf "$DESTDIR$LIBDIR.old"
 }
 
-# -I and -S: neither the caller's environment nor other packages decide what is imported.
+# -I and -S: neither the caller's environment nor other packages influence what is imported.
 install_command() { # name, module
     install -d "$DESTDIR$BINDIR"
     cat >"$DESTDIR$BINDIR/$1" <<EOF
@@ -133,8 +133,8 @@ install_file() { # source, destination
     install -D -m 644 "$here/$1" "$DESTDIR$2"
 }
 
-# What has to be executable, so that the launch scripts work: the interpreter, its libraries, and what we have of it.
-# Of a distribution's Python the versions that may come, and the libraries of each architecture.
+# Prints the paths that must be executable for the launch scripts to work: the interpreter, its libraries, and our own
+# folder. For a distribution's Python these include future versions, and the libraries of every architecture.
 exec_paths() {
     echo "$BINDIR/upperd $python"
     if test -n "$SYSTEM"; then
@@ -145,7 +145,7 @@ exec_paths() {
         echo "-/usr/lib64 $packages"
     else
         "$python" -I -c 'import sysconfig as python; print(python.get_path("platstdlib"), python.get_config_var("LIBDIR"))'
-        # Of Debian each architecture has a folder for itself.
+        # Debian has a library folder for each architecture.
         "$python" -I -c 'import sysconfig as python; print("-/usr/lib/" + (python.get_config_var("MULTIARCH") or "none"))'
         echo "-/usr/lib64"
         echo "$LIBDIR"
@@ -172,7 +172,7 @@ install_all() {
     install_service upperd.service "$UNITDIR/upperd.service"
     install_service upperd@.service "$UNITDIR/upperd@.service"
     install_service user/upperd.service "$USERUNITDIR/upperd.service"
-    # What the operator has changed stays.
+    # Keep the operator's changes.
     test -e "$DESTDIR$CONFIG" || install_file upperd.toml "$CONFIG"
     install_file upperd.sysusers "$SYSUSERS"
     for page in $PAGES; do
@@ -189,11 +189,11 @@ install_all() {
     say_what_comes_next
 }
 
-# An earlier version had them for the daemon's user.
+# Makes root the owner of the folders: an earlier version gave them to the daemon's user.
 own_folders() {
     for folder in /run/upperd /run/upperd-*; do
         test ! -d "$folder" || chown root:root "$folder"
-        test ! -h "$folder/state" || rm "$folder/state" # nothing of ours: systemd makes a folder
+        test ! -h "$folder/state" || rm "$folder/state" # a link cannot be ours: systemd makes a folder
     done
 }
 
@@ -222,7 +222,7 @@ stop_everything() {
     units="upperd.socket upperd-tcp.socket upperd.service"
     quietly systemctl unmask $units
     quietly systemctl disable --now $units
-    # Of the templates: those that run, and the links of all that are enabled.
+    # Stop the running instances of the templates, and disable all that are enabled.
     quietly systemctl stop "upperd@*.socket" "upperd@*.service"
     quietly systemctl disable upperd@.socket upperd@.service
     systemctl reset-failed $units "upperd@*" 2>/dev/null || true # none had failed
@@ -234,7 +234,7 @@ remove_user() {
     if getent group upperd >/dev/null; then quietly groupdel upperd; fi
 }
 
-# A file that was changed is the operator's.
+# Removes the configuration file, unless the operator has changed it.
 remove_config() {
     if cmp -s "$here/upperd.toml" "$DESTDIR$CONFIG"; then
         rm "$DESTDIR$CONFIG"
@@ -243,7 +243,7 @@ remove_config() {
     fi
 }
 
-# Those that a fresh Debian does not have, so they may be ours.
+# Removes empty folders that a fresh Debian does not have, since we may have made them.
 remove_empty_folders() {
     for folder in "$UNITDIR" "$USERUNITDIR" "${UNITDIR%/*}" "${SYSUSERS%/*}" \
         "$MANDIR/man1" "$MANDIR/man5" "$MANDIR/man7" "$MANDIR/man8" \

@@ -115,7 +115,7 @@ class Soak:
             self.problems.append(f"processes are left: {service.others()}")
 
     def _wait_for_rest(self) -> None:
-        """Wait until the spare children are idle and none is busy or a zombie. Users may have as many idle ones again."""
+        """Wait until no child is busy or a zombie, and all spare ones are idle. Users may hold as many again."""
         service, wanted = self._service, Settings().spare_children
 
         def rests() -> bool:

@@ -1,8 +1,8 @@
-# Completion of upperctl(1) for bash. A test holds its words against the program's.
+# Completion of upperctl(1) for bash. A test compares its words with the program's.
 
 _upperctl() {
     local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command='' words='' index
-    # bash takes --socket=PATH for three words.
+    # bash splits --socket=PATH into three words.
     if [[ $current == '=' ]]; then
         current=''
     elif [[ $before == '=' ]]; then

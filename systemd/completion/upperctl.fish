@@ -1,4 +1,4 @@
-# Completion of upperctl(1) for fish. A test holds its words against the program's.
+# Completion of upperctl(1) for fish. A test compares its words with the program's.
 
 set -l commands send status stats top ping version
 complete -c upperctl -f
