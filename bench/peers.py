@@ -135,7 +135,7 @@ def limit_options(max_children: int) -> list[str]:
 
 
 def upperd(*options: str, limits: bool = True) -> Callable[[Place, str], list[str]]:
-    """Our daemon with these options. `limits`: with every rule and limit in force, else with the defaults."""
+    """Our daemon with these options. `limits`: with every rule and limit in force, else only the defaults."""
 
     def command(place: Place, address: str) -> list[str]:
         # One user may have at most seven eighths of the children, and all held connections belong to one user.

@@ -1,4 +1,4 @@
-"""The works that contenders are measured at. Each starts its server afresh and returns figures by case name."""
+"""The kinds of work that contenders are measured at. Each starts its server afresh; returns figures by case name."""
 
 from __future__ import annotations
 

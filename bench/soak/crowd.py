@@ -34,7 +34,7 @@ class Role:
     pause: float
     """The longest pause between a client and its successor, in seconds."""
     burst: int = 0
-    """How many further clients at most come at once, now and then."""
+    """The largest burst of further clients; bursts come now and then."""
     kinds: dict[kinds.Kind, int] = field(default_factory=lambda: kinds.MIXED)
 
 

@@ -79,7 +79,7 @@ class Exchange:
         self.received = bytearray()
 
     async def send(self, data: bytes) -> None:
-        """Send all of it. Raises GoneError."""
+        """Send all of `data`. Raises GoneError."""
         self.sent += data
         try:
             await asyncio.wait_for(self._loop.sock_sendall(self._socket, data), HUNG_SECONDS)

@@ -49,7 +49,7 @@ async def conversation(exchange: Exchange, chance: random.Random) -> None:
 
 
 async def long(exchange: Exchange, chance: random.Random) -> None:
-    """Sends up to megabytes, and reads at the same time."""
+    """Sends up to some megabytes, and reads at the same time."""
     block = text(chance, BLOCK)
 
     async def send() -> None:

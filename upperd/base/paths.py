@@ -71,7 +71,7 @@ def client_sockets(environ: dict[str, str], uid: int, name: str = NAME) -> list[
 
 
 def trusted_sockets(environ: dict[str, str], uid: int, name: str = NAME) -> list[str]:
-    """Those client sockets that no other user can have planted: in a folder of the user alone, or in the system's."""
+    """The client sockets that no other user can have planted: in a folder of the user alone, or in the system's."""
     return [
         path
         for path in client_sockets(environ, uid, name)

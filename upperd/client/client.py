@@ -112,10 +112,10 @@ class Client:
             raise ValueError("the client is closed")
         connection = self._connection
         if connection is not None and (self._pid != os.getpid() or not is_usable(connection, self._is_fresh)):
-            # It belongs to the process that forked us, and so do the answers on it; or the daemon has ended it.
+            # The daemon has ended it; or it belongs to the process that forked us, and so do the answers on it.
             connection.close()
             connection = None
-        # Unless the whole answer arrives (it may not: Ctrl-C), the next call would read the rest of it.
+        # If this call fails or is interrupted (Ctrl-C), the next one must not read the rest of its answer.
         self._connection, self._is_fresh = None, False
         if connection is None:
             connection = connect_patiently(self._path, self._tcp, self._patience())
@@ -144,7 +144,7 @@ def connect_patiently(path: str | None, tcp: str | None, patience: Patience) -> 
 
 
 def is_usable(connection: Connection, is_fresh: bool) -> bool:
-    """Whether the connection is open and has nothing to read, except a handler's greeting if it is fresh."""
+    """Whether the connection is open and has nothing to read, except a handler's greeting on a fresh one."""
     connection.setblocking(False)
     try:
         return bool(connection.recv(1, MSG_PEEK)) and is_fresh

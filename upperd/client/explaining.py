@@ -42,7 +42,7 @@ def explain(path: str, error: OSError, *, is_named: bool) -> ClientError:
 
 
 def _kind_of_other(path: str) -> str:
-    """What there is, if it is something else than a socket; empty: it is one, or cannot be seen."""
+    """What kind of file lies at the path, if it is no socket; empty if it is one, or cannot be examined."""
     try:
         mode = os.stat(path).st_mode
     except OSError:

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from upperd.client.finding import ClientError
 
 NOTICE_SECONDS = 2.0
-"""After such a wait the user is told what is waited for."""
+"""How long a wait may take before `tell` is called."""
 MOST_SHORT = 5
-"""Short answers in a row before a call fails: a restart of the daemon causes one, a kill causes a few."""
+"""Short answers in a row that a call survives: a restart of the daemon causes one, a kill causes a few."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 1.0
 
 
 class Patience:
-    """The waiting and the tries since the last progress, which `renew` reports."""
+    """Counts waiting time and tries since the last progress, which `renew` reports."""
 
     def __init__(self, timeout: float | None, restart: float = 0.0, tell: Callable[[], object] | None = None) -> None:
         """`timeout`: seconds to wait for an answer; None: no limit. `restart`: seconds to wait for an absent daemon.
@@ -55,7 +55,7 @@ class Patience:
             self._tell()
 
     def pause(self, error: ClientError) -> None:
-        """Wait before the next try, longer each time. Raises `error` after too many short answers or seconds."""
+        """Wait before the next try, longer each time. Raises `error` if short answers or seconds exceed their limit."""
         self._short += isinstance(error, ShortReplyError)
         if self._short > MOST_SHORT or monotonic() - self._since >= self._restart:
             raise error

@@ -80,7 +80,7 @@ def _connect(family: socket.AddressFamily, address: Any, host_port: str, timeout
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except OSError as error:
         connection.close()
-        if isinstance(error, TimeoutError) and error.errno is None:  # ours; ETIMEDOUT is the network's
+        if isinstance(error, TimeoutError) and error.errno is None:  # our time-out; ETIMEDOUT is the network's
             raise ReplyTimeoutError(f"cannot connect to {host_port} in time: is upperd there?") from None
         raise NoDaemonError(f"cannot connect to {host_port}: {error.strerror}: is upperd there?") from None
     return connection

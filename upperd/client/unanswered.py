@@ -126,7 +126,7 @@ class Unanswered:
         return block
 
     def _forget(self, count: int) -> None:
-        """Count that many more newlines as answered, and drop the blocks before the last of them."""
+        """Count `count` more newlines as answered, and drop the blocks before the last of them."""
         self._answered += count
         while self._blocks and (
             self._answered > self._newlines[0]

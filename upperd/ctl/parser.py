@@ -66,7 +66,7 @@ examples:
 
 
 class Parser(argparse.ArgumentParser):
-    """An argparse parser that exits as sysexits(3) has it: argparse exits with 2 for a wrong command line."""
+    """An argparse parser that exits with EX_USAGE (sysexits(3)) for a wrong command line, not with 2."""
 
     def __init__(self, **more: Any) -> None:
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **more)

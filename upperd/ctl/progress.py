@@ -1,4 +1,4 @@
-"""Shows the progress of a transfer: one line on standard error, if that is a terminal without the text."""
+"""Shows the progress of a transfer: one line on standard error, if that is a terminal that does not show the text."""
 
 from __future__ import annotations
 

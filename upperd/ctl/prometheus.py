@@ -54,7 +54,7 @@ def _number(value: float) -> str:
 
 
 def _field(name: str, divisor: int = 1) -> Callable[[DaemonView], Samples]:
-    """The samples of a header field, divided into the base unit."""
+    """The samples of a header field, converted to the base unit by `divisor`."""
     return lambda daemon: [({}, daemon.header[name] / divisor if divisor != 1 else daemon.header[name])]
 
 

@@ -40,7 +40,7 @@ def _converse(client: Client, target: Target) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with suppress(locale.Error):  # under LC_ALL=C readline neither shows nor remembers characters beyond ASCII
         if locale.setlocale(locale.LC_CTYPE) in ("C", "POSIX"):
-            os.environ["LC_ALL"] = locale.setlocale(locale.LC_CTYPE, "C.UTF-8")  # readline reads both
+            os.environ["LC_ALL"] = locale.setlocale(locale.LC_CTYPE, "C.UTF-8")  # readline uses both
     sys.stdin.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
     history = _open_history(dict(os.environ))
     prompt = PROMPT

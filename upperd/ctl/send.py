@@ -34,7 +34,7 @@ class Target:
         return made
 
     def say_fallback(self, connection: Connection | None) -> None:
-        """Say once where the text goes if it goes to the TCP address without being asked to."""
+        """Say once that the text goes to the default TCP address, if the connection fell back to it."""
         if is_fallback(connection, self.socket, self.tcp) and not self._has_said:
             self._has_said = True
             from upperd.base.paths import FALLBACK_TCP
