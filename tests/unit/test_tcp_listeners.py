@@ -108,8 +108,7 @@ def test_newcomers_are_turned_away(host: str) -> None:
     with socket.create_connection(address[:2]) as queued, socket.socket(family) as newcomer:
         assert turn_away(listener) is None
         assert (listener.turns_away, listener.can_be_found) == (True, False)
-        newcomer.setblocking(False)
-        assert newcomer.connect_ex(address) == errno.EINPROGRESS
+        assert newcomer.connect_ex(address) == errno.ECONNREFUSED
         connection, peer = listener.socket.accept()
         assert peer == queued.getsockname()
         with connection:
@@ -144,7 +143,7 @@ def test_others_are_not_turned_away(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_newcomers_that_cannot_be_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the kernel knows no way, the error is returned, and newcomers still get in."""
     (listener,) = bind_tcp("127.0.0.1:0")
-    monkeypatch.setattr(tcp, "_SO_ATTACH_FILTER", 9999)
+    monkeypatch.setattr(tcp, "_SO_BINDTOIFINDEX", 9999)
     error = turn_away(listener)
     assert error is not None
     assert error.errno == errno.ENOPROTOOPT

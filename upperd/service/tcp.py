@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import socket
-import struct
-from array import array
 from itertools import repeat
 from time import monotonic
 
@@ -127,38 +125,25 @@ def is_remote(host: str) -> bool:
     return not (host.startswith("127.") or host == "::1")
 
 
+_SO_BINDTOIFINDEX = 62
+"""From asm-generic/socket.h, since Linux 5.1 (socket(7) has SO_BINDTODEVICE); Python has no name for it."""
+_NO_INTERFACE = 2**31 - 1
 _TABLES = ("/proc/self/net/tcp", "/proc/self/net/tcp6")
 HANDSHAKE_SECONDS = 3.0
 """For a handshake to end: a lost packet is sent again after one second."""
-_SO_ATTACH_FILTER = 26
-"""From asm-generic/socket.h (socket(7)); Python has no name for it."""
-_NO_NEWCOMERS = array(
-    "B",
-    struct.pack(
-        "@" + 5 * "HBBI",
-        *(0x30, 0, 0, 13),  # load the flags of the TCP header
-        *(0x54, 0, 0, 0x12),  # of them SYN and ACK
-        *(0x15, 0, 1, 0x02),  # unless that is SYN alone, skip one
-        *(0x06, 0, 0, 0),  # drop the packet
-        *(0x06, 0, 0, 0x7FFFFFFF),  # take it
-    ),
-)
-"""A program for the kernel (struct sock_filter, linux/filter.h), in memory that has an address."""
 
 
 def turn_away(listener: Listener) -> OSError | None:
-    """Keep newcomers out of the queue of a TCP listener that ends with us, so that it can be served to its end.
+    """Keep new clients out of the backlog of a TCP listener that ends with us, so that it can be served to its end.
 
-    Closing it would reset the connections in the queue. So the kernel drops the first packet of each newcomer, which
-    its host sends again a second later (tcp(7), tcp_syn_retries), and then finds the next daemon, or is refused. What
-    was accepted or queued, or has begun to connect, goes on. Returns the error where the kernel takes no such filter:
-    then newcomers still get in.
+    Closing the listener would reset the connections in its backlog. So it is bound to a network interface that does not
+    exist: the kernel refuses new clients, while accepted and queued connections, and handshakes under way, go on.
+    Returns the error if the kernel does not do that; then new clients still get in.
     """
     if listener.is_unix or listener.is_datagram or listener.activated or listener.is_stored:
         return None
-    program = struct.pack("@HP", len(_NO_NEWCOMERS) // 8, _NO_NEWCOMERS.buffer_info()[0])
     try:
-        listener.socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+        listener.socket.setsockopt(socket.SOL_SOCKET, _SO_BINDTOIFINDEX, _NO_INTERFACE)
     except OSError as error:
         return error
     listener.turns_away = True
