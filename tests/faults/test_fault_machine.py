@@ -32,7 +32,7 @@ SERVES = {
 }
 """Situations in which a daemon serves: shell code, run in a mount namespace. $0 is the folder of the test."""
 FAILS = {
-    "no /proc": ("umount -l /proc", 73, "/proc is not mounted, and it takes that: mount it, or have a socket unit"),
+    "no /proc": ("umount -l /proc", 73, "/proc is not mounted: mount it, or have a socket unit"),
     "a read-only folder": ("mount -t tmpfs -o ro none $0/run", 73, "Read-only file system"),
     "a full folder": ("mount -t tmpfs -o nr_inodes=2 none $0/run", 73, "No space left on device"),
     "a folder that is missing": ("rmdir $0/run", 73, "make the folder"),

@@ -37,7 +37,7 @@ def test_accept_fails(folder: Path, shim: Shim, error: str, text: str, reuse: st
     daemon_of = running(folder, *options, environ=shim.environ)
     with daemon_of as daemon, unaffected(daemon, bystanders=4), shim.failing("accept4", error):
         wait_until(lambda: daemon.log.count(" pause: ") >= 4, "the fourth pause")
-    pauses = daemon.log.count(f" pause: no connection can be accepted: {text}; trying again in ")
+    pauses = daemon.log.count(f" pause: cannot accept connections: {text}; trying again in ")
     assert pauses == daemon.log.count(" pause: ") == shim.hits("accept4")
     assert daemon.board.header["crashed"] == daemon.board.header["fork_failures"] == 0
 

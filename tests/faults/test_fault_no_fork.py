@@ -39,7 +39,7 @@ def test_not_ready_without_a_child(folder: Path, shim: Shim) -> None:
     with ExitStack() as faults:
         faults.enter_context(shim.failing("fork", "EAGAIN"))
         with running(folder, environ=shim.environ, ready=False) as daemon:
-            daemon.manager.wait_for("STATUS=starting: no process to serve: fork: Resource temporarily unavailable")
+            daemon.manager.wait_for("STATUS=starting: no child process yet: fork: Resource temporarily unavailable")
             assert "READY=1" not in daemon.manager.messages
             faults.close()
             daemon.manager.wait_for("READY=1")

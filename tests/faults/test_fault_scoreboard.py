@@ -64,7 +64,7 @@ def test_overwritten(folder: Path, what: str) -> None:
         with asking(daemon, bystanders=4) as account, held(daemon) as (client, _), account.quiet():
             with open(folder / "scoreboard", "r+b") as file:
                 file.write(garbage)
-            repaired = " scoreboard: something has written over the scoreboard; "
+            repaired = " scoreboard: the scoreboard was overwritten; "
             client.sendall(b"x")
             assert client.recv(1) == b"X"
             wait_until(lambda: repaired in daemon.log, "it is repaired")
@@ -107,4 +107,4 @@ def test_no_space_for_more_rows(folder: Path) -> None:
         wait_until(lambda: "; the old settings stay" in daemon.log, "the reload fails")
         assert daemon.ask(b"x") == b"X"
         assert daemon.stop() == 0
-    assert "max-children is 1024: no room for its rows: No space left on device" in daemon.log
+    assert "max-children is 1024: no room for it in the scoreboard: No space left on device" in daemon.log

@@ -93,7 +93,7 @@ def test_it_has_no_permissions(folder: Path, name: str, option: str) -> None:
     """Permissions of a path are refused for an abstract socket, and the error names the option to use instead."""
     status, said = run_to_end(folder, "--socket", name, f"--{option}")
     assert status == 64
-    assert f"{option.partition('=')[0]} is about a path" in said
+    assert f"{option.partition('=')[0]} is for a path" in said
     assert "--allow-user" in said
 
 

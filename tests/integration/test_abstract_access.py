@@ -27,7 +27,8 @@ def test_nobody_else_may_connect(folder: Path, name: str) -> None:
     with of_alice(folder, name) as (daemon, _):
         answers = [serves(daemon, uid) for uid in (0, ALICE, BOB)]
         assert answers == [True, True, False]
-        wait_until(lambda: f"deny: refused 1 connection: 1 for their user; the last of uid {BOB}" in daemon.log, "log")
+        said = f"deny: refused 1 connection: 1 by the access rules; the last from uid {BOB}"
+        wait_until(lambda: said in daemon.log, "log")
 
 
 def test_rules_take_its_place(folder: Path, name: str) -> None:
@@ -115,7 +116,7 @@ def test_impostor_gets_nothing(name: str) -> None:
         command = [*UPPERCTL, "--socket", name, "send", "secret"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE)
         assert (done.returncode, done.stdout) == (77, "")
-        assert f"{name} belongs to uid {BOB}, who is not upperd" in done.stderr
+        assert f"{name} belongs to uid {BOB}, not to upperd" in done.stderr
         with pytest.raises(AccessError, match=f"belongs to uid {BOB}"):
             Client(name)
         assert [said(process), said(process)] == ["got b''", "got b''"]
@@ -124,8 +125,8 @@ def test_impostor_gets_nothing(name: str) -> None:
 def test_nobody_listens(name: str) -> None:
     """If the name is free, the client says so, and that names are local to a network; an impossible name is named."""
     for words, complaint in (
-        ([name], f"nobody listens on {name} in this network namespace"),
-        ([f"@{'x' * 108}"], "has 108 bytes, it may have 107"),
+        ([name], f"nothing listens on {name} in this network namespace"),
+        ([f"@{'x' * 108}"], "has 108 bytes, and may have at most 107"),
     ):
         command = [*UPPERCTL, "--socket", *words, "send", "x"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE)
@@ -139,7 +140,7 @@ def test_another_network(folder: Path, name: str) -> None:
     with abstract(folder, name):
         command = ["unshare", "--net", *UPPERCTL, "--socket", name, "send", "x"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE)
-        assert (done.returncode, f"nobody listens on {name}" in done.stderr) == (69, True)
+        assert (done.returncode, f"nothing listens on {name}" in done.stderr) == (69, True)
 
 
 def test_passed_into_another_network(folder: Path, name: str) -> None:

@@ -120,7 +120,7 @@ def test_refusals_are_logged(guarded: Callable[[str], Daemon]) -> None:
 
     def logged() -> int:
         lines = [line for line in daemon.log.splitlines() if " deny: " in line]
-        assert all(f"peer_uid={ALICE}" in line and "for their user" in line for line in lines)
+        assert all(f"peer_uid={ALICE}" in line and "by the access rules" in line for line in lines)
         return sum(int(line.partition(" refused=")[2].split()[0]) for line in lines)
 
     wait_until(lambda: logged() == 60, "every refusal is in the log")
@@ -206,7 +206,7 @@ def test_unfinished_answer_of_one_who_is_no_longer_allowed(guarded: Callable[[st
     ("option", "name", "says"),
     [
         ("--allow-user", "no-such-user", "allow-user: no user 'no-such-user' on this host"),
-        ("--deny-user", "4294967295", "'4294967295' is no user: the highest number is 4294967294"),
+        ("--deny-user", "4294967295", "'4294967295' is not a user: the highest number is 4294967294"),
         ("--allow-group", "no-such-group", "allow-group: no group 'no-such-group' on this host"),
         ("--deny-user", "", "--deny-user is empty"),
         ("--socket-owner", "no-such-user", "socket-owner: no user 'no-such-user'"),

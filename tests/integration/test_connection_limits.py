@@ -273,7 +273,7 @@ def test_child_that_is_stopped(folder: Path, option: str) -> None:
         assert _end(client) == b""
         wait_until(lambda: daemon.board.header["overdue"] == 1, "it is counted")
         assert daemon.board.header["crashed"] == 0
-        wait_until(lambda: "was killed: it had not ended at its limit" in daemon.log, "it is logged")
+        wait_until(lambda: "was killed: its connection did not end at a limit" in daemon.log, "it is logged")
         assert daemon.ask(b"others") == b"OTHERS"
         assert daemon.stop() == 0
 

@@ -48,7 +48,7 @@ def test_stale_socket_is_explained(folder: Path) -> None:
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(folder / "s"))
     status, _, said = ctl("send", "--socket", str(folder / "s"), "x")
-    assert (status, "nobody listens" in said) == (69, True)
+    assert (status, "nothing listens" in said) == (69, True)
 
 
 def test_permission_is_explained(daemon: Daemon, folder: Path) -> None:

@@ -143,7 +143,7 @@ def test_versions_differ(daemon: Daemon) -> None:
         file.write(b"0.0.1\x1b\nunix:x\n\0")
     _, printed, _ = ctl("version", "--socket", str(daemon.path))
     assert "upperd 0.0.1\\x1b (running" in printed
-    assert "they differ: the daemon was started before this version was installed" in printed
+    assert "the versions differ: the daemon was started before this version was installed" in printed
     assert installation.command("restart", "restart it") in printed
 
 

@@ -24,7 +24,7 @@ def test_wait_on_a_terminal(folder: Path) -> None:
         daemon.held() as held,
         terminal("send", "--socket", str(daemon.path), "text", columns=200) as send,
     ):
-        send.wait_for("waiting for an answer: every child is busy, 1 wait; 'upperctl status' knows more")
+        send.wait_for("waiting for an answer: every child is busy, 1 wait; 'upperctl status' shows more")
         held.close()
         send.wait_for("TEXT")
         assert send.wait() == 0
@@ -122,11 +122,11 @@ def test_what_is_no_socket(folder: Path) -> None:
         }
     assert {status for status, _, _ in said.values()} == {69}
     for name, text in (
-        ("file", "is a file, not a socket: name that of upperd"),
+        ("file", "is a file, not a socket: name upperd's socket"),
         ("pipe", "is a pipe, not a socket"),
         (".", "is a folder, not a socket"),
         ("datagrams", "is not a stream socket, but one for datagrams"),
-        ("none", f"start upperd (upperd --socket {folder}/none), or is the path another one?"),
+        ("none", f"start upperd (upperd --socket {folder}/none), or correct the path"),
     ):
         assert text in said[name][2]
         assert "name it with --socket" not in said[name][2]
@@ -136,7 +136,7 @@ def test_what_is_no_socket(folder: Path) -> None:
 def test_host_that_is_none(host: str) -> None:
     """An unresolvable host is named as the fault, without an error number."""
     status, _, said = ctl("send", "--tcp", f"{host}:1", "x")
-    assert (status, "cannot find the host of" in said, "[Errno" in said, "Traceback" in said) == (
+    assert (status, "cannot resolve" in said, "[Errno" in said, "Traceback" in said) == (
         69,
         True,
         False,

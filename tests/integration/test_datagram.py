@@ -253,7 +253,7 @@ def test_permissions_of_the_path(folder: Path) -> None:
         (["--datagram", "x" * 108], 73, "choose a shorter one with --datagram"),
         (["--datagram", "none/x"], 73, "make the folder none first"),
         (["--datagram", "file"], 73, "choose another path with --datagram"),
-        (["--datagram", "s"], 64, "datagram and socket are one file"),
+        (["--datagram", "s"], 64, "datagram and socket are the same file"),
     ],
 )
 def test_what_cannot_be_had(folder: Path, options: list[str], status: int, reason: str) -> None:

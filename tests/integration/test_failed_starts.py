@@ -12,7 +12,7 @@ from running import run_to_end
 SITUATIONS = {
     "the path is a file": ("file", "--socket s", 73),
     "another program listens on the path": ("listener", "--socket s", 75),
-    "the path is a socket of another type": ("other type", "--socket s", 73),
+    "the path it is a socket of another type": ("other type", "--socket s", 73),
     "the path has no folder": ("", "--socket none/s", 73),
     "the path of datagrams has no folder": ("", "--socket s --datagram none/d", 73),
     "the port is taken": ("", "--socket s --tcp 127.0.0.1:PORT", 73),

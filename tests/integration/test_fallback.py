@@ -114,7 +114,7 @@ def test_where_users_are_not_known_nobody_is_served(folder: Path) -> None:
     netlink_refused()
     with _without_path(folder, first=[sys.executable, "-c", SANDBOX, sandbox.__file__]) as daemon:
         assert daemon.wait() == 73
-        assert "name another path with --socket; localhost:9999 cannot take its place: the kernel" in daemon.log
+        assert "name another path with --socket; localhost:9999 cannot replace it: the kernel" in daemon.log
 
 
 def test_taken_port(folder: Path) -> None:
@@ -124,7 +124,7 @@ def test_taken_port(folder: Path) -> None:
         command, env={**os.environ, "RUNTIME_DIRECTORY": str(folder / "missing/x")}, capture_output=True, text=True
     )
     assert done.returncode == 73
-    assert "name another path with --socket; and in its place: cannot listen on tcp:localhost:9999: " in done.stderr
+    assert "name another path with --socket; the fallback failed: cannot listen on tcp:localhost:9999: " in done.stderr
     assert "--tcp" not in done.stderr
 
 

@@ -65,7 +65,7 @@ MISTAKES = {
     "nix:Shout": "no module nix: name its folder with --python-path",
     "shout.more:Shout": "no module shout.more",
     "shout:Shuot": "shout.py has no Shuot; is it 'Shout'?",
-    "shout:function": "function is no class of socketserver.BaseRequestHandler",
+    "shout:function": "function is not a subclass of socketserver.BaseRequestHandler",
     "shout:os": "os is no class",
     "raises:A": "ZeroDivisionError: division by zero at {folder}/raises.py:2",
     "imports:A": "ModuleNotFoundError: No module named 'nowhere' at {folder}/imports.py:1",

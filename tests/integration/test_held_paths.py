@@ -33,7 +33,7 @@ def test_socket_of_a_unit(folder: Path) -> None:
         _, [kept], _, _ = socket.recv_fds(ours, 1, 1)
         status, said = run_to_end(folder, "--socket", str(path))
         assert status == 75
-        assert f"{path} belongs to a socket unit, for which systemd (pid {manager.pid}) listens: start its" in said
+        assert f"{path} belongs to a socket unit: systemd (pid {manager.pid}) listens on it: start its" in said
         manager.communicate()
         status, said = run_to_end(folder, "--socket", str(path))
         assert status == 75

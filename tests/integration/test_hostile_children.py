@@ -126,7 +126,7 @@ def test_words_without_end(folder: Path) -> None:
     with serving(folder) as daemon, pair(daemon) as (alice, bob):
         with contextlib.suppress(ConnectionError):
             tell(alice, f"{CHANNEL}\nwhile True:\n    channel.send(b'x' * 1000)")
-        wait_until(lambda: "it told of more connections than it was handed" in daemon.log, "the record")
+        wait_until(lambda: "it reported more connections than it was handed" in daemon.log, "the record")
         assert tell(bob, "answer = 1") == (True, 1)
         assert daemon.board.header["crashed"] == 1
 

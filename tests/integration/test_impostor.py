@@ -114,7 +114,7 @@ def test_tcp_impostor(caller: Caller, owner: int) -> None:
     with impostor(owner, str(caller.port)) as got:
         status, printed, complaint = caller.run("send", "secret")
     assert (status, printed, got) == (77, "", [])
-    assert f"belongs to uid {owner}, who is not upperd: nothing was sent" in complaint
+    assert f"belongs to uid {owner}, not to upperd: nothing was sent" in complaint
 
 
 @pytest.mark.parametrize("owner", ["root", "the caller"])
@@ -143,7 +143,7 @@ def test_socket_of_an_impostor_in_our_folder(caller: Caller) -> None:
         os.chmod(path.parent, 0o700)
         status, _, complaint = caller.run("send", "secret")
     assert status == 77
-    assert f"{path} belongs to uid {OTHER}, who is not upperd: nothing was sent" in complaint
+    assert f"{path} belongs to uid {OTHER}, not to upperd: nothing was sent" in complaint
     assert got == []
 
 
@@ -228,7 +228,7 @@ def test_connection_that_nobody_has_accepted(monkeypatch: pytest.MonkeyPatch, fo
     port = free_port()
     _find_both(monkeypatch, folder, port)
     with socket.create_server(("127.0.0.1", port)) as listener:
-        with pytest.raises(finding.ReplyTimeoutError, match="accepted the connection in time: nothing was sent"):
+        with pytest.raises(finding.ReplyTimeoutError, match="did not accept the connection in time: nothing"):
             finding.connect(timeout=0.1)
         with listener.accept()[0] as connection:
             assert connection.recv(100) == b""
@@ -241,7 +241,7 @@ def test_owner_that_cannot_be_known(monkeypatch: pytest.MonkeyPatch, folder: Pat
     monkeypatch.setattr(tcp, "_TABLES", dict.fromkeys(tcp._TABLES, str(folder / "none")))
     with (
         socket.create_server(("127.0.0.1", port)),
-        pytest.raises(finding.AccessError, match="cannot be known .*: nothing was sent"),
+        pytest.raises(finding.AccessError, match="cannot tell which user owns .*: nothing was sent"),
     ):
         finding.connect(timeout=DEADLINE)
 
@@ -251,7 +251,7 @@ def test_fallback_is_said(caller: Caller) -> None:
     with impostor(0, str(caller.port)):
         status, printed, said_of = caller.run("send", "text")
     assert (status, printed) == (0, "TEXT\n")
-    assert said_of.startswith(f"upperctl: no daemon at its socket: using 127.0.0.1:{caller.port}")
+    assert said_of.startswith(f"upperctl: no daemon on its socket: using 127.0.0.1:{caller.port}")
 
 
 def test_no_fallback_where_it_was_refused(caller: Caller) -> None:

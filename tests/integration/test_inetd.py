@@ -219,4 +219,4 @@ def test_rules_and_limits(option: tuple[str, str], sent: bytes, answer: bytes, o
         assert f"outcome={outcome}" in said
     else:  # no child was needed
         assert " end: " not in said
-        assert f"deny: refused 1 connection: 1 for their user; the last of uid {os.geteuid()}" in said
+        assert f"deny: refused 1 connection: 1 by the access rules; the last from uid {os.geteuid()}" in said

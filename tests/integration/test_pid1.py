@@ -174,7 +174,7 @@ def test_nowhere_to_write(folder: Path) -> None:
     command = ["unshare", "--mount", "sh", "-c", f"{read_only} {words}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE)
     assert done.returncode == 73
-    assert "Read-only file system: mount a folder that can be written to there, or choose another path" in done.stderr
+    assert "Read-only file system: mount a writable file system there, or choose another path" in done.stderr
 
 
 def test_example_is_valid() -> None:

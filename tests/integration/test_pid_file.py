@@ -26,7 +26,7 @@ def test_pid_file_of_another_daemon(host: Host) -> None:
     first = host.pid
     done = host.start("--socket", str(host.folder / "other.sock"))
     assert done.returncode == 73
-    assert f"the pid of a daemon that runs ({first})" in done.stderr
+    assert f"the pid of a running daemon ({first})" in done.stderr
     assert host.pid == first
 
 
@@ -44,7 +44,7 @@ def test_no_other_file_is_overwritten(host: Host) -> None:
     """A file without a pid is left alone: the start fails with 73 and names it."""
     host.pid_file.write_text("root:x:0:0\n")
     done = host.start()
-    assert (done.returncode, "is there and is not a pid file" in done.stderr) == (73, True)
+    assert (done.returncode, "exists and is not a pid file" in done.stderr) == (73, True)
     assert host.pid_file.read_text() == "root:x:0:0\n"
     assert not host.path.exists()
 

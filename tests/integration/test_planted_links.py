@@ -163,7 +163,7 @@ def test_default_folder_in_tmp(folder: Path, precious: Path, prepared: str) -> N
         )
         status, text = _run_python(program)
         assert status == 1
-        assert f"{default} is not a folder of uid {uid} alone; name another path with --socket" in text
+        assert f"{default} is not owned by uid {uid}, or is open to others; name another path with --socket" in text
         assert os.listdir(elsewhere) == []
         assert prepared == "a link" or os.listdir(default) == []
         assert prepared == "a link" or stat.S_IMODE(default.stat().st_mode) == before[prepared][1]
@@ -185,4 +185,4 @@ def test_lock_of_another_user(folder: Path, shared: Path) -> None:
     os.chown(shared / "s.lock", USER, USER)
     status, text = run_to_end(folder, "--no-fallback", *_options(shared))
     assert status == 73
-    assert f"{shared}/s.lock is not a file of uid 0 alone: remove it" in text
+    assert f"{shared}/s.lock is not owned by uid 0, or has two links: remove it" in text

@@ -235,7 +235,7 @@ def test_daemon_goes_away(terminal: Terminal, folder: Path) -> None:
         terminal.wait_for("THREE")
         os.kill(busy, signal.SIGKILL)
         _type(terminal, "four\n")
-        terminal.wait_for("upperctl: nobody listens on")
+        terminal.wait_for("upperctl: nothing listens on")
         _type(terminal, CTRL_D)
         assert terminal.wait_end(process) == 69
 

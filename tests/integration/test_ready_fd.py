@@ -78,7 +78,7 @@ def test_children_never_have_it(folder: Path, pipe: tuple[FileIO, FileIO]) -> No
     with running(folder, **supervised(writing, "--socket", str(folder / "upperd.sock"))) as daemon:
         assert daemon.ask(b"x") == b"X"
         wait_until(lambda: not any(held_by(pid, writing) for pid in daemon.children()), "they have closed it")
-        text = "notify: descriptor 7 (--ready-fd) takes no newline (it is full), ignoring"
+        text = "notify: cannot write to descriptor 7 (--ready-fd): it is full, ignoring"
         wait_until(lambda: text in daemon.log, "the warning")
         assert daemon.stop() == 0
 
@@ -89,7 +89,7 @@ def test_nobody_reads(folder: Path, pipe: tuple[FileIO, FileIO]) -> None:
     reading.close()
     with running(folder, **supervised(writing, "--socket", str(folder / "upperd.sock"))) as daemon:
         assert daemon.ask(b"x") == b"X"
-        wait_until(lambda: "takes no newline (Broken pipe), ignoring" in daemon.log, "the warning")
+        wait_until(lambda: "(--ready-fd): Broken pipe, ignoring" in daemon.log, "the warning")
 
 
 def test_no_newline_without_service(folder: Path, pipe: tuple[FileIO, FileIO], daemon: Daemon) -> None:
@@ -117,7 +117,7 @@ def test_it_is_not_open(folder: Path) -> None:
     """A start names a descriptor that is not open, and how to open it; --check-config does not look for it."""
     status, said = run_to_end(folder, "--ready-fd", "77", "--socket", "s")
     assert status == 64
-    assert "ready-fd is 77: it is not open: the supervisor has to open it (s6: a file notification-fd" in said
+    assert "ready-fd is 77: it is not open: the supervisor must open it (s6: write 77 to the file notification-fd" in said
     assert run_to_end(folder, "--ready-fd", "77", "--check-config")[0] == 0
 
 
@@ -135,7 +135,7 @@ def test_it_is_a_listener(folder: Path) -> None:
         listener.listen()
         with running(folder, **activated(folder, [listener], "--ready-fd", "3"), ready=False) as daemon:
             assert daemon.wait() == 64
-            assert "ready-fd is 3: that is a socket that the service manager passed" in daemon.log
+            assert "ready-fd is 3: the service manager passed a socket there: choose another" in daemon.log
 
 
 def test_not_in_the_background(folder: Path) -> None:

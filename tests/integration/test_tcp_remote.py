@@ -14,7 +14,7 @@ from tools import need
 
 HERE, THERE = "192.0.2.1", "192.0.2.2"
 """TEST-NET-1 (RFC 5737)."""
-WARNING = "any host that can reach that may connect, and the user there remains unknown"
+WARNING = "any host that can reach this address may connect, and its users are unknown"
 CLIENT = """
 import socket, sys
 with socket.create_connection((sys.argv[1], int(sys.argv[2])), 30) as client:

@@ -10,43 +10,43 @@ TABLE = [
         "no daemon at the path",
         "upperctl --socket s send x",
         69,
-        ("upperctl: no socket at s: start upperd (upperd --socket s), or is the path another one?"),
+        ("upperctl: no socket at s: start upperd (upperd --socket s), or correct the path"),
     ),
     Situation(
         "nobody listens at the path",
         "python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"s\")'; upperctl --socket s send x",
         69,
-        ("upperctl: nobody listens on s: a daemon that ended left it; start upperd (upperd --socket s)"),
+        ("upperctl: nothing listens on s: a daemon that has exited left it; start upperd (upperd --socket s)"),
     ),
     Situation(
         "another file is at the path",
         "echo >f; upperctl --socket f send x",
         69,
-        ("upperctl: f is a file, not a socket: name that of upperd"),
+        ("upperctl: f is a file, not a socket: name upperd's socket"),
     ),
     Situation(
         "a socket of another type",
         "serve --datagram d; upperctl --socket d send x",
         69,
-        ("upperctl: d is not a stream socket, but one for datagrams: name the other one of upperd"),
+        ("upperctl: d is a datagram socket: name upperd's stream socket"),
     ),
     Situation(
         "an abstract name that nobody has",
         "upperctl --socket @messages-none send x",
         69,
-        ("upperctl: nobody listens on @messages-none in this network namespace: start upperd, or name its socket"),
+        ("upperctl: nothing listens on @messages-none in this network namespace: start upperd, or name its socket"),
     ),
     Situation(
         "an abstract socket without a name",
         "upperctl --socket @ send x",
         69,
-        "upperctl: @: an abstract socket needs a name, such as @upperd; a path that begins with @ is ./@...",
+        "upperctl: @: an abstract socket needs a name, such as @upperd; write a path that begins with @ as ./@...",
     ),
     Situation(
         "a path that is too long",
         "upperctl --socket $(printf %0120d 0) send x",
         69,
-        "upperctl: …: a socket's path may have 107 bytes",
+        "upperctl: …: a socket path may have at most 107 bytes",
     ),
     Situation(
         "an address without a port",
@@ -58,13 +58,13 @@ TABLE = [
         "nobody listens at the port",
         "upperctl --tcp localhost:$PORT send x",
         69,
-        "upperctl: cannot connect to localhost:$PORT: Connection refused: is upperd there?",
+        "upperctl: cannot connect to localhost:$PORT: Connection refused: is upperd running there?",
     ),
     Situation(
         "a host that there is not",
         "upperctl --tcp no.such.host.invalid:$PORT send x",
         69,
-        ("upperctl: cannot find the host of no.such.host.invalid:$PORT: …"),
+        ("upperctl: cannot resolve no.such.host.invalid:$PORT: …"),
     ),
     Situation(
         "the daemon refuses the user",
@@ -88,7 +88,7 @@ TABLE = [
         "standard input is closed",
         "serve; upperctl --socket s send <&-",
         66,
-        "upperctl: standard input is closed, and there is neither TEXT nor --file",
+        "upperctl: standard input is closed: give TEXT or --file",
     ),
     Situation(
         "standard output is closed",
@@ -114,7 +114,7 @@ TABLE = [
         76,
         (
             "upperctl: the connection was closed early, 1 line of the answer is missing: the daemon was restarted"
-            " or ended the connection; send it again"
+            " or ended the connection; send the text again"
         ),
     ),
     Situation(
@@ -122,7 +122,7 @@ TABLE = [
         "liar ''; upperctl --socket s send x",
         76,
         (
-            "upperctl: the connection was closed without an answer: the daemon refuses us, its handler "
+            "upperctl: the connection was closed without an answer: the daemon refused the connection, its handler "
             "failed, or it was restarted; its log says which"
         ),
     ),
@@ -130,7 +130,7 @@ TABLE = [
         "a handler that does not answer line by line",
         "liar 'a\nb'; upperctl --socket s send x",
         76,
-        "upperctl: what came is no answer to what was sent: a handler that does not answer line by line?",
+        "upperctl: the answer does not match the text: does the daemon's handler answer line by line?",
     ),
     Situation(
         "the owner keeps the socket closed",
@@ -160,7 +160,7 @@ TABLE = [
         "upperctl: permission denied: d belongs to 61001:root, mode 0700; ask 61001, or run as that user",
     ),
     Situation(
-        "no room in the queue in time",
+        "no room in the backlog in time",
         (
             "python3 -c 'import socket\nfrom upperd.client import ClientError, upper\nlistener = "
             'socket.socket(socket.AF_UNIX)\nlistener.bind("s")\nlistener.listen(0)\nfirst = '
@@ -168,7 +168,7 @@ TABLE = [
             "ClientError as error: print(error)'"
         ),
         0,
-        "s: no room in the queue in time: the daemon is overloaded or stuck",
+        "s: no room in the backlog in time: the daemon is overloaded or stuck",
     ),
     Situation(
         "no answer in time",
@@ -193,7 +193,7 @@ TABLE = [
         "standard input cannot be read",
         "serve; upperctl --socket s send 0>x",
         66,
-        "upperctl: cannot read the text: Bad file descriptor",
+        "upperctl: cannot read standard input: Bad file descriptor",
     ),
     Situation(
         "the daemon refuses the user, and its scoreboard cannot be read",
@@ -217,7 +217,7 @@ TABLE = [
         "every child is busy",
         "serve --max-children 1; hold; upperctl --socket s send --timeout 0.2 x",
         75,
-        "upperctl: no answer in 0.2 s: every child is busy, 1 wait; 'upperctl status' knows more",
+        "upperctl: no answer in 0.2 s: every child is busy, 1 wait; 'upperctl status' shows more",
     ),
     Situation(
         "a handler that does not answer",
@@ -228,7 +228,7 @@ TABLE = [
         75,
         (
             "upperctl: no answer in 0.2 s: the daemon is at its limit for one user, or its handler is slow; "
-            "'upperctl status' knows more"
+            "'upperctl status' shows more"
         ),
     ),
     Situation(
@@ -239,13 +239,13 @@ TABLE = [
             "--timeout 0.2 x"
         ),
         75,
-        "upperctl: no answer in 0.2 s: the daemon is at its limit, or being restarted; 'upperctl status' knows more",
+        "upperctl: no answer in 0.2 s: the daemon is at its limit, or being restarted; 'upperctl status' shows more",
     ),
     Situation(
         "a host whose name is none",
         "upperctl --tcp a..b:1 send x",
         69,
-        "upperctl: cannot find the host of a..b:1: no name of a host",
+        "upperctl: cannot resolve a..b:1: not a host name",
     ),
     Situation(
         "nothing tells whose the fallback's port is",
@@ -258,8 +258,8 @@ TABLE = [
         ),
         77,
         (
-            "upperctl: whose localhost:9999 is cannot be known (/proc is not mounted): nothing was sent; if "
-            "you trust it, say so with --tcp localhost:9999"
+            "upperctl: cannot tell which user owns localhost:9999 (/proc is not mounted): nothing was sent; if "
+            "you trust it, use --tcp localhost:9999"
         ),
     ),
 ]

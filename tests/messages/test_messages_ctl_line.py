@@ -16,7 +16,7 @@ TABLE = [
         "a text in place of a command",
         "upperctl hello",
         64,
-        "upperctl: no command 'hello'; to have text upper-cased: upperctl send hello",
+        "upperctl: no command 'hello'; to send text: upperctl send hello",
     ),
     Situation(
         "a command of systemctl",
@@ -40,7 +40,7 @@ TABLE = [
         "a text that begins with a dash",
         "upperctl send --nope",
         64,
-        "upperctl: no option '--nope'; a text that begins with a dash goes after --: upperctl send -- -x",
+        "upperctl: no option '--nope'; text that begins with a dash goes after --: upperctl send -- -x",
     ),
     Situation(
         "an option of another command",
@@ -58,7 +58,7 @@ TABLE = [
         "a word after a command that takes none",
         "upperctl status now",
         64,
-        "upperctl: status takes no words, and 'now' is one",
+        "upperctl: status takes no arguments: leave out 'now'",
     ),
     Situation(
         "the value of an option is missing",
@@ -100,7 +100,7 @@ TABLE = [
         "a name that no daemon can have",
         "upperctl -n ../x status",
         64,
-        "upperctl: no daemon can be called '../x': a name is PROGRAM, or PROGRAM@INSTANCE",
+        "upperctl: -n is '../x': it must be PROGRAM or PROGRAM@INSTANCE",
     ),
     Situation(
         "a number of seconds that is none",

@@ -10,13 +10,13 @@ SHOUT = "printf 'import socketserver\\nclass Shout(socketserver.StreamRequestHan
 CURES = {
     "a text that begins with a dash": (
         "upperctl --socket s send -x",
-        r"a text that begins with a dash goes after --: upperctl (send -- -x)",
+        r"text that begins with a dash goes after --: upperctl (send -- -x)",
         "serve; upperctl --socket s CURE",
         "-X",
     ),
     "a text in place of a command": (
         "upperctl --socket s 'a b'",
-        r"to have text upper-cased: upperctl (send 'a b')",
+        r"to send text: upperctl (send 'a b')",
         "serve; upperctl --socket s CURE",
         "A B",
     ),
@@ -40,7 +40,7 @@ CURES = {
     ),
     "a handler's file named as a module": (
         f"{SHOUT} upperd --check-config --handler x.py:Shout",
-        r"a file is named by its path: (\./x\.py:Shout)",
+        r"name a file by its path: (\./x\.py:Shout)",
         "upperd --check-config --handler CURE",
         "the command line is valid",
     ),

@@ -212,16 +212,16 @@ TABLE = [
         "upperd: handler …/x.py:Shuot: …/x.py has no Shuot; is it 'Shout'?",
     ),
     Situation(
-        "a handler that is no class of socketserver",
+        "a handler that is not a subclass of socketserver",
         "echo 'class Shout: pass' >x.py; upperd --check-config --handler ./x.py:Shout",
         78,
-        "upperd: handler …/x.py:Shout: Shout is no class of socketserver.BaseRequestHandler",
+        "upperd: handler …/x.py:Shout: Shout is not a subclass of socketserver.BaseRequestHandler",
     ),
     Situation(
         "a handler's file named as a module",
         "echo >x.py; upperd --check-config --handler x.py:Shout",
         78,
-        "upperd: handler x.py:Shout: no module x: a file is named by its path: ./x.py:Shout",
+        "upperd: handler x.py:Shout: no module x: name a file by its path: ./x.py:Shout",
     ),
     Situation(
         "a handler whose module raises",
@@ -243,7 +243,7 @@ TABLE = [
             "--check-config --handler ./x.py:X"
         ),
         78,
-        ("upperd: handler …/x.py:X: its module starts threads, and a process that forks must not: use start_child"),
+        ("upperd: handler …/x.py:X: its module starts threads, which a fork would lose: use start_child"),
     ),
     Situation(
         "a handler with a start_child that is no class method",
@@ -252,7 +252,7 @@ TABLE = [
             "pass' >x.py; upperd --check-config --handler ./x.py:X"
         ),
         78,
-        "upperd: handler …/x.py:X: start_child is no class method (@classmethod)",
+        "upperd: handler …/x.py:X: start_child is not a class method (@classmethod)",
     ),
     Situation(
         "a handler with counters that are none",
@@ -262,8 +262,8 @@ TABLE = [
         ),
         78,
         (
-            "upperd: handler …/x.py:X: a handler has at most 8 counters, a tuple of identifiers in ASCII of "
-            "64 letters, not 'seen'"
+            "upperd: handler …/x.py:X: counters is 'seen': it must be a tuple of at most 8 ASCII identifiers "
+            "of at most 64 characters"
         ),
     ),
     Situation(
@@ -274,8 +274,8 @@ TABLE = [
         ),
         78,
         (
-            "upperd: handler …/x.py:X: a handler has at most 8 counters, a tuple of identifiers in ASCII of "
-            "64 letters that are not taken by upperd's own: 'bytes_in' is none"
+            "upperd: handler …/x.py:X: counters has 'bytes_in': it must be a tuple of at most 8 ASCII "
+            "identifiers of at most 64 characters, and none that upperd itself has"
         ),
     ),
     Situation(

@@ -88,7 +88,10 @@ TABLE = [
         "a name with a slash",
         "upperd --name a/b",
         64,
-        ("upperd: name is 'a/b': it must be PROGRAM or PROGRAM@INSTANCE of letters, digits and -_., at most 48"),
+        (
+            "upperd: name is 'a/b': it must be PROGRAM or PROGRAM@INSTANCE of letters, digits and -_., "
+            "at most 48 characters"
+        ),
     ),
     Situation(
         "an address without a port",
@@ -100,15 +103,15 @@ TABLE = [
         "an abstract socket without a name",
         "upperd --socket @",
         64,
-        ("upperd: socket: an abstract socket needs a name, such as @upperd; a path that begins with @ is ./@..."),
+        ("upperd: socket: an abstract socket needs a name, such as @upperd; write a path that begins with @ as ./@..."),
     ),
     Situation(
         "an abstract socket whose name is too long",
         "upperd --socket @$(printf %0200d 0)",
         64,
         (
-            "upperd: socket: the name of an abstract socket has 200 bytes, it may have 107; a path that "
-            "begins with @ is ./@..."
+            "upperd: socket: the name of an abstract socket has 200 bytes, and may have at most 107; write a path "
+            "that begins with @ as ./@..."
         ),
     ),
     Situation(
@@ -127,7 +130,7 @@ TABLE = [
         "a uid above the highest",
         "upperd --deny-user 4294967295",
         64,
-        "upperd: deny-user: '4294967295' is no user: the highest number is 4294967294",
+        "upperd: deny-user: '4294967295' is not a user: the highest number is 4294967294",
     ),
     Situation(
         "a user both allowed and denied",
@@ -145,19 +148,19 @@ TABLE = [
         "a handler whose module is no name",
         "upperd --handler shout-it.py:Shout",
         64,
-        ("upperd: handler: 'shout-it.py' is no module's name; a file is named by its path: ./shout-it.py:Shout"),
+        ("upperd: handler: 'shout-it.py' is not a module name; name a file by its path: ./shout-it.py:Shout"),
     ),
     Situation(
         "a folder of Python that there is not",
         "upperd --python-path none",
         64,
-        "upperd: python-path: 'none' is no folder",
+        "upperd: python-path: 'none' is not a folder",
     ),
     Situation(
         "a folder of Python with a colon",
         "upperd --python-path a:b",
         64,
-        "upperd: python-path: 'a:b': a folder of Python's path has no ':' in its name",
+        "upperd: python-path: 'a:b': a folder in Python's path cannot have ':' in its name",
     ),
     Situation(
         "neither a path nor another listener",
@@ -178,22 +181,22 @@ TABLE = [
         "other hosts let in to no address",
         "upperd --tcp-allow-remote",
         64,
-        "upperd: --tcp-allow-remote needs --tcp HOST:PORT or --udp: it is about those addresses alone",
+        "upperd: --tcp-allow-remote needs --tcp HOST:PORT or --udp HOST:PORT: it applies only to these",
     ),
     Situation(
         "permissions for an abstract socket",
         "upperd --socket @x --socket-mode 0600",
         64,
         (
-            "upperd: socket-mode is about a path, and @x is an abstract socket, which has no permissions: "
-            "say who may connect with --allow-user and --allow-group"
+            "upperd: socket-mode is for a path, and @x is an abstract socket, which has no permissions: "
+            "use --allow-user and --allow-group instead"
         ),
     ),
     Situation(
         "two files with one name",
         "upperd --socket s --pid-file s",
         64,
-        "upperd: pid-file and socket are one file, 's': choose another",
+        "upperd: pid-file and socket are the same file, 's': choose another",
     ),
     Situation(
         "a reload of a process that there is not",
@@ -212,8 +215,8 @@ TABLE = [
         "upperd --ready-fd 77",
         64,
         (
-            "upperd: ready-fd is 77: it is not open: the supervisor has to open it (s6: a file "
-            "notification-fd that says 77)"
+            "upperd: ready-fd is 77: it is not open: the supervisor must open it (s6: write 77 "
+            "to the file notification-fd)"
         ),
     ),
     Situation(
@@ -226,7 +229,7 @@ TABLE = [
         "a file for options that there is not",
         "upperd --config none.toml",
         78,
-        ("upperd: none.toml: No such file or directory: correct its name, or make it, as it may be empty"),
+        ("upperd: none.toml: No such file or directory: correct the name, or create the file (it may be empty)"),
     ),
     Situation(
         "a check of flags that are right",
@@ -244,13 +247,13 @@ TABLE = [
         "into the background under a supervisor",
         "upperd --daemonize --ready-fd 7 7>x",
         64,
-        "upperd: --ready-fd is for a supervisor, which keeps us in the foreground: leave out --daemonize",
+        "upperd: --ready-fd is for a supervisor, which needs upperd in the foreground: leave out --daemonize",
     ),
     Situation(
         "a file for options that the user may not read",
         "echo >c; chown 61001 c; chmod 600 c; powerless upperd --check-config --config c",
         78,
-        "upperd: c: Permission denied: uid 0 has to be able to read it",
+        "upperd: c: Permission denied: uid 0 must be able to read it",
     ),
 ]
 

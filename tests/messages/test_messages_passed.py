@@ -20,8 +20,8 @@ TABLE = [
         "pass 'socket(AF_UNIX, SOCK_SEQPACKET)'",
         78,
         (
-            "upperd[…] exiting: descriptor 3 (unknown) passed by the service manager is not a stream socket "
-            "(ListenStream=) but SOCK_SEQPACKET, nor one for datagrams (ListenDatagram=)"
+            "upperd[…] exiting: descriptor 3 (unknown) passed by the service manager is SOCK_SEQPACKET: it "
+            "must be a stream socket (ListenStream=) or a datagram socket (ListenDatagram=)"
         ),
     ),
     Situation(
@@ -47,8 +47,8 @@ TABLE = [
         "pass 'socketpair(AF_UNIX, SOCK_DGRAM)[0]'",
         78,
         (
-            "upperd[…] exiting: descriptor 3 (unknown) passed by the service manager is connected: it takes "
-            "datagrams of one peer alone"
+            "upperd[…] exiting: descriptor 3 (unknown) passed by the service manager is connected: it receives "
+            "datagrams from one peer only"
         ),
     ),
     Situation(
@@ -112,7 +112,7 @@ TABLE = [
         "the descriptor for readiness is a passed socket",
         "pass 'create_server((\"127.0.0.1\", 0))' --ready-fd 3",
         64,
-        "upperd: ready-fd is 3: that is a socket that the service manager passed",
+        "upperd: ready-fd is 3: the service manager passed a socket there: choose another",
     ),
     Situation(
         "--inetd with a listener",
@@ -165,7 +165,7 @@ TABLE = [
         0,
         (
             "upperd[…] starting: LISTEN_PID=1 is not this process (…), so the sockets that were passed are "
-            "not taken: a wrapper between the manager and upperd must exec it, not fork"
+            "ignored: a wrapper between the manager and upperd must exec it, not fork"
         ),
     ),
     Situation(

@@ -11,7 +11,7 @@ TABLE = [
         "echo >f; upperd --socket f/s --no-fallback",
         73,
         (
-            "upperd[…] exiting: cannot listen on f/s: Not a directory: a folder on the way is none; choose "
+            "upperd[…] exiting: cannot listen on f/s: Not a directory: part of the path is not a folder; choose "
             "another path with --socket"
         ),
     ),
@@ -40,7 +40,7 @@ TABLE = [
         ),
         75,
         (
-            "upperd[…] exiting: s is kept open, as by a service manager, though the process that made it "
+            "upperd[…] exiting: s is kept open, as by a service manager, although the process that made it "
             "(pid …) has ended: start its service (systemctl list-sockets names it), or choose another path "
             "with --socket"
         ),
@@ -60,8 +60,8 @@ TABLE = [
         ),
         0,
         (
-            "upperd[…] starting: store-listeners: the manager does not say that it stores any ($FDSTORE): "
-            "systemd since 254 says so, where FileDescriptorStoreMax= is set; an older one never does"
+            "upperd[…] starting: store-listeners: $FDSTORE is not set, so the manager may store none: "
+            "systemd since 254 sets it if FileDescriptorStoreMax= is set; older ones never do"
         ),
     ),
     Situation(
@@ -69,15 +69,15 @@ TABLE = [
         "LISTEN_FDS=1 serve; stop",
         0,
         (
-            "upperd[…] starting: LISTEN_FDS=1 without LISTEN_PID, so the sockets that were passed are not "
-            "taken: a manager says with LISTEN_PID for which process they are"
+            "upperd[…] starting: LISTEN_FDS=1 without LISTEN_PID, so the sockets that were passed are "
+            "ignored: the manager must set LISTEN_PID to the pid of this process"
         ),
     ),
     Situation(
         "an address whose host's name is none",
         "upperd --no-fallback --socket s --tcp .:1",
         73,
-        "upperd[…] exiting: .:1: no name of a host: name an address of this host, such as localhost:9999",
+        "upperd[…] exiting: .:1: not a host name: name an address of this host, such as localhost:9999",
     ),
     Situation(
         "a text in the file without quotes",
@@ -85,7 +85,7 @@ TABLE = [
         78,
         (
             "upperd: c: not TOML: Expected newline or end of document after a statement (at line 1, column "
-            "16): texts stand in quotes, and so do modes and times with a unit"
+            "16): text needs quotes, and so do modes and times with a unit"
         ),
     ),
     Situation(
@@ -93,7 +93,7 @@ TABLE = [
         "echo hello >b; serve --scoreboard b; stop",
         0,
         (
-            "upperd[…] starting: no scoreboard at b: a file that is not a scoreboard is there; upperctl will"
+            "upperd[…] starting: no scoreboard at b: the file there is not a scoreboard; upperctl will"
             " have no statistics"
         ),
     ),

@@ -28,7 +28,7 @@ TABLE = [
             "$daemon; logged 'restart, ignoring'"
         ),
         0,
-        "upperd[…] reload: tcp none -> localhost:1: takes a restart, ignoring",
+        "upperd[…] reload: tcp none -> localhost:1: needs a restart, ignoring",
     ),
     Situation(
         "the file is wrong",
@@ -44,7 +44,7 @@ TABLE = [
         "echo 'max-children = 5' >c; serve --config c; rm c; kill -HUP $daemon; logged 'reload: '",
         0,
         (
-            "upperd[…] reload: c: No such file or directory: correct its name, or make it, as it may be empty; "
+            "upperd[…] reload: c: No such file or directory: correct the name, or create the file (it may be empty); "
             "the old settings stay"
         ),
     ),

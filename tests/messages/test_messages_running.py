@@ -28,7 +28,7 @@ TABLE = [
         "a user is refused",
         "serve --deny-user $(id -u); upperctl --socket s send x 2>x; logged 'deny: '",
         0,
-        "upperd[…] deny: refused … connections: … for their user; the last of uid ……",
+        "upperd[…] deny: refused … connections: … by the access rules; the last from uid ……",
     ),
     Situation(
         "a user is refused for its rate",
@@ -37,7 +37,7 @@ TABLE = [
             "upperctl --socket s send x 2>x; logged 'deny: '"
         ),
         0,
-        "upperd[…] deny: refused … connections: … for the rate of their user; the last of uid ……",
+        "upperd[…] deny: refused … connections: … over one user's rate; the last from uid ……",
     ),
     Situation(
         "a child is killed",
@@ -49,7 +49,7 @@ TABLE = [
         "the drain deadline is over",
         "serve --drain-timeout 0; hold; stop",
         0,
-        "upperd[…] cut: the drain deadline is over: 1 connection is cut connections=1",
+        "upperd[…] cut: the drain deadline has passed: 1 connection is cut connections=1",
     ),
     Situation(
         "a child is cut at the drain deadline",
@@ -86,7 +86,7 @@ TABLE = [
         0,
         (
             "upperd[…] end: child … served 1 of uid …, 0 B, ended with exit code 70: ValueError: counter "
-            "'seen': -1 cannot be counted: a counter goes up, by whole numbers at …/x.py:4…"
+            "'seen': cannot add -1: it must be a whole number, 0 or more at …/x.py:4…"
         ),
     ),
     Situation(

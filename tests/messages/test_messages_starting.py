@@ -16,22 +16,22 @@ TABLE = [
         "the path is too long",
         "upperd --socket $(printf %0120d 0) --no-fallback",
         73,
-        ("upperd[…] exiting: … has 120 bytes, a socket's path may have 107: choose a shorter one with --socket"),
+        ("upperd[…] exiting: … has 120 bytes, and a socket's path at most 107: choose a shorter one with --socket"),
     ),
     Situation(
         "the folder cannot be written to: a file system for reading",
         "unshare -m sh -c 'mount -t tmpfs -o ro tmpfs /mnt; exec upperd --socket /mnt/s --no-fallback'",
         73,
         (
-            "upperd[…] exiting: cannot listen on /mnt/s: Read-only file system: mount a folder that can be "
-            "written to there, or choose another path with --socket"
+            "upperd[…] exiting: cannot listen on /mnt/s: Read-only file system: mount a writable file system "
+            "there, or choose another path with --socket"
         ),
     ),
     Situation(
         "another file is at the path",
         "echo >s; upperd --socket s --no-fallback",
         73,
-        "upperd[…] exiting: s is there and is not a socket: choose another path with --socket",
+        "upperd[…] exiting: s exists and is not a socket: choose another path with --socket",
     ),
     Situation(
         "a socket for datagrams is at the path",
@@ -71,7 +71,7 @@ TABLE = [
         "the lock has two names",
         "echo >x; ln x s.lock; upperd --socket s --no-fallback",
         73,
-        "upperd[…] exiting: cannot listen on s: its lock s.lock is not a file of uid … alone: remove it",
+        "upperd[…] exiting: cannot listen on s: its lock s.lock is not owned by uid …, or has two links: remove it",
     ),
     Situation(
         "the port is taken",
@@ -84,8 +84,8 @@ TABLE = [
         "upperd --no-socket --tcp 0.0.0.0:$PORT",
         73,
         (
-            "upperd[…] exiting: tcp:…:$PORT is …, not a loopback address, so other hosts could connect: if "
-            "they are to, say so with --tcp-allow-remote, or have systemd pass a socket (ListenStream=)"
+            "upperd[…] exiting: tcp:…:$PORT is …, not a loopback address, so other hosts could connect: allow "
+            "that with --tcp-allow-remote, or have systemd pass a socket (ListenStream=)"
         ),
     ),
     Situation(
@@ -93,8 +93,8 @@ TABLE = [
         "upperd --no-socket --udp 0.0.0.0:$PORT",
         73,
         (
-            "upperd[…] exiting: udp:…:$PORT is …, not a loopback address, so other hosts could connect: if "
-            "they are to, say so with --tcp-allow-remote, or have systemd pass a socket (ListenDatagram=)"
+            "upperd[…] exiting: udp:…:$PORT is …, not a loopback address, so other hosts could connect: allow "
+            "that with --tcp-allow-remote, or have systemd pass a socket (ListenDatagram=)"
         ),
     ),
     Situation(
@@ -102,8 +102,8 @@ TABLE = [
         "serve --tcp 0.0.0.0:$PORT --tcp-allow-remote; cat log",
         0,
         (
-            "upperd[…] starting: tcp:…:$PORT: any host that can reach that may connect, and the user there "
-            "remains unknown"
+            "upperd[…] starting: tcp:…:$PORT: any host that can reach this address may connect, and its "
+            "users are unknown"
         ),
     ),
     Situation(
@@ -111,8 +111,8 @@ TABLE = [
         "serve --udp 0.0.0.0:$PORT --tcp-allow-remote; cat log",
         0,
         (
-            "upperd[…] starting: udp:…:$PORT: any host that can reach that may connect, and the user there "
-            "remains unknown; a datagram's sender can be forged"
+            "upperd[…] starting: udp:…:$PORT: any host that can reach this address may connect, and its "
+            "users are unknown; a datagram's sender can be forged"
         ),
     ),
     Situation(
@@ -141,13 +141,13 @@ TABLE = [
         "the pid file is another file",
         "echo hello >pid; upperd --socket s --no-fallback --pid-file pid",
         73,
-        "upperd[…] exiting: pid is there and is not a pid file: remove it, or choose another with --pid-file",
+        "upperd[…] exiting: pid exists and is not a pid file: remove it, or choose another with --pid-file",
     ),
     Situation(
         "the pid file is that of a daemon that runs",
         "serve --pid-file pid; upperd --socket t --no-fallback --pid-file pid",
         73,
-        "upperd[…] exiting: pid has the pid of a daemon that runs (…): choose another with --pid-file",
+        "upperd[…] exiting: pid holds the pid of a running daemon (…): choose another with --pid-file",
     ),
     Situation(
         "too few descriptors",
@@ -162,13 +162,13 @@ TABLE = [
             "--no-fallback --ready-fd 8 2>log & daemon=$!; logged ready; stop"
         ),
         0,
-        "upperd[…] notify: descriptor 8 (--ready-fd) takes no newline (it is full), ignoring",
+        "upperd[…] notify: cannot write to descriptor 8 (--ready-fd): it is full, ignoring",
     ),
     Situation(
         "idle-exit where no manager listens",
         "serve --idle-exit 5; stop",
         0,
-        "upperd[…] idle: idle-exit is ignored: no manager listens for us while we are away",
+        "upperd[…] idle: idle-exit is ignored: no manager listens while upperd is not running",
     ),
     Situation(
         "nothing could be done in the background",
@@ -180,15 +180,15 @@ TABLE = [
         "process 1 goes into the background",
         "unshare -pf --mount-proc upperd --daemonize",
         64,
-        "upperd: the end of process 1 is that of its container: leave out --daemonize",
+        "upperd: the container ends when process 1 exits: leave out --daemonize",
     ),
     Situation(
         "an owner that only root may choose",
         "powerless upperd --socket s --no-fallback --socket-owner 5",
         73,
         (
-            "upperd[…] exiting: cannot give s its permissions (owner 5 and group as it is): Operation not "
-            "permitted: only root may choose an owner, and others a group that they are in"
+            "upperd[…] exiting: cannot give s its permissions (owner 5 and group unchanged): Operation not "
+            "permitted: only root may choose an owner; others, a group of theirs"
         ),
     ),
     Situation(
@@ -196,7 +196,7 @@ TABLE = [
         "mkdir d; chmod 0 d; powerless upperd --socket d/s --no-fallback",
         73,
         (
-            "upperd[…] exiting: cannot listen on d/s: Permission denied: start upperd as a user who may "
+            "upperd[…] exiting: cannot listen on d/s: Permission denied: start upperd as a user that may "
             "write there, or choose another path with --socket"
         ),
     ),
@@ -213,7 +213,7 @@ TABLE = [
             "exec upperd --no-fallback'"
         ),
         73,
-        "upperd[…] exiting: /run/upperd is not a folder of uid … alone; name another path with --socket",
+        "upperd[…] exiting: /run/upperd is not owned by uid …, or is open to others; name another path with --socket",
     ),
     Situation(
         "a program whose class is inside a function",
@@ -223,7 +223,7 @@ TABLE = [
             "as error: print(error)\\n' >p.py; python3 p.py"
         ),
         0,
-        "make.<locals>.X is defined inside a function: a daemon imports its handler, so it must be outside",
+        "make.<locals>.X is inside a function: a daemon imports its handler, so define it at module level",
     ),
     Situation(
         "a program without a file",
@@ -255,7 +255,7 @@ TABLE = [
             'taken.bind("d")\nsys.exit(subprocess.call(["upperd", "--socket", "d", "--no-fallback"]))\''
         ),
         73,
-        "upperd[…] exiting: d: is a socket of another type: remove it, or choose another path with --socket",
+        "upperd[…] exiting: d: it is a socket of another type: remove it, or choose another path with --socket",
     ),
 ]
 

@@ -56,7 +56,7 @@ TABLE = [
         "mkfifo s.scoreboard; upperctl --socket s stats",
         69,
         (
-            "upperctl: …/s.scoreboard: it is not a file: a pipe, a device or a folder: start the daemon "
+            "upperctl: …/s.scoreboard: it is a pipe, a device or a folder, not a file: start the daemon "
             "(upperd --socket PATH), or name its socket with --socket"
         ),
     ),
@@ -109,7 +109,7 @@ TABLE = [
         "ping of a daemon that does not run",
         "upperctl --socket s ping -c 1 -q",
         1,
-        ("upperctl: no socket at s: start upperd (upperd --socket s), or is the path another one?"),
+        ("upperctl: no socket at s: start upperd (upperd --socket s), or correct the path"),
     ),
     Situation(
         "ping of something else",
@@ -119,7 +119,7 @@ TABLE = [
             "ping -c 1"
         ),
         1,
-        "seq=1 lost: wrong answer, b'upperd ping \\xc3\\x9f 1\\n': something else than upperd listens there",
+        "seq=1 lost: wrong answer, b'upperd ping \\xc3\\x9f 1\\n': another program or handler answers there",
     ),
     Situation(
         "top of a daemon that never was",
@@ -165,7 +165,7 @@ TABLE = [
         ("serve; stop; printf x | dd of=s.scoreboard bs=1 seek=7 conv=notrunc 2>/dev/null; upperctl --socket s stats"),
         69,
         (
-            "upperctl: …/s.scoreboard: it does not begin with the mark of a scoreboard of version 3: start the "
+            "upperctl: …/s.scoreboard: it is not a scoreboard of version 3: start the "
             "daemon (upperd --socket PATH), or name its socket with --socket"
         ),
     ),
@@ -180,8 +180,8 @@ TABLE = [
         "upperctl --tcp 127.0.0.1:$PORT status",
         64,
         (
-            "upperctl: --tcp: status looks for files, not at an address; name its socket (--socket PATH, or "
-            "-n NAME), or ask it: upperctl --tcp 127.0.0.1:$PORT ping -c 1"
+            "upperctl: status takes no --tcp: it reads the daemon's files; name its socket (--socket PATH, or "
+            "-n NAME), or use: upperctl --tcp 127.0.0.1:$PORT ping -c 1"
         ),
     ),
     Situation(
@@ -239,7 +239,7 @@ TABLE = [
         "figures into a link of another user",
         "serve; ln -s x l; chown -h 61001 l; powerless upperctl --socket s stats --prometheus --output l",
         73,
-        "upperctl: cannot write l: l is a link of uid 61001, which is not followed",
+        "upperctl: cannot write l: l is a link owned by uid 61001, and is not followed",
     ),
 ]
 

@@ -169,5 +169,5 @@ def test_words_without_end(stage: Stage) -> None:
     stage.alice.tell(f"{CHANNEL}\nwhile True:\n    channel.send(b'x' * 1000)")
     assert stage.serves_bob()
     wait_until(lambda: stage.upperd.records("UPPERD_EVENT=end"), DEADLINE, "the record")
-    assert "told of more connections" in stage.upperd.records("UPPERD_EVENT=end")[0]["MESSAGE"]
+    assert "reported more connections" in stage.upperd.records("UPPERD_EVENT=end")[0]["MESSAGE"]
     assert int(stage.upperd.main_pid()) == main

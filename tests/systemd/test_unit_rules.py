@@ -59,4 +59,4 @@ def test_limits_in_the_sandbox(upperd: Upperd) -> None:
         assert connection.recv(1) == b""
     wait_until(lambda: upperd.stats()["overdue"] == 1, DEADLINE, "it is counted")
     [record] = upperd.records(f"UPPERD_CHILD_PID={busy['pid']}")
-    assert "was killed: it had not ended at its limit" in record["MESSAGE"]
+    assert "was killed: its connection did not end at a limit" in record["MESSAGE"]

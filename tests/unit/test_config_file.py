@@ -104,7 +104,7 @@ def test_tables_too_deep_to_show(config: Path) -> None:
 def test_quotes_are_missing(config: Path, line: str) -> None:
     """If quotes are missing, the message says so."""
     config.write_text(line)
-    with pytest.raises(ConfigError, match=r"not TOML: .* \(at line 1, .*\): texts stand in quotes"):
+    with pytest.raises(ConfigError, match=r"not TOML: .* \(at line 1, .*\): text needs quotes"):
         read_config(str(config))
 
 
@@ -123,7 +123,7 @@ def test_file_is_not_utf8(config: Path) -> None:
 
 def test_file_cannot_be_read(tmp_path: Path) -> None:
     """A file that is missing or is a folder is refused with its name and the reason."""
-    with pytest.raises(ConfigError, match="none: No such file or directory: correct its name, or make it"):
+    with pytest.raises(ConfigError, match="none: No such file or directory: correct the name, or create"):
         read_config(str(tmp_path / "none"))
     with pytest.raises(ConfigError, match="Is a directory"):
         read_config(str(tmp_path))

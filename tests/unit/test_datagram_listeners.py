@@ -23,7 +23,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     ("kind", "wrong"),
     [
         (socket.SOCK_DGRAM, "is not bound: no datagram can reach it"),
-        (socket.SOCK_SEQPACKET, r"but SOCK_SEQPACKET, nor one for datagrams \(ListenDatagram=\)"),
+        (socket.SOCK_SEQPACKET, r"is SOCK_SEQPACKET: it must be .* or a datagram socket \(ListenDatagram=\)"),
     ],
 )
 def test_socket_that_is_no_use(kind: socket.SocketKind, wrong: str) -> None:

@@ -92,7 +92,7 @@ def test_never_with_wrong_permissions(path: str, monkeypatch: pytest.MonkeyPatch
 def test_closed_folder(path: str, not_as_root: Callable[[], AbstractContextManager[None]]) -> None:
     """A folder without write permission is refused with the cure, and TCP may replace the path."""
     os.mkdir("closed", 0o555)
-    with not_as_root(), pytest.raises(ListenerError, match="start upperd as a user who may write there") as caught:
+    with not_as_root(), pytest.raises(ListenerError, match="start upperd as a user that may write there") as caught:
         bind_unix(f"closed/{path}")
     assert caught.value.may_fall_back
 
@@ -157,7 +157,7 @@ def test_not_a_socket(path: str, make: object) -> None:
     assert callable(make)
     make(path)
     before = os.lstat(path)
-    with pytest.raises(ListenerError, match=f"{path} is there and is not a socket") as caught:
+    with pytest.raises(ListenerError, match=f"{path} exists and is not a socket") as caught:
         bind_unix(path)
     assert not caught.value.may_fall_back
     assert os.lstat(path).st_ino == before.st_ino
@@ -167,7 +167,7 @@ def test_socket_of_another_type(path: str) -> None:
     """A datagram socket at the path belongs to another program and is not removed."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
         other.bind(path)
-        with pytest.raises(ListenerError, match="is a socket of another type"):
+        with pytest.raises(ListenerError, match="it is a socket of another type"):
             bind_unix(path)
     assert os.path.exists(path)
 
@@ -176,7 +176,7 @@ def test_longest_path(path: str) -> None:
     """A path of 107 bytes is bound; one of 108 is refused, and TCP may replace it."""
     bind_unix("x" * paths.MAX_PATH).close()
     for long in ("x" * 108, "é" * 54):
-        with pytest.raises(ListenerError, match="has 108 bytes, a socket's path may have 107") as caught:
+        with pytest.raises(ListenerError, match="has 108 bytes, and a socket's path at most 107") as caught:
             bind_unix(long)
         assert caught.value.may_fall_back
 

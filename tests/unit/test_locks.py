@@ -119,5 +119,5 @@ def test_link_to_the_file(path: str, tmp_path: Path) -> None:
     """A file with a second name (hard link) may belong to any program, and is refused."""
     (tmp_path / "precious").touch()
     os.link(tmp_path / "precious", path)
-    with pytest.raises(OSError, match="is not a file of uid .* alone: remove it"):
+    with pytest.raises(OSError, match="is not owned by uid .*, or has two links: remove it"):
         locks.take(path)

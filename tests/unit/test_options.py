@@ -108,9 +108,9 @@ def test_accounts_become_numbers() -> None:
 def test_abstract_name(name: str) -> None:
     """An abstract socket needs a name that is not too long, and has no permissions."""
     if name:
-        with pytest.raises(OptionError, match=r"^datagram: .*abstract socket.*; a path that begins with @ is ./@"):
+        with pytest.raises(OptionError, match=r"^datagram: .*abstract socket.*; write a path .* as ./@"):
             Options(datagram=name)
-    with pytest.raises(OptionError, match="^socket-group is about a path, and @x is an abstract socket"):
+    with pytest.raises(OptionError, match="^socket-group is for a path, and @x is an abstract socket"):
         Options(socket="@x", socket_group="0")
 
 
@@ -165,13 +165,13 @@ def test_one_file_for_two_purposes(first: str, second: str) -> None:
     both: dict[str, Any] = {first: "/run/x/y", second: "/run/x/../x/y"}
     lock: dict[str, Any] = {first: "/run/x/y", second: "/run/x/y.lock"}
     for chosen in (both, lock):
-        with pytest.raises(OptionError, match="are one file"):
+        with pytest.raises(OptionError, match="are the same file"):
             Options(**chosen)
 
 
 def test_one_file_of_an_odd_name() -> None:
     """The name of a file that two options name is quoted, whatever characters it has."""
-    with pytest.raises(OptionError, match=r"are one file, '/run/\\x1b\[2J': choose"):
+    with pytest.raises(OptionError, match=r"are the same file, '/run/\\x1b\[2J': choose"):
         Options(socket="/run/\x1b[2J", pid_file="/run/\x1b[2J")
 
 

@@ -161,7 +161,7 @@ def test_open_folder_is_refused(folder: Path, mode: int) -> None:
     """A folder that others can write to is refused with its name and the cure."""
     (folder / "upperd").mkdir()
     (folder / "upperd").chmod(mode)
-    with pytest.raises(FolderError, match=rf"upperd is not a folder of uid {ME} alone.*--socket"):
+    with pytest.raises(FolderError, match=rf"upperd is not owned by uid {ME}, or is open to others.*--socket"):
         paths.make_default_folder(str(folder / "upperd" / "upperd.sock"), ME)
 
 
@@ -172,7 +172,7 @@ def test_folder_that_others_can_enter(folder: Path, mode: int) -> None:
     (folder / "upperd").chmod(mode)
     path = str(folder / "upperd" / "upperd.sock")
     if path.startswith("/tmp/"):
-        with pytest.raises(FolderError, match=f"uid {ME} alone"):
+        with pytest.raises(FolderError, match=f"uid {ME}, or is open to others"):
             paths.make_default_folder(path, ME)
     else:
         paths.make_default_folder(path, ME)
@@ -181,7 +181,7 @@ def test_folder_that_others_can_enter(folder: Path, mode: int) -> None:
 def test_folder_of_another_is_refused(tmp_path: Path) -> None:
     """A folder that another user has prepared is refused."""
     (tmp_path / "upperd").mkdir(0o700)
-    with pytest.raises(FolderError, match="not a folder of uid 4242 alone"):
+    with pytest.raises(FolderError, match="not owned by uid 4242, or is open to others"):
         paths.make_default_folder(str(tmp_path / "upperd" / "upperd.sock"), 4242)
 
 

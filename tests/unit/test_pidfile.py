@@ -89,7 +89,7 @@ def test_lock_tells_whose_it_is(path: Path, hold_elsewhere: Callable[[str], int]
     """The pid in a file that a process has locked is a living daemon's; without the lock it may be any process's."""
     path.write_text(f"{os.getppid()}\n")
     holder = hold_elsewhere(str(path))
-    with pytest.raises(PidFileError, match="has the pid of a daemon that runs"):
+    with pytest.raises(PidFileError, match="holds the pid of a running daemon"):
         PidFile(str(path)).write()
     os.kill(holder, signal.SIGKILL)
     wait_until(lambda: not locks.holder(str(path)), "the lock ends")
@@ -101,7 +101,7 @@ def test_lock_tells_whose_it_is(path: Path, hold_elsewhere: Callable[[str], int]
 def test_anything_else_is_refused(path: Path, kind: str) -> None:
     """A file without a pid is left alone, and named; nothing waits for it, and nothing is left beside it."""
     {"text": lambda: path.write_text("12 monkeys"), "folder": path.mkdir, "fifo": lambda: os.mkfifo(path)}[kind]()
-    with pytest.raises(PidFileError, match="upperd.pid is there and is not a pid file: remove it, or choose another"):
+    with pytest.raises(PidFileError, match="upperd.pid exists and is not a pid file: remove it, or choose another"):
         PidFile(str(path)).write()
     assert list(path.parent.iterdir()) == [path]
 

@@ -117,7 +117,7 @@ HANDLERS = {
     "broken": (78, "h.py:H: why", "raise ValueError('why')"),
     "other": (78, "H", "class H: pass"),
     "ends": (3, "its import ended the process with exit status 3", "import os\nos._exit(3)"),
-    "killed": (70, "its import was ended by signal 9: does it wait?", "import os\nos.kill(os.getpid(), 9)"),
+    "killed": (70, "its import was ended by signal 9: does it block?", "import os\nos.kill(os.getpid(), 9)"),
 }
 
 
@@ -168,7 +168,7 @@ def test_reload(config: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Cap
     assert (followed, found.max_children_per_user, found.reuse_unknown, found.tcp) == ([7, 7], 6, True, "")
     said = capfd.readouterr().err
     assert "reload: max-children 9 -> 7, max-children-per-user 7 -> 6, reuse-unknown none -> true" in said
-    assert said.count("reload: tcp none -> localhost:1: takes a restart, ignoring\n") == 2
+    assert said.count("reload: tcp none -> localhost:1: needs a restart, ignoring\n") == 2
     assert said.count("; the old settings stay\n") == 2
 
 

@@ -153,9 +153,9 @@ def test_an_abnormal_end(status: int, text: str) -> None:
     [
         ("was_cut", ", was cut at the drain deadline"),
         ("was_killed", ", was killed at the drain deadline"),
-        ("was_overdue", ", was killed: it had not ended at its limit"),
-        ("was_stopped", ", was killed: it did not begin to serve, or did not leave (stopped?)"),
-        ("was_unruly", ", was killed: it told of more connections than it was handed"),
+        ("was_overdue", ", was killed: its connection did not end at a limit"),
+        ("was_stopped", ", was killed: it did not begin to serve, or did not exit (stopped?)"),
+        ("was_unruly", ", was killed: it reported more connections than it was handed"),
     ],
 )
 def test_an_end_that_we_made(attribute: str, text: str) -> None:

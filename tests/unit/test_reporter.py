@@ -169,8 +169,8 @@ def test_refusals_are_one_entry_a_second(stage: Stage) -> None:
         {"refused": 4, "refused_access": 2, "refused_user": 1, "refused_rate": 1, "peer_uid": 9}
     ]
     assert stage.log.entries[-1][2] == (
-        "refused 4 connections: 2 for their user, 1 for their share of the queue, 1 for the rate of their user; "
-        "the last of uid 9"
+        "refused 4 connections: 2 by the access rules, 1 over one user's share of the queue, 1 over one user's rate; "
+        "the last from uid 9"
     )
     stage.reporter.refused(UNKNOWN, "refused_access")
     stage.reporter.flush()

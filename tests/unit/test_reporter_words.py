@@ -9,10 +9,10 @@ from upperd.server.layout import UNKNOWN
 from upperd.service.reporter import Reporter
 
 RARE: dict[str, tuple[str, Callable[[Reporter], object]]] = {
-    "a connection of uid 5 is closed: no child that received it began to serve it": ("lost", lambda x: x.given_up(5)),
-    "a connection of unknown peer is closed: no child": ("lost", lambda x: x.given_up(UNKNOWN)),
-    "the drain deadline is over: 1 connection is cut": ("cut", lambda x: x.deadline_passed(1)),
-    "the drain deadline is over: 3 connections are cut": ("cut", lambda x: x.deadline_passed(3)),
+    "a connection of uid 5 was closed: no child began to serve it": ("lost", lambda x: x.given_up(5)),
+    "a connection of unknown peer was closed: no child": ("lost", lambda x: x.given_up(UNKNOWN)),
+    "the drain deadline has passed: 1 connection is cut": ("cut", lambda x: x.deadline_passed(1)),
+    "the drain deadline has passed: 3 connections are cut": ("cut", lambda x: x.deadline_passed(3)),
     "children serve again": ("resume", lambda x: x.resumed()),
 }
 

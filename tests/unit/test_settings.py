@@ -45,7 +45,7 @@ def test_words_are_for_people() -> None:
 @pytest.mark.parametrize("word", ["", "socket", "=x", "max_children=many", "drain_timeout=", "allow_user=(0, x)"])
 def test_a_word_that_is_no_setting(word: str) -> None:
     """A word that is no setting is an error that shows it and says how to start upperd."""
-    with pytest.raises(ValueError, match="is not a setting: start upperd by its command") as raised:
+    with pytest.raises(ValueError, match="is not a setting: run upperd, not this file") as raised:
         settings.parse(["max_children=1", word])
     assert repr(word) in str(raised.value)
 

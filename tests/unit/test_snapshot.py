@@ -199,7 +199,7 @@ def test_foreign(path: str, word: bytes) -> None:
     with open(path, "wb") as file:
         file.write(word)
         file.truncate(SIZE)
-    with pytest.raises(ScoreboardError, match="mark of a scoreboard of version 3"):
+    with pytest.raises(ScoreboardError, match="not a scoreboard of version 3"):
         read(path)
 
 

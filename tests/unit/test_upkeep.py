@@ -26,6 +26,6 @@ def test_what_cannot_be_mended_is_said_once() -> None:
         upkeep.look()
     assert said == [
         "/x/s was removed: no client finds it; a reload binds it anew",
-        "a file that was removed cannot be made again: File exists",
+        "cannot restore a file that was removed: File exists",
         "/x/b was removed: there are no statistics until a restart",
     ]

@@ -65,6 +65,6 @@ def _target_of(path: str) -> str:
     while os.path.islink(path):
         owner = os.lstat(path).st_uid
         if owner not in (0, os.geteuid()):
-            raise PermissionError(errno.EPERM, f"{path} is a link of uid {owner}, which is not followed")
+            raise PermissionError(errno.EPERM, f"{path} is a link owned by uid {owner}, and is not followed")
         path = os.path.join(os.path.dirname(path), os.readlink(path))
     return path

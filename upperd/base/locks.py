@@ -103,7 +103,7 @@ def _refuse_planted(path: str, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EEXIST, f"its lock {path} is not a file: remove it")
     if status.st_uid != os.geteuid() or status.st_nlink > 1:
-        raise OSError(errno.EPERM, f"its lock {path} is not a file of uid {os.geteuid()} alone: remove it")
+        raise OSError(errno.EPERM, f"its lock {path} is not owned by uid {os.geteuid()}, or has two links: remove it")
 
 
 def holder(path: str) -> int:

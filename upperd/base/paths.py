@@ -128,7 +128,7 @@ def complaint_about(socket: str) -> str:
     if not length:
         return "an abstract socket needs a name, such as @upperd"
     if length > MAX_PATH:
-        return f"the name of an abstract socket has {length} bytes, it may have {MAX_PATH}"
+        return f"the name of an abstract socket has {length} bytes, and may have at most {MAX_PATH}"
     return ""
 
 
@@ -188,7 +188,7 @@ def make_default_folder(socket_path: str, uid: int) -> None:
     except FileNotFoundError:
         raise FolderError(f"{os.path.dirname(folder)} does not exist; name another path with --socket") from None
     if not is_own_folder(folder, uid):
-        raise FolderError(f"{folder} is not a folder of uid {uid} alone; name another path with --socket")
+        raise FolderError(f"{folder} is not owned by uid {uid}, or is open to others; name another path with --socket")
 
 
 def is_own_folder(folder: str, uid: int) -> bool:

@@ -217,7 +217,7 @@ def no_answer() -> ReplyTimeoutError:
 
 def strange_reply() -> StrangeReplyError:
     """The error for an answer that has more lines than were sent, or does not end with a newline."""
-    return StrangeReplyError("what came is no answer to what was sent: a handler that does not answer line by line?")
+    return StrangeReplyError("the answer does not match the text: does the daemon's handler answer line by line?")
 
 
 def short_reply(missing: int, has_answer: bool) -> ShortReplyError:
@@ -226,9 +226,9 @@ def short_reply(missing: int, has_answer: bool) -> ShortReplyError:
         from upperd.base.text import plural
 
         what = f"{plural(missing, 'line')} of the answer {'is' if missing == 1 else 'are'} missing"
-        cause = "the daemon was restarted or ended the connection; send it again"
+        cause = "the daemon was restarted or ended the connection; send the text again"
         return ShortReplyError(f"the connection was closed early, {what}: {cause}")
-    what = "the daemon refuses us, its handler failed, or it was restarted"
+    what = "the daemon refused the connection, its handler failed, or it was restarted"
     error = ShortReplyError(f"the connection was closed without an answer: {what}; its log says which")
     error.has_answer = False
     return error

@@ -21,23 +21,23 @@ _KINDS = {stat.S_IFREG: "a file", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pip
 def explain(path: str, error: OSError, *, is_named: bool) -> ClientError:
     """The error for a failed connect(2) to the socket at `path`. `is_named`: the user named the socket."""
     if error.errno == errno.EAGAIN:
-        return ReplyTimeoutError(f"{path}: no room in the queue in time: the daemon is overloaded or stuck")
+        return ReplyTimeoutError(f"{path}: no room in the backlog in time: the daemon is overloaded or stuck")
     if paths.is_abstract(path):
         if error.errno != errno.ECONNREFUSED:
             return ClientError(f"{path}: {error.strerror}")
-        return NoDaemonError(f"nobody listens on {path} in this network namespace: start upperd, or name its socket")
+        return NoDaemonError(f"nothing listens on {path} in this network namespace: start upperd, or name its socket")
     if kind := _kind_of_other(path):
-        return NoDaemonError(f"{path} is {kind}, not a socket: name that of upperd")
+        return NoDaemonError(f"{path} is {kind}, not a socket: name upperd's socket")
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        cure = ", or is the path another one?" if is_named else ", or name its socket with --socket"
+        cure = ", or correct the path" if is_named else ", or name its socket with --socket"
         return NoDaemonError(f"no socket at {path}: start upperd ({_how_to_start(path, is_named)}){cure}")
     if error.errno == errno.ECONNREFUSED:
         how = _how_to_start(path, is_named)
-        return NoDaemonError(f"nobody listens on {path}: a daemon that ended left it; start upperd ({how})")
+        return NoDaemonError(f"nothing listens on {path}: a daemon that has exited left it; start upperd ({how})")
     if error.errno in (errno.EACCES, errno.EPERM):
         return AccessError(f"permission denied: {_obstacle(path)}")
     if error.errno == errno.EPROTOTYPE:
-        return NoDaemonError(f"{path} is not a stream socket, but one for datagrams: name the other one of upperd")
+        return NoDaemonError(f"{path} is a datagram socket: name upperd's stream socket")
     return ClientError(f"{path}: {error.strerror}")
 
 

@@ -88,7 +88,7 @@ def is_fallback(connection: Connection | None, path: str | None, tcp: str | None
 
 
 _CURE_OF_ABSTRACT = (
-    ", and anybody may take such a name: nothing was sent; "
+    ": any user can take an abstract name, so nothing was sent; "
     "to be trusted, a daemon of that user needs a path (--socket PATH)"
 )
 
@@ -100,8 +100,8 @@ def refuse_impostor(connection: Connection, where: str, owner: int, option: str 
     """
     if owner not in trusted_uids():
         connection.close()
-        cure = f": nothing was sent; if you trust it, say so with {option}" if option else _CURE_OF_ABSTRACT
-        raise AccessError(f"{where} belongs to uid {owner}, who is not upperd{cure}")
+        cure = f": nothing was sent; if you trust that user, use {option}" if option else _CURE_OF_ABSTRACT
+        raise AccessError(f"{where} belongs to uid {owner}, not to upperd{cure}")
 
 
 def _listener_uid(connection: Connection) -> int:
@@ -124,9 +124,9 @@ def trusted_uids() -> set[int]:
 
 def _connect_unix(path: str, timeout: float | None, *, is_named: bool = False) -> Connection:
     if complaint := paths.complaint_about(path):
-        raise ClientError(f"{path}: {complaint}; a path that begins with @ is ./@...")
+        raise ClientError(f"{path}: {complaint}; write a path that begins with @ as ./@...")
     if not paths.is_abstract(path) and len(os.fsencode(path)) > paths.MAX_PATH:
-        raise ClientError(f"{path}: a socket's path may have {paths.MAX_PATH} bytes")
+        raise ClientError(f"{path}: a socket path may have at most {paths.MAX_PATH} bytes")
     connection = Connection(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
         if timeout is not None:

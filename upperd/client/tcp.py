@@ -63,8 +63,8 @@ def _addresses(host_port: str) -> list[tuple[socket.AddressFamily, Any]]:
     except (OSError, UnicodeError) as error:
         if loopback.is_localhost(host):  # there is neither a resolver nor /etc/hosts
             return [*loopback.addresses(int(port))]
-        reason = getattr(error, "strerror", None) or "no name of a host"
-        raise NoDaemonError(f"cannot find the host of {host_port}: {reason}") from None
+        reason = getattr(error, "strerror", None) or "not a host name"
+        raise NoDaemonError(f"cannot resolve {host_port}: {reason}") from None
     return [(family, address) for family, _, _, _, address in found]
 
 
@@ -81,8 +81,8 @@ def _connect(family: socket.AddressFamily, address: Any, host_port: str, timeout
     except OSError as error:
         connection.close()
         if isinstance(error, TimeoutError) and error.errno is None:  # our time-out; ETIMEDOUT is the network's
-            raise ReplyTimeoutError(f"cannot connect to {host_port} in time: is upperd there?") from None
-        raise NoDaemonError(f"cannot connect to {host_port}: {error.strerror}: is upperd there?") from None
+            raise ReplyTimeoutError(f"cannot connect to {host_port} in time: is upperd running there?") from None
+        raise NoDaemonError(f"cannot connect to {host_port}: {error.strerror}: is upperd running there?") from None
     return connection
 
 
@@ -99,17 +99,17 @@ def _owner(connection: Connection, family: socket.AddressFamily, host_port: str,
             if (owner := _holder(family, connection.getpeername(), connection.getsockname())) is not None:
                 return owner
             if poll.poll(0):
-                raise NoDaemonError(f"{host_port} has closed the connection at once: nothing was sent")
+                raise NoDaemonError(f"{host_port} closed the connection at once: nothing was sent")
             if timeout is not None and monotonic() - began >= timeout:
-                raise ReplyTimeoutError(f"{host_port} has not accepted the connection in time: nothing was sent")
+                raise ReplyTimeoutError(f"{host_port} did not accept the connection in time: nothing was sent")
             poll.poll(pause * 1000)
             pause = min(2 * pause, LONGEST_LOOK)
     except BaseException as error:
         connection.close()
         if isinstance(error, OSError):
-            cure = f"nothing was sent; if you trust it, say so with --tcp {host_port}"
+            cure = f"nothing was sent; if you trust it, use --tcp {host_port}"
             reason = "/proc is not mounted" if not os.path.exists("/proc/net") else error.strerror
-            raise AccessError(f"whose {host_port} is cannot be known ({reason}): {cure}") from None
+            raise AccessError(f"cannot tell which user owns {host_port} ({reason}): {cure}") from None
         raise
 
 

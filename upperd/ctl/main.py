@@ -35,8 +35,8 @@ def main() -> int:
         if 1 in closed:
             return fail(os.EX_IOERR, CLOSED)
         if arguments.tcp is not None and arguments.command not in ("send", "ping"):
-            cure = f"name its socket (--socket PATH, or -n NAME), or ask it: upperctl --tcp {arguments.tcp} ping -c 1"
-            return fail(os.EX_USAGE, f"--tcp: {arguments.command} looks for files, not at an address; {cure}")
+            cure = f"name its socket (--socket PATH, or -n NAME), or use: upperctl --tcp {arguments.tcp} ping -c 1"
+            return fail(os.EX_USAGE, f"{arguments.command} takes no --tcp: it reads the daemon's files; {cure}")
         arguments.has_input = 0 not in closed
         return int(import_module(f"upperd.ctl.{arguments.command}").run(arguments))
     except KeyboardInterrupt:

@@ -24,23 +24,23 @@ COMMANDS = {
     "send": "send text, print it in upper case",
     "status": "is it running? (exit status 0: yes, 3: no)",
     "stats": "what every child does, and the totals",
-    "top": "the children, live: what they do, and what they take",
+    "top": "the children, live: what they do, and what they use",
     "ping": "does it answer, and how fast? (exit status 0: yes, 1: no)",
-    "version": "the versions of upperctl and of the daemon that runs",
+    "version": "the versions of upperctl and of the running daemon",
 }
 """The commands, each a module beside this one, and their lines in `--help`."""
 EXAMPLES = {
     "": """\
 examples:
   upperctl send hello, world          upperctl --tcp localhost:9999 send hi
-upperctl COMMAND --help tells more; the manual is: MANUAL""",
+upperctl COMMAND --help shows more; the manual is: MANUAL""",
     "send": """\
 examples:
   upperctl send hello, world          the words, as one line
   upperctl send                       on a terminal: a prompt, until Ctrl-D
   upperctl send --file README.md > README.upper
   tail -f log | upperctl send         each line at once, as it comes
-  upperctl send -- --help             what begins with a dash goes after --""",
+  upperctl send -- --help             text that begins with a dash goes after --""",
     "status": "examples:\n  upperctl status && echo it runs\n  upperctl --socket /run/other/upperd.sock status",
     "stats": """\
 examples:
@@ -51,7 +51,7 @@ examples:
 keys:
   q  quit                 left, right (or <, >)  sort by another column
   r  reverse the order    up, down (or k, j), page up, page down  scroll
-  space  pause            + -  look less often, more often
+  space  pause            + -  update less often, more often
 
 examples:
   upperctl top --sort mem
@@ -59,8 +59,8 @@ examples:
     "ping": """\
 examples:
   upperctl ping                 until Ctrl-C
-  upperctl ping -c 1 -q -W 2    for health checks: 0 it answers, 1 not""",
-    "version": "example:\n  upperctl version     after an upgrade: does the new one run already?",
+  upperctl ping -c 1 -q -W 2    for health checks: exit status 0 if it answers""",
+    "version": "example:\n  upperctl version     after an upgrade: is the new version running?",
 }
 """The text below the help of upperctl ("") and of each command."""
 
@@ -132,7 +132,7 @@ def parse(words: list[str]) -> argparse.Namespace:
     command = commands[arguments.command]
     if unknown:
         text = _no_option(unknown[0], command, commands) if unknown[0].startswith("-") else ""
-        command.error(text or f"{arguments.command} takes no words, and {unknown[0]!r} is one")
+        command.error(text or f"{arguments.command} takes no arguments: leave out {unknown[0]!r}")
     _check(arguments, command)
     return arguments
 
@@ -148,7 +148,7 @@ def _check(arguments: argparse.Namespace, command: Parser) -> None:
             command.error(f"{action.option_strings[-1]} is empty: {cure}")
     if arguments.name is not None:
         if not paths.is_name(arguments.name):
-            command.error(f"no daemon can be called {arguments.name!r}: a name is PROGRAM, or PROGRAM@INSTANCE")
+            command.error(f"-n is {arguments.name!r}: it must be PROGRAM or PROGRAM@INSTANCE")
         arguments.socket = paths.named_socket(dict(os.environ), os.geteuid(), arguments.name)
 
 
@@ -157,7 +157,7 @@ _OF_THE_SERVICE = {
     "stop": "kill PID, which upperctl status shows",
     "restart": "kill PID, which upperctl status shows, and start it again",
     "reload": "kill -HUP PID, which upperctl status shows",
-    "enable": "first have its unit installed: sudo make install",
+    "enable": "install its unit first: sudo make install",
     "disable": "its unit is not installed",
 }
 """Commands of the service manager, not of upperctl, and what to do instead if there is no unit."""
@@ -168,7 +168,7 @@ def _no_command(word: str) -> str:
         return f"no command {word!r}, since upperctl is only the client: {command_of(word.lower(), otherwise)}"
     if word.lower() == "help":
         return f"no command {word!r}; is it '--help'?"
-    cure = near(word.lower(), COMMANDS) or f"; to have text upper-cased: upperctl send {shlex.quote(word)}"
+    cure = near(word.lower(), COMMANDS) or f"; to send text: upperctl send {shlex.quote(word)}"
     return f"no command {word!r}{cure}"
 
 
@@ -181,13 +181,13 @@ def _no_option(word: str, parser: Parser, commands: dict[str, Parser]) -> str:
         return f"{flag} {place}: upperctl {owners[0]} {flag}"
     cure = near(word, parser.options())
     if not cure and parser is commands["send"]:
-        cure = "; a text that begins with a dash goes after --: upperctl send -- -x"
+        cure = "; text that begins with a dash goes after --: upperctl send -- -x"
     return f"no option {flag!r}{cure}"
 
 
 def make_parser() -> tuple[Parser, dict[str, Parser]]:
     """The parser of upperctl, and the parser of each command."""
-    purpose = "Have text upper-cased by upperd, and see what upperd does."
+    purpose = "Send text to upperd, which answers in upper case, and see what upperd does."
     epilog = EXAMPLES[""].replace("MANUAL", manual(1, "upperctl"))
     usage = "upperctl [--socket PATH | --tcp HOST:PORT | -n NAME] COMMAND ..."
     parser = Parser(prog="upperctl", usage=usage, description=purpose, epilog=epilog)
@@ -207,7 +207,7 @@ def _add_options(send: Parser, status: Parser, stats: Parser, top: Parser, ping:
     text = "the text; with none, or a dash, standard input is sent"
     send.add_argument("text", nargs="*", metavar="TEXT", help=text)
     send.add_argument("--file", metavar="FILE", help="send this file (-: standard input)")
-    limit, text = partial(_seconds, 0.01, 86400), "wait so long for an answer, else any time"
+    limit, text = partial(_seconds, 0.01, 86400), "longest wait for an answer (default: no limit)"
     send.add_argument("--timeout", metavar="SECONDS", type=limit, help=text)
 
     status.add_argument("--json", action="store_true", help="one JSON object, for programs")
@@ -215,21 +215,21 @@ def _add_options(send: Parser, status: Parser, stats: Parser, top: Parser, ping:
     form = stats.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON object, for programs")
     form.add_argument("--prometheus", action="store_true", help="Prometheus's text format")
-    stats.add_argument("--output", metavar="FILE", help="with --prometheus: replace FILE, in one step")
-    text, seconds = "again and again: every 2 seconds, or so many", partial(_seconds, 0.1, 86400)
+    stats.add_argument("--output", metavar="FILE", help="with --prometheus: replace FILE in one step")
+    text, seconds = "repeat every 2 seconds, or every SECONDS", partial(_seconds, 0.1, 86400)
     stats.add_argument("--watch", metavar="SECONDS", nargs="?", type=seconds, const=2.0, help=text)
 
     top.add_argument("--sort", metavar="FIELD", choices=tuple(TOP), default="rate", help=", ".join(TOP))
     seconds = partial(_seconds, 0.1, 3600)
-    top.add_argument("--interval", metavar="SECONDS", type=seconds, default=1.0, help="between looks, else 1")
-    top.add_argument("--once", action="store_true", help="print one picture and end")
+    top.add_argument("--interval", metavar="SECONDS", type=seconds, default=1.0, help="between updates (default: 1)")
+    top.add_argument("--once", action="store_true", help="print one picture and exit")
 
-    ping.add_argument("-c", dest="count", metavar="COUNT", type=_count, help="end after so many; else at Ctrl-C")
-    text = "from one to the next, else 1"
+    ping.add_argument("-c", dest="count", metavar="COUNT", type=_count, help="stop after COUNT (default: at Ctrl-C)")
+    text = "time from one ping to the next (default: 1)"
     ping.add_argument("-i", dest="interval", metavar="SECONDS", type=limit, default=1.0, help=text)
-    text = "wait so long for an answer, else 10"
+    text = "longest wait for an answer (default: 10)"
     ping.add_argument("-W", "--timeout", metavar="SECONDS", type=limit, default=10.0, help=text)
-    ping.add_argument("-q", dest="is_quiet", action="store_true", help="the summary only")
+    ping.add_argument("-q", dest="is_quiet", action="store_true", help="print only the summary")
 
 
 def _seconds(least: float, most: float, text: str) -> float:

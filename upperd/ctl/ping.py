@@ -76,5 +76,5 @@ def _ask(target: Target, text: str) -> str:
             raise explained from None
         return printable(str(explained))
     if answer != text.upper().encode():
-        return printable(f"wrong answer, {answer[:40]!r}: something else than upperd listens there")
+        return printable(f"wrong answer, {answer[:40]!r}: another program or handler answers there")
     return ""

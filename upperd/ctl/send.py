@@ -39,7 +39,7 @@ class Target:
             self._has_said = True
             from upperd.base.paths import FALLBACK_TCP
 
-            say(f"no daemon at its socket: using {FALLBACK_TCP} (--tcp {FALLBACK_TCP} says so without this line)")
+            say(f"no daemon on its socket: using {FALLBACK_TCP} (--tcp {FALLBACK_TCP} hides this message)")
 
     def teller(self) -> Callable[[], object] | None:
         """A function that says why there is no answer yet; None if standard error is not a terminal."""
@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
         return send_words(arguments.text, target)
     name = "-" if arguments.file is None else arguments.file
     if name == "-" and not arguments.has_input:
-        return fail(os.EX_NOINPUT, "standard input is closed, and there is neither TEXT nor --file")
+        return fail(os.EX_NOINPUT, "standard input is closed: give TEXT or --file")
     try:
         if arguments.file is None and not arguments.text and os.isatty(0) and os.isatty(1):
             from upperd.ctl.prompt import converse
@@ -103,7 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
     except ClientError as error:
         return target.fail(error)
     except OSError as error:
-        return fail(os.EX_NOINPUT, f"cannot read {'the text' if name == '-' else name}: {error.strerror}")
+        return fail(os.EX_NOINPUT, f"cannot read {'standard input' if name == '-' else name}: {error.strerror}")
     return 0
 
 

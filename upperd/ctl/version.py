@@ -25,5 +25,5 @@ def run(arguments: argparse.Namespace) -> int:
         show(f"upperd {version} ({word}, pid {daemon.header['pid']})")
         if version != __version__:
             cure = installation.command("restart", "restart it")
-            show(f"they differ: the daemon was started before this version was installed; {cure}")
+            show(f"the versions differ: the daemon was started before this version was installed; {cure}")
     return 0

@@ -24,7 +24,7 @@ def tell(path: str | None, tcp: str | None) -> None:
 
 def reason(path: str | None, tcp: str | None) -> str:
     """Why a daemon that accepts connections does not answer."""
-    more = "'upperctl status' knows more"
+    more = "'upperctl status' shows more"
     daemon = None if tcp is not None else view.find(path)
     if daemon is None or daemon.snapshot is None or daemon.state != view.RUNNING:
         return f"the daemon is at its limit, or being restarted{'' if tcp is not None else f'; {more}'}"

@@ -215,7 +215,7 @@ class Dispatcher:
                 self._wait(user, connection, first=True)
                 return
             if error.errno not in _CHILD_ENDED:
-                self._parent.population.pause(f"handing over: {error.strerror}")
+                self._parent.population.pause(f"cannot hand over a connection: {error.strerror}")
             connection.tries -= 1  # no child has received it
             self._try_again(connection)
 

@@ -34,13 +34,13 @@ _SOCK_STREAM, _SOCK_DGRAM = int(socket.SOCK_STREAM), int(socket.SOCK_DGRAM)
 def counters_of(handler: Any) -> tuple[str, ...]:
     """The names of a handler class's own counters. Raises ValueError if they are invalid."""
     names = getattr(handler, "counters", ())
-    what = f"a handler has at most {COUNTERS} counters, a tuple of identifiers in ASCII of {LONGEST_COUNTER} letters"
+    must = f"it must be a tuple of at most {COUNTERS} ASCII identifiers of at most {LONGEST_COUNTER} characters"
     if type(names) is not tuple or len(names) > COUNTERS:
-        raise ValueError(f"{what}, not {names!r}")
+        raise ValueError(f"counters is {names!r}: {must}")
     for name in names:
         is_name = isinstance(name, str) and name.isascii() and name.isidentifier() and len(name) <= LONGEST_COUNTER
         if not is_name or name in RESERVED:
-            raise ValueError(f"{what} that are not taken by upperd's own: {name!r} is none")
+            raise ValueError(f"counters has {name!r}: {must}, and none that upperd itself has")
     return names
 
 

@@ -83,7 +83,7 @@ class Row:
         if name not in self._counters:
             raise ValueError(f"no counter {name!r}: the handler's class declares {', '.join(self._counters) or 'none'}")
         if not isinstance(count, int) or count < 0:
-            raise ValueError(f"counter {name!r}: {count!r} cannot be counted: a counter goes up, by whole numbers")
+            raise ValueError(f"counter {name!r}: cannot add {count!r}: it must be a whole number, 0 or more")
         self._add(layout.FIRST_COUNTER + self._counters.index(name), count)
 
     def _add(self, field: int, count: int = 1) -> None:

@@ -228,7 +228,7 @@ def refuse_other_file(path: str) -> None:
     """Raises OSError where something is at the path that is neither a scoreboard nor a link."""
     try:
         if not stat.S_ISLNK(os.lstat(path).st_mode) and not _is_scoreboard(path):
-            raise FileExistsError(errno.EEXIST, "a file that is not a scoreboard is there", path)
+            raise FileExistsError(errno.EEXIST, "the file there is not a scoreboard", path)
     except FileNotFoundError:
         pass
 

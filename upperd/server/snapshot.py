@@ -56,11 +56,11 @@ class Snapshot:
         Raises ScoreboardError.
         """
         if len(head) < PLACES:
-            raise ScoreboardError(f"it has {len(head)} bytes, not {PLACES} and more: truncated, or not a scoreboard")
+            raise ScoreboardError(f"it has {len(head)} bytes, fewer than {PLACES}: truncated, or not a scoreboard")
         words = memoryview(head)[:TEXT].cast("Q")
         self.header = {name: int(words[index]) for name, index in HEADER.items()}
         if self.header["magic"] != layout.MAGIC:
-            raise ScoreboardError("it does not begin with the mark of a scoreboard of version 3")
+            raise ScoreboardError("it is not a scoreboard of version 3")
         self.header["phase"] = min(self.header["phase"], layout.STOPPED)
         self.note = _text(head[NOTE:TEXT])
         text = _text(head[TEXT:PLACES]).removesuffix("\n").split("\n")
@@ -151,7 +151,7 @@ def read(path: str) -> Snapshot:
         descriptor = file.fileno()
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise ScoreboardError("it is not a file: a pipe, a device or a folder")
+            raise ScoreboardError("it is a pipe, a device or a folder, not a file")
         if status.st_size < SIZE:
             raise ScoreboardError(f"it has {status.st_size} bytes, not {SIZE}: truncated, or not a scoreboard")
         for _ in range(_LOOKS):

@@ -39,7 +39,7 @@ def _complaint(sock: socket.socket) -> str:
     if sock.type == socket.SOCK_DGRAM:
         return _complaint_about_datagrams(sock)
     if sock.type != socket.SOCK_STREAM:
-        return f"is not a stream socket (ListenStream=) but {sock.type.name}, nor one for datagrams (ListenDatagram=)"
+        return f"is {sock.type.name}: it must be a stream socket (ListenStream=) or a datagram socket (ListenDatagram=)"
     if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         return "does not listen: upperd takes listening sockets (Accept=no); for a connection, start it with --inetd"
     return ""
@@ -49,7 +49,7 @@ def _complaint_about_datagrams(sock: socket.socket) -> str:
     if sock.family != socket.AF_UNIX and sock.proto != socket.IPPROTO_UDP:
         return f"is for datagrams of protocol {sock.proto}, not UDP"
     if peer_address(sock) is not None:
-        return "is connected: it takes datagrams of one peer alone"
+        return "is connected: it receives datagrams from one peer only"
     address = sock.getsockname()
     is_bound = bool(address) if sock.family == socket.AF_UNIX else address[1] != 0
     return "" if is_bound else "is not bound: no datagram can reach it"

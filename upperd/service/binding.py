@@ -51,10 +51,10 @@ class Permissions:
                 os.close(descriptor)
         except OSError as error:
             if error.errno == errno.ENOENT and not os.path.exists("/proc/self/fd"):
-                cure = "/proc is not mounted, and it takes that: mount it, or have a socket unit bind the path"
+                cure = "/proc is not mounted: mount it, or have a socket unit bind the path"
                 raise ListenerError(f"cannot give {path} its permissions: {cure}", error.errno) from None
-            who = f"owner {self._owner} and group {self._group}".replace(" -1", " as it is")
-            cure = ": only root may choose an owner, and others a group that they are in" * (error.errno == errno.EPERM)
+            who = f"owner {self._owner} and group {self._group}".replace(" -1", " unchanged")
+            cure = ": only root may choose an owner; others, a group of theirs" * (error.errno == errno.EPERM)
             text = f"cannot give {path} its permissions ({who}): {error.strerror}{cure}"
             raise ListenerError(text, error.errno) from None
 
@@ -97,7 +97,7 @@ def bind_unix(
     path, option = socket_name, _option(kind)
     length = len(os.fsencode(path))
     if length > paths.MAX_PATH:
-        text = f"{path} has {length} bytes, a socket's path may have {paths.MAX_PATH}: choose a shorter one with"
+        text = f"{path} has {length} bytes, and a socket's path at most {paths.MAX_PATH}: choose a shorter one with"
         raise ListenerError(f"{text} {option}", errno.ENAMETOOLONG, may_fall_back=True)
     try:
         if default_folder_of is not None:
@@ -111,9 +111,9 @@ def bind_unix(
     except OSError as error:
         cure = {
             errno.ENOENT: f": make the folder {os.path.dirname(path) or '.'} first",
-            errno.ENOTDIR: f": a folder on the way is none; choose another path with {option}",
-            errno.EACCES: f": start upperd as a user who may write there, or choose another path with {option}",
-            errno.EROFS: f": mount a folder that can be written to there, or choose another path with {option}",
+            errno.ENOTDIR: f": part of the path is not a folder; choose another path with {option}",
+            errno.EACCES: f": start upperd as a user that may write there, or choose another path with {option}",
+            errno.EROFS: f": mount a writable file system there, or choose another path with {option}",
         }.get(error.errno or 0, "")
         text = f"cannot listen on {path}: {error.strerror}{cure}"
         raise ListenerError(text, error.errno, may_fall_back=True) from None
@@ -168,7 +168,7 @@ def _is_socket(path: str, kind: socket.SocketKind) -> bool:
     except FileNotFoundError:
         return False
     if not stat.S_ISSOCK(status.st_mode):
-        what = f"{path} is there and is not a socket"
+        what = f"{path} exists and is not a socket"
         raise ListenerError(f"{what}: choose another path with {_option(kind)}", errno.EEXIST)
     return True
 
@@ -181,7 +181,7 @@ def _remove_stale(path: str, kind: socket.SocketKind) -> None:
             raise HeldError(path, what, _option(kind))
         raise AlreadyRunningError(path, pid)
     if failure != errno.ECONNREFUSED:
-        reason = "is a socket of another type" if failure == errno.EPROTOTYPE else os.strerror(failure)
+        reason = "it is a socket of another type" if failure == errno.EPROTOTYPE else os.strerror(failure)
         raise ListenerError(f"{path}: {reason}: remove it, or choose another path with {_option(kind)}", failure)
     os.unlink(path)
 
@@ -190,13 +190,13 @@ def _held_by_manager(pid: int) -> str:
     """How a service manager holds the socket that process `pid` made; empty if it does not, or if that is unknown."""
     try:
         with open(f"/proc/{pid}/comm", "rb") as file:
-            return f"belongs to a socket unit, for which systemd (pid {pid}) listens" * (file.read() == b"systemd\n")
+            return f"belongs to a socket unit: systemd (pid {pid}) listens on it" * (file.read() == b"systemd\n")
     except OSError:
         pass
     try:
         os.kill(pid or os.getpid(), 0)
     except ProcessLookupError:
-        return f"is kept open, as by a service manager, though the process that made it (pid {pid}) has ended"
+        return f"is kept open, as by a service manager, although the process that made it (pid {pid}) has ended"
     except OSError:
         pass
     return ""

@@ -208,11 +208,11 @@ def _check_ready_fd(settings: Settings) -> None:
 
     what = f"ready-fd is {settings.ready_fd}"
     if settings.ready_fd in dict(settings.passed()):
-        raise OptionError(f"{what}: that is a socket that the service manager passed", errno.EBADF)
+        raise OptionError(f"{what}: the service manager passed a socket there: choose another", errno.EBADF)
     try:
         mode = fcntl.fcntl(settings.ready_fd, fcntl.F_GETFL) & os.O_ACCMODE
     except OSError:
-        cure = f"the supervisor has to open it (s6: a file notification-fd that says {settings.ready_fd})"
+        cure = f"the supervisor must open it (s6: write {settings.ready_fd} to the file notification-fd)"
         raise OptionError(f"{what}: it is not open: {cure}", errno.EBADF) from None
     if mode == os.O_RDONLY:
         raise OptionError(f"{what}: it is open, but not for writing", errno.EBADF)

@@ -119,7 +119,7 @@ class Daemon:
         parent.forker.descriptors_of_a_child = self._descriptors_of_a_child
         # At this point the process title has been written, and no child has been forked.
         if problem := close_memory():
-            what = f"{problem}: children may look into each other's memory, and into ours"
+            what = f"{problem}: children can read the memory of each other and of the parent"
             self._log.write(log.WARNING, "starting", what)
         for server in self._servers:
             server.connections_per_child = settings.connections_per_child
@@ -147,7 +147,7 @@ class Daemon:
         self._notifier.send("READY=1", f"STATUS={self._reporter.status}")
         retries.forget()
         if self._ready_fd and (problem := tell_supervisor(self._ready_fd)):
-            what = f"descriptor {self._ready_fd} (--ready-fd) takes no newline ({problem}), ignoring"
+            what = f"cannot write to descriptor {self._ready_fd} (--ready-fd): {problem}, ignoring"
             self._log.write(log.WARNING, "notify", what)
 
     # Serving
@@ -218,7 +218,7 @@ class Daemon:
         for listener in self._listeners:
             listener.unlink()
             if (error := turn_away(listener)) is not None:
-                what = f"{listener.address}: newcomers cannot be kept out of its queue: {error.strerror}"
+                what = f"{listener.address}: cannot keep new connections out of its backlog: {error.strerror}"
                 self._log.write(log.WARNING, "drain", what)
         self._serve_backlog(parent, end)
         for listener in self._listeners:

@@ -45,9 +45,9 @@ def start(settings: Settings, flags: Mapping[str, Any], make_command: Callable[[
     settings. Raises OptionError.
     """
     if os.getpid() == 1:
-        raise OptionError("the end of process 1 is that of its container: leave out --daemonize")
+        raise OptionError("the container ends when process 1 exits: leave out --daemonize")
     if settings.ready_fd:
-        raise OptionError("--ready-fd is for a supervisor, which keeps us in the foreground: leave out --daemonize")
+        raise OptionError("--ready-fd is for a supervisor, which needs upperd in the foreground: leave out --daemonize")
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while we wait ends us without a traceback
     reading, writing = os.pipe()
     context = _make_context(writing)

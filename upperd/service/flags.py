@@ -19,8 +19,8 @@ class _OfTheLine:
     """Options of the command line that the file does not take."""
 
     config = Option(FILE, "", "read options from this TOML file; flags win")
-    check_config = Option(SWITCH, False, "check flags and file, and exit")
-    reload = Option(PID, 0, "the same, and have the daemon with this process id reload")
+    check_config = Option(SWITCH, False, "check the flags and the file, and exit")
+    reload = Option(PID, 0, "check them, have the daemon with this pid reload, and exit", "none")
     inetd = Option(SWITCH, False, "serve the one connection on standard input, and exit")
     daemonize = Option(SWITCH, False, "go into the background (not under systemd)")
     help = Option(SWITCH, False, "show this, and exit")
@@ -65,7 +65,7 @@ def help_text(program: str = NAME, purpose: str = "") -> str:
     from upperd.base.installation import manual
 
     is_ours = program == NAME
-    purpose = purpose or "Serve a Unix socket: text in, upper case out, or what a handler of yours does."
+    purpose = purpose or "Serve a Unix socket: text in, upper case out, or what your own handler does."
     lines = [f"usage: {program} [OPTION]...", "", purpose, ""]
     for flag, option in FLAGS.items():
         if option.name in _OF_THE_PROGRAM and not is_ours:

@@ -24,7 +24,7 @@ class IdleExit:
         """Set the idle time, unless we bound a listener ourselves: then no manager would start us again."""
         if seconds and not all(listener.activated for listener in listeners):
             seconds = 0.0
-            log_to.write(log.WARNING, "idle", "idle-exit is ignored: no manager listens for us while we are away")
+            log_to.write(log.WARNING, "idle", "idle-exit is ignored: no manager listens while upperd is not running")
         self.seconds = seconds
 
     def may_leave(self, listeners: list[Listener]) -> bool:

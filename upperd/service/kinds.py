@@ -110,7 +110,7 @@ def _is_accounts(value: Any) -> bool:
 
 def _socket(value: str) -> str:
     if complaint := paths.complaint_about(value):
-        raise ValueError(f"{complaint}; a path that begins with @ is ./@...")
+        raise ValueError(f"{complaint}; write a path that begins with @ as ./@...")
     return value
 
 
@@ -120,7 +120,7 @@ def _reference(value: str) -> str:
     if "/" in where:
         return f"{os.path.abspath(where)}:{name}"
     if not all(map(str.isidentifier, where.split("."))):
-        raise ValueError(f"{where!r} is no module's name; a file is named by its path: ./{where}:{name}")
+        raise ValueError(f"{where!r} is not a module name; name a file by its path: ./{where}:{name}")
     return value
 
 
@@ -128,9 +128,9 @@ def _folders(values: list[str]) -> str:
     """Make folders absolute and join them as in PYTHONPATH. Raises ValueError."""
     for value in values:
         if os.pathsep in value:
-            raise ValueError(f"{value!r}: a folder of Python's path has no {os.pathsep!r} in its name")
+            raise ValueError(f"{value!r}: a folder in Python's path cannot have {os.pathsep!r} in its name")
         if not os.path.isdir(value):
-            raise ValueError(f"{value!r} is no folder")
+            raise ValueError(f"{value!r} is not a folder")
     return os.pathsep.join(map(os.path.abspath, values))
 
 
@@ -142,7 +142,7 @@ def _account(word: str | int, what: str) -> int:
     word = str(word)
     if word.isascii() and word.isdigit():
         if len(word) > 10 or int(word) > HIGHEST_ID:
-            raise ValueError(f"{word!r} is no {what}: the highest number is {HIGHEST_ID}")
+            raise ValueError(f"{word!r} is not a {what}: the highest number is {HIGHEST_ID}")
         return int(word)
     try:
         return pwd.getpwnam(word).pw_uid if what == "user" else grp.getgrnam(word).gr_gid
@@ -165,7 +165,7 @@ SWITCH = Kind(
 FILE = Kind("FILE", "text of one line", _is_text)
 SOCKET = Kind("PATH", "text of one line", _is_text, _socket)
 NAME = Kind(
-    "NAME", f"PROGRAM or PROGRAM@INSTANCE of letters, digits and -_., at most {paths.LONGEST_NAME}",
+    "NAME", f"PROGRAM or PROGRAM@INSTANCE of letters, digits and -_., at most {paths.LONGEST_NAME} characters",
     lambda value: isinstance(value, str) and paths.is_name(value),
 )  # fmt: skip
 HANDLER = Kind(

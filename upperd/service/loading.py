@@ -92,7 +92,7 @@ def _check(found: Any) -> None:
     for name in "start_child", "end_child":
         raw = next((vars(base)[name] for base in found.__mro__ if name in vars(base)), None)
         if raw is not None and not isinstance(raw, (classmethod, staticmethod)):
-            raise ValueError(f"{name} is no class method (@classmethod)")
+            raise ValueError(f"{name} is not a class method (@classmethod)")
 
 
 def _find(reference: str, python_path: str, import_path: str) -> type[BaseRequestHandler]:
@@ -104,7 +104,7 @@ def _find(reference: str, python_path: str, import_path: str) -> type[BaseReques
         module = _import_file(where) if "/" in where else import_module(where)
     except ModuleNotFoundError as error:
         if error.name and f"{where}.".startswith(f"{error.name}."):
-            cure = f"a file is named by its path: ./{reference}" if where.endswith(".py") else _PATH_CURE
+            cure = f"name a file by its path: ./{reference}" if where.endswith(".py") else _PATH_CURE
             raise HandlerError(f"{what}: no module {error.name}: {cure}") from None
         raise HandlerError(f"{what}: {describe(error)}") from None
     except OSError as error:
@@ -120,9 +120,9 @@ def _find(reference: str, python_path: str, import_path: str) -> type[BaseReques
             raise HandlerError(f"{what}: {getattr(module, '__file__', where)} has no {name}{cure}")
         found = getattr(found, part)
     if not (isinstance(found, type) and issubclass(found, BaseRequestHandler)):
-        raise HandlerError(f"{what}: {name} is no class of socketserver.BaseRequestHandler")
+        raise HandlerError(f"{what}: {name} is not a subclass of socketserver.BaseRequestHandler")
     if sys.modules["threading"].active_count() > 1:
-        threads = HandlerError(f"{what}: its module starts threads, and a process that forks must not: use start_child")
+        threads = HandlerError(f"{what}: its module starts threads, which a fork would lose: use start_child")
         threads.has_threads = True
         raise threads
     return found

@@ -36,14 +36,14 @@ def take_environment(environ: MutableMapping[str, str], pid: int) -> dict[str, A
         return said
     if not listen_pid:
         why = f"LISTEN_FDS={listen_fds} without LISTEN_PID"
-        cure = "a manager says with LISTEN_PID for which process they are"
+        cure = "the manager must set LISTEN_PID to the pid of this process"
     elif _number("LISTEN_PID", listen_pid) != pid:
         why = f"LISTEN_PID={listen_pid} is not this process ({pid})"
         cure = "a wrapper between the manager and upperd must exec it, not fork"
     else:
         why = cure = ""
     if why:
-        said["warning"] = f"{why}, so the sockets that were passed are not taken: {cure}"
+        said["warning"] = f"{why}, so the sockets that were passed are ignored: {cure}"
         return said
     count = _number("LISTEN_FDS", listen_fds)
     if count > _MOST_DESCRIPTORS:

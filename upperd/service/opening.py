@@ -84,7 +84,7 @@ class Opening:
         remote = ", ".join(x.address for x in opened if is_remote(x.socket.getsockname()[0]))
         if remote:
             forged = "; a datagram's sender can be forged" * (kind == socket.SOCK_DGRAM)
-            text = f"{remote}: any host that can reach that may connect, and the user there remains unknown{forged}"
+            text = f"{remote}: any host that can reach this address may connect, and its users are unknown{forged}"
             self._log.write(log.WARNING, "starting", text)
 
     def _drop_stored(self) -> None:
@@ -99,9 +99,9 @@ class Opening:
         if bound and not self._notifier.is_connected:
             self._log.write(log.WARNING, "starting", "store-listeners: there is no service manager to store them")
         elif bound and not os.environ.get("FDSTORE"):
-            text = "the manager does not say that it stores any ($FDSTORE): systemd since 254 says so"
-            cure = "where FileDescriptorStoreMax= is set; an older one never does"
-            self._log.write(log.INFO, "starting", f"store-listeners: {text}, {cure}")
+            text = "$FDSTORE is not set, so the manager may store none: systemd since 254 sets it"
+            cure = "if FileDescriptorStoreMax= is set; older ones never do"
+            self._log.write(log.INFO, "starting", f"store-listeners: {text} {cure}")
         for listener in bound:
             try:
                 name = listener.store_name()

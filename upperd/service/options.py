@@ -122,55 +122,53 @@ def _seven_eighths(options: Options) -> int:
 class Options:
     """The operator's options, checked and converted for the daemon."""
 
-    handler: str = _fixed(HANDLER, "", "serve this class of socketserver.BaseRequestHandler", "upper case")
-    python_path: str = _fixed(FOLDERS, "", "find the handler's modules in this folder, too")
-    name: str = _fixed(NAME, paths.NAME, "be called so in paths, log and figures", paths.NAME)
-    socket: str = _fixed(SOCKET, _default_socket, "listen on this path; on an abstract socket: @NAME")
-    tcp: str = _fixed(ADDRESS, "", "listen on this loopback address, too")
+    handler: str = _fixed(HANDLER, "", "serve with this subclass of socketserver.BaseRequestHandler", "upper case")
+    python_path: str = _fixed(FOLDERS, "", "also look for the handler's modules in this folder")
+    name: str = _fixed(NAME, paths.NAME, "name of the daemon in paths, log and statistics", paths.NAME)
+    socket: str = _fixed(SOCKET, _default_socket, "listen on this path, or on the abstract socket @NAME")
+    tcp: str = _fixed(ADDRESS, "", "also listen on this loopback address")
     tcp_allow_remote: bool = _fixed(SWITCH, False, "let --tcp and --udp name an address that other hosts can reach")
-    udp: str = _fixed(ADDRESS, "", "take datagrams on this loopback address, too")
-    datagram: str = _fixed(SOCKET, "", "take datagrams on this path, too")
-    no_socket: bool = _fixed(SWITCH, False, "do not listen on a path: only where other options say")
+    udp: str = _fixed(ADDRESS, "", "also take datagrams on this loopback address")
+    datagram: str = _fixed(SOCKET, "", "also take datagrams on this path")
+    no_socket: bool = _fixed(SWITCH, False, "do not listen on a path, only on --tcp, --udp or --datagram")
     no_fallback: bool = _fixed(
-        SWITCH, False, f"fail where the default path cannot be used, instead of listening on {paths.FALLBACK_TCP}"
+        SWITCH, False, f"fail if the default path cannot be used, instead of listening on {paths.FALLBACK_TCP}"
     )
     max_children: int = _reloadable(
-        whole(1, _SLOTS), 64, "children at most, busy and spare: connections served at one time"
+        whole(1, _SLOTS), 64, "maximum number of children, busy and spare: connections served at a time"
     )
     max_children_per_user: int = _reloadable(
-        whole(0, _SLOTS), _seven_eighths, "of these, children that serve one user (0: all)",
+        whole(0, _SLOTS), _seven_eighths, "maximum number of children that serve one user (0: all)",
         "seven eighths of max-children",
     )  # fmt: skip
     max_queue: int = _reloadable(
-        whole(1, 65536), 2048, "connections at most that wait for a child; more wait in the kernel's queue"
+        whole(1, 65536), 2048, "maximum number of connections that wait for a child; more wait in the backlog"
     )
-    spare_children: int = _reloadable(whole(1, _SLOTS), 8, "children that wait for the first connection of a user")
+    spare_children: int = _reloadable(whole(1, _SLOTS), 8, "idle children kept ready for a user's first connection")
     connections_per_child: int = _reloadable(
-        whole(1, 1_000_000_000), 1000, "connections of one user that a child serves before it ends"
+        whole(1, 1_000_000_000), 1000, "connections of one user that a child serves before it exits"
     )
-    reuse_unknown: bool = _reloadable(SWITCH, False, "let peers whose user is not known share children")
+    reuse_unknown: bool = _reloadable(SWITCH, False, "let peers of unknown users share children")
     max_rate_per_user: float = _reloadable(
-        number(1e6), 0.0, "connections of one user a second, on average (0: any number)"
+        number(1e6), 0.0, "connections a second from one user, on average (0: no limit)"
     )
-    idle_timeout: float = _reloadable(
-        time(_YEAR), 0.0, "end a connection on which nothing moved for so long (0: never)"
-    )
-    max_lifetime: float = _reloadable(time(_YEAR), 0.0, "end a connection after so long (0: never)")
-    max_bytes: int = _reloadable(whole(0, 2**63 - 1), 0, "end a connection that sends more bytes than these (0: never)")
+    idle_timeout: float = _reloadable(time(_YEAR), 0.0, "end a connection after this time without traffic (0: never)")
+    max_lifetime: float = _reloadable(time(_YEAR), 0.0, "end a connection after this time (0: never)")
+    max_bytes: int = _reloadable(whole(0, 2**63 - 1), 0, "end a connection that sends more bytes than this (0: never)")
     allow_user: tuple[int, ...] = _reloadable(
-        USERS, (), "let this user in, and no user that is not allowed (repeatable)"
+        USERS, (), "admit this user, and no user that is not allowed (repeatable)"
     )
-    allow_group: tuple[int, ...] = _reloadable(GROUPS, (), "let the members of this group in, likewise (repeatable)")
-    deny_user: tuple[int, ...] = _reloadable(USERS, (), "do not let this user in, whatever the groups (repeatable)")
-    socket_mode: int = _fixed(MODE, 0, "permissions of the path, in octal", "0660 less the umask")
-    socket_owner: int = _fixed(USER, -1, "owner of the path", "the daemon's own user")
-    socket_group: int = _fixed(GROUP, -1, "group of the path", "the daemon's own group")
+    allow_group: tuple[int, ...] = _reloadable(GROUPS, (), "admit the members of this group, likewise (repeatable)")
+    deny_user: tuple[int, ...] = _reloadable(USERS, (), "refuse this user, whatever groups are allowed (repeatable)")
+    socket_mode: int = _fixed(MODE, 0, "permissions of the socket file, in octal", "0660 less the umask")
+    socket_owner: int = _fixed(USER, -1, "owner of the socket file", "the daemon's own user")
+    socket_group: int = _fixed(GROUP, -1, "group of the socket file", "the daemon's own group")
     drain_timeout: float = _reloadable(time(_DAY), 30.0, "how long a connection may go on after SIGTERM")
     idle_exit: float = _reloadable(
-        time(_DAY), 0.0, "when activated: leave after so long without a connection (0: never)"
+        time(_DAY), 0.0, "with socket activation: exit after this time without a connection (0: never)"
     )
     store_listeners: bool = _fixed(
-        SWITCH, False, "keep the listeners that are bound in the manager's descriptor store across a restart"
+        SWITCH, False, "keep bound listeners in the service manager's descriptor store across a restart"
     )
     scoreboard: str = _fixed(FILE, "", "keep the statistics in this file", "beside the socket")
     pid_file: str = _fixed(FILE, "", "write the daemon's pid to this file")
@@ -178,7 +176,7 @@ class Options:
         whole(3, 1048575), 0, "write a newline to this descriptor when ready, and close it (s6)", "none"
     )
     log_level: str = _reloadable(
-        kinds.choice("LEVEL", "error", "warning", "info", "debug"), "info", "log what is as important as this", "info"
+        kinds.choice("LEVEL", "error", "warning", "info", "debug"), "info", "log this level and above", "info"
     )
 
     def __init__(self, **said: Any) -> None:
@@ -205,12 +203,12 @@ class Options:
             others = "--udp HOST:PORT or --datagram PATH"
             raise OptionError(f"--no-socket needs --tcp HOST:PORT, {others}: there is nothing else to listen on")
         if self.tcp_allow_remote and not (self.tcp or self.udp):
-            raise OptionError("--tcp-allow-remote needs --tcp HOST:PORT or --udp: it is about those addresses alone")
+            raise OptionError("--tcp-allow-remote needs --tcp HOST:PORT or --udp HOST:PORT: it applies only to these")
         said = {"mode": self.socket_mode > 0, "owner": self.socket_owner >= 0, "group": self.socket_group >= 0}
         for name in [name for name, is_said in said.items() if is_said and paths.is_abstract(self.socket)]:
             raise OptionError(
-                f"socket-{name} is about a path, and {self.socket} is an abstract socket, which has no permissions: "
-                "say who may connect with --allow-user and --allow-group"
+                f"socket-{name} is for a path, and {self.socket} is an abstract socket, which has no permissions: "
+                "use --allow-user and --allow-group instead"
             )
 
     def _check_files(self) -> None:
@@ -224,7 +222,7 @@ class Options:
             for made in (path, paths.lock_of(path)):
                 other = seen.setdefault(os.path.abspath(made), key)
                 if other != key:
-                    raise OptionError(f"{key} and {other} are one file, {made!r}: choose another")
+                    raise OptionError(f"{key} and {other} are the same file, {made!r}: choose another")
 
 
 def options_of(table: type) -> tuple[Option, ...]:
@@ -248,8 +246,8 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _UNQUOTED = ("Invalid value", "Expected newline or end of document")
 """How tomllib's errors begin for a text without quotes, for 0660 and for 5s."""
 _CURES = {
-    errno.ENOENT: ": correct its name, or make it, as it may be empty",
-    errno.EACCES: f": uid {os.geteuid()} has to be able to read it",
+    errno.ENOENT: ": correct the name, or create the file (it may be empty)",
+    errno.EACCES: f": uid {os.geteuid()} must be able to read it",
 }
 
 
@@ -268,7 +266,7 @@ def read_config(path: str) -> dict[str, Any]:
         raise ConfigError(f"{path}: not UTF-8 at byte {error.start + 1}: save it as UTF-8") from None
     except (ValueError, RecursionError) as error:  # ValueError: not TOML, or a number of 5,000 digits
         is_unquoted = str(error).startswith(_UNQUOTED) and "(at line " in str(error)
-        hint = ": texts stand in quotes, and so do modes and times with a unit" * is_unquoted
+        hint = ": text needs quotes, and so do modes and times with a unit" * is_unquoted
         raise ConfigError(f"{path}: not TOML: {error}{hint}") from None
     keys = {option.flag: option for option in OPTIONS}
     for key, value in table.items():

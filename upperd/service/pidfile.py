@@ -66,10 +66,10 @@ class PidFile:
             return
         pid = (self._read() or b"0") if stat.S_ISREG(mode) else b""
         if not pid.isdigit():
-            text = f"{self._path} is there and is not a pid file: remove it, or choose another with --pid-file"
+            text = f"{self._path} exists and is not a pid file: remove it, or choose another with --pid-file"
             raise PidFileError(text, errno.EEXIST)
         if locks.holder(self._path):
-            what = f"{self._path} has the pid of a daemon that runs ({int(pid)})"
+            what = f"{self._path} holds the pid of a running daemon ({int(pid)})"
             raise PidFileError(f"{what}: choose another with --pid-file", errno.EEXIST)
 
     def _read(self) -> bytes:

@@ -39,7 +39,7 @@ def _reference(handler: type) -> str:
     if spec is not None and spec.name == "__main__":
         spec = None  # a folder or an archive was run: it has no name to import it by
     if "<locals>" in name:
-        raise ValueError(f"{name} is defined inside a function: a daemon imports its handler, so it must be outside")
+        raise ValueError(f"{name} is inside a function: a daemon imports its handler, so define it at module level")
     if handler.__module__ != "__main__" or spec is not None:
         return f"{spec.name if spec is not None else handler.__module__}:{name}"
     if not os.path.isfile(getattr(module, "__file__", None) or ""):

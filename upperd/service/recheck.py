@@ -73,7 +73,7 @@ def _check_handler(options: Options, library_path: str, import_path: str) -> tup
     os.write(writing, b"\n")  # so the read returns, even if a process that the module left holds the pipe
     reason = os.read(reading, 4 * LONGEST_REASON).decode("utf-8", "surrogateescape").strip()
     if status < 0:
-        return EX_SOFTWARE, f"handler {options.handler}: its import was ended by signal {-status}: does it wait?"
+        return EX_SOFTWARE, f"handler {options.handler}: its import was ended by signal {-status}: does it block?"
     return status, reason or f"handler {options.handler}: its import ended the process with exit status {status}"
 
 

@@ -64,11 +64,11 @@ def sentence(record: ExitRecord) -> str:
     if record.was_killed:
         cause = ", was killed at the drain deadline"
     elif record.was_overdue:
-        cause = ", was killed: it had not ended at its limit"
+        cause = ", was killed: its connection did not end at a limit"
     elif record.was_stopped:
-        cause = ", was killed: it did not begin to serve, or did not leave (stopped?)"
+        cause = ", was killed: it did not begin to serve, or did not exit (stopped?)"
     elif record.was_unruly:
-        cause = ", was killed: it told of more connections than it was handed"
+        cause = ", was killed: it reported more connections than it was handed"
     elif record.was_cut:
         cause = ", was cut at the drain deadline"
     elif record.is_abnormal:

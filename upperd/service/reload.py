@@ -120,13 +120,13 @@ class Reload:
         try:
             self._parent.board.extend(reloadable.max_children)
         except OSError as error:
-            return f"max-children is {reloadable.max_children}: no room for its rows: {error.strerror}"
+            return f"max-children is {reloadable.max_children}: no room for it in the scoreboard: {error.strerror}"
         self._log.write(log.INFO, "reload", "; ".join(filter(None, done)) or "nothing has changed")
         for name in settings.OF_UNIT if self._settings.socket_unit else ():
             if vars(fixed).pop(name, None) != getattr(self._settings, name, None):
                 self._log.write(log.WARNING, "reload", settings.no_effect(name, self._settings.socket_unit))
         if ignored := changes(self._settings, fixed):
-            self._log.write(log.WARNING, "reload", f"{ignored}: takes a restart, ignoring")
+            self._log.write(log.WARNING, "reload", f"{ignored}: needs a restart, ignoring")
         vars(self._settings).update(vars(reloadable))
         self._follow()
         return ""

@@ -25,9 +25,9 @@ WATCHDOG_RETRY_SECONDS = 0.1
 RECORDS_A_SECOND = 50
 """Of normal ends. The journal drops records in a flood; sums still account for all children."""
 _REASONS = {
-    "refused_access": "their user",
-    "refused_user": "their share of the queue",
-    "refused_rate": "the rate of their user",
+    "refused_access": "by the access rules",
+    "refused_user": "over one user's share of the queue",
+    "refused_rate": "over one user's rate",
 }
 
 
@@ -110,36 +110,36 @@ class Reporter(Observer):
         refused, self._refused = self._refused, Counter()
         total = refused.total()
         if total:
-            reasons = ", ".join(f"{refused[name]} for {text}" for name, text in _REASONS.items() if name in refused)
+            reasons = ", ".join(f"{refused[name]} {text}" for name, text in _REASONS.items() if name in refused)
             fields = {"refused": total, **{name: refused[name] for name in _REASONS}, **_peer(self._last_refused)}
-            text = f"refused {plural(total, 'connection')}: {reasons}; the last of {records.user(self._last_refused)}"
+            text = f"refused {plural(total, 'connection')}: {reasons}; the last from {records.user(self._last_refused)}"
             self._log.write(log.WARNING, "deny", text, **fields)
         return total > 0
 
     def throttled(self, reason: str, pause: float) -> None:
         text = f"{reason}; forking again in {pause:g} s"
         if self.phase.startswith("starting"):
-            self.phase = f"starting: no process to serve: {reason}"
+            self.phase = f"starting: no child process yet: {reason}"
         self._log.write(log.WARNING, "throttle", text, pause_usec=int(pause * 1e6))
 
     def resumed(self) -> None:
         self._log.write(log.INFO, "resume", "children serve again")
 
     def accept_failed(self, error: OSError, pause: float) -> None:
-        text = f"no connection can be accepted: {error.strerror}; trying again in {pause:g} s"
+        text = f"cannot accept connections: {error.strerror}; trying again in {pause:g} s"
         self._log.write(log.WARNING, "pause", text, pause_usec=int(pause * 1e6))
 
     def given_up(self, uid: int) -> None:
-        text = f"a connection of {records.user(uid)} is closed: no child that received it began to serve it"
+        text = f"a connection of {records.user(uid)} was closed: no child began to serve it"
         self._log.write(log.ERROR, "lost", text, **_peer(uid))
 
     def scoreboard_overwritten(self) -> None:
-        text = "something has written over the scoreboard; its totals begin anew"
+        text = "the scoreboard was overwritten; its totals begin again at 0"
         self._log.write(log.ERROR, "scoreboard", text)
 
     def deadline_passed(self, left: int) -> None:
         cut = "1 connection is cut" if left == 1 else f"{left} connections are cut"
-        self._log.write(log.WARNING, "cut", f"the drain deadline is over: {cut}", connections=left)
+        self._log.write(log.WARNING, "cut", f"the drain deadline has passed: {cut}", connections=left)
 
     def child_ended(self, record: ExitRecord) -> None:
         """Log the end of a child: every abnormal end, and at most RECORDS_A_SECOND normal ones a second."""

@@ -98,7 +98,7 @@ def parse(words: list[str]) -> Settings:
         try:
             values[name] = _value(text)
         except ValueError:
-            raise ValueError(f"{said!r} is not a setting: start upperd by its command, not this file") from None
+            raise ValueError(f"{said!r} is not a setting: run upperd, not this file") from None
     return Settings(**values)
 
 

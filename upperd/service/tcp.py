@@ -43,8 +43,8 @@ def bind_tcp(
     if remote and not allow_remote:
         unit = "ListenDatagram=" if kind == socket.SOCK_DGRAM else "ListenStream="
         raise ListenerError(
-            f"{protocol}:{host_port} is {remote[0]}, not a loopback address, so other hosts could connect: if they are "
-            f"to, say so with --tcp-allow-remote, or have systemd pass a socket ({unit})"
+            f"{protocol}:{host_port} is {remote[0]}, not a loopback address, so other hosts could connect: allow "
+            f"that with --tcp-allow-remote, or have systemd pass a socket ({unit})"
         )
     listeners: list[Listener] = []
     failure = OSError(errno.EADDRNOTAVAIL, "no address")
@@ -65,7 +65,7 @@ def bind_tcp(
     if not listeners:
         cure = f": choose another with --{protocol}" * is_named
         if failure.errno == errno.EAFNOSUPPORT:
-            unit = "upperd-datagram.socket, of your own" if kind == socket.SOCK_DGRAM else "upperd-tcp.socket"
+            unit = "an upperd-datagram.socket of your own" if kind == socket.SOCK_DGRAM else "upperd-tcp.socket"
             cure = f": the unit forbids it (RestrictAddressFamilies=): leave it out, and enable {unit}"
         raise ListenerError(f"cannot listen on {protocol}:{host_port}: {failure.strerror}{cure}", failure.errno)
     return listeners
@@ -80,11 +80,11 @@ def bind_fallback(host_port: str, reason: ListenerError, stored: Stored | None =
     try:
         listeners = bind_tcp(host_port, stored, is_named=False)
     except ListenerError as error:
-        raise ListenerError(f"{reason}; and in its place: {error}", error.errno) from None
+        raise ListenerError(f"{reason}; the fallback failed: {error}", error.errno) from None
     if not _knows_users():
         for listener in listeners:
             listener.close()
-        text = f"{reason}; {host_port} cannot take its place: the kernel does not say here who connects (sock_diag(7))"
+        text = f"{reason}; {host_port} cannot replace it: the kernel does not say which user connects (sock_diag(7))"
         raise ListenerError(text, errno.EACCES)
     for listener in listeners:
         listener.is_private = True
@@ -114,7 +114,7 @@ def _resolve(host_port: str, kind: socket.SocketKind) -> list[tuple[int, Any]]:
     try:
         found = socket.getaddrinfo(host, port, type=kind, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "no name of a host"
+        reason = error.strerror if isinstance(error, OSError) else "not a host name"
         cure = f"name an address of this host, such as {FALLBACK_TCP}"
         raise ListenerError(f"{host_port}: {reason}: {cure}", errno.EADDRNOTAVAIL) from None
     return list(dict.fromkeys((family, address) for family, _, _, _, address in found))

@@ -82,7 +82,7 @@ class Upkeep:
         try:
             keep()
         except (OSError, StartError, locks.LockedError) as error:
-            self._say(f"a file that was removed cannot be made again: {getattr(error, 'strerror', None) or error}")
+            self._say(f"cannot restore a file that was removed: {getattr(error, 'strerror', None) or error}")
 
     def _say(self, text: str) -> None:
         if text not in self._said:
