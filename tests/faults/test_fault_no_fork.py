@@ -49,5 +49,5 @@ def test_not_ready_without_a_child(folder: Path, shim: Shim) -> None:
 def test_end_while_it_waits_for_a_child(folder: Path, shim: Shim) -> None:
     """SIGTERM ends a daemon that has no child yet."""
     with shim.failing("fork", "EAGAIN"), running(folder, environ=shim.environ, ready=False) as daemon:
-        daemon.manager.wait_for("STATUS=starting: no process")
+        daemon.manager.wait_for("STATUS=starting: no child process")
         assert daemon.stop() == 0

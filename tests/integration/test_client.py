@@ -194,7 +194,7 @@ def test_answer_of_a_stranger(folder: Path) -> None:
 
     with (
         stranger(folder / "s", talk),
-        pytest.raises(ShortReplyError, match="does not answer line by line"),
+        pytest.raises(ShortReplyError, match="does the daemon's handler answer line by line"),
     ):
         upper("x", str(folder / "s"))
 
@@ -229,7 +229,7 @@ def test_full_queue(folder: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(folder / "s"))
         listener.listen(0)
-        with Client(str(folder / "s"), timeout=0.05), pytest.raises(ReplyTimeoutError, match="no room in the queue"):
+        with Client(str(folder / "s"), timeout=0.05), pytest.raises(ReplyTimeoutError, match="no room in the backlog"):
             upper("x", str(folder / "s"), timeout=0.05)
 
 

@@ -125,7 +125,7 @@ def test_what_is_no_socket(folder: Path) -> None:
         ("file", "is a file, not a socket: name upperd's socket"),
         ("pipe", "is a pipe, not a socket"),
         (".", "is a folder, not a socket"),
-        ("datagrams", "is not a stream socket, but one for datagrams"),
+        ("datagrams", "is not a stream socket"),
         ("none", f"start upperd (upperd --socket {folder}/none), or correct the path"),
     ):
         assert text in said[name][2]

@@ -48,11 +48,11 @@ MISTAKES = {
     r"Bad\x1b[31m\nx: t": "raise type('Bad\\x1b[31m\\nx', (Exception,), {})('t')",
     "KeyError: 'H'": "del H\ndef __getattr__(name): raise KeyError(name)",
     "unhashable type": "class M(type):\n def __eq__(self, other): return True\nclass H(H, metaclass=M): pass",
-    "a handler has at most 8 counters, a tuple": "H.counters = 'lines'",
-    "'exception' is none": "H.counters = ('exception',)",
-    "'text' is none": "H.counters = ('text',)",
-    f"'{'a' * 65}' is none": f"H.counters = ('{'a' * 65}',)",
-    "start_child is no class method": "H.start_child = lambda self: None",
+    "counters is 'lines': it must be a tuple": "H.counters = 'lines'",
+    "counters has 'exception'": "H.counters = ('exception',)",
+    "counters has 'text'": "H.counters = ('text',)",
+    f"counters has '{'a' * 65}'": f"H.counters = ('{'a' * 65}',)",
+    "start_child is not a class method": "H.start_child = lambda self: None",
     "its module starts threads": "threading.Thread(target=threading.Event().wait).start()",
     "run() is called when the module is imported": (
         "from upperd.service import run\nrun(H, name='other', arguments=[])"

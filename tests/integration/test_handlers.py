@@ -66,7 +66,7 @@ MISTAKES = {
     "shout.more:Shout": "no module shout.more",
     "shout:Shuot": "shout.py has no Shuot; is it 'Shout'?",
     "shout:function": "function is not a subclass of socketserver.BaseRequestHandler",
-    "shout:os": "os is no class",
+    "shout:os": "os is not a subclass",
     "raises:A": "ZeroDivisionError: division by zero at {folder}/raises.py:2",
     "imports:A": "ModuleNotFoundError: No module named 'nowhere' at {folder}/imports.py:1",
     "exits:A": "SystemExit: 5 at {folder}/exits.py:2",
@@ -104,7 +104,7 @@ def test_mistakes_are_named(folder: Path, module: Path, reference: str) -> None:
     [
         ("Backwards", (), "is a DatagramRequestHandler, and unix:"),
         ("Shout", ("--datagram", "d.sock"), "is a StreamRequestHandler, and unix-dgram:"),
-        ("Greedy", (), "'bytes_in' is none"),
+        ("Greedy", (), "counters has 'bytes_in'"),
     ],
 )
 def test_handler_that_does_not_fit(folder: Path, module: Path, name: str, more: tuple[str, ...], reason: str) -> None:

@@ -117,7 +117,7 @@ def test_it_is_not_open(folder: Path) -> None:
     """A start names a descriptor that is not open, and how to open it; --check-config does not look for it."""
     status, said = run_to_end(folder, "--ready-fd", "77", "--socket", "s")
     assert status == 64
-    assert "ready-fd is 77: it is not open: the supervisor must open it (s6: write 77 to the file notification-fd" in said
+    assert "ready-fd is 77: it is not open: the supervisor must open it (s6: write 77 to the file " in said
     assert run_to_end(folder, "--ready-fd", "77", "--check-config")[0] == 0
 
 

@@ -28,7 +28,7 @@ TABLE = [
         "a socket of another type",
         "serve --datagram d; upperctl --socket d send x",
         69,
-        ("upperctl: d is a datagram socket: name upperd's stream socket"),
+        ("upperctl: d is not a stream socket: name upperd's stream socket"),
     ),
     Situation(
         "an abstract name that nobody has",

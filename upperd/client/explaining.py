@@ -37,7 +37,7 @@ def explain(path: str, error: OSError, *, is_named: bool) -> ClientError:
     if error.errno in (errno.EACCES, errno.EPERM):
         return AccessError(f"permission denied: {_obstacle(path)}")
     if error.errno == errno.EPROTOTYPE:
-        return NoDaemonError(f"{path} is a datagram socket: name upperd's stream socket")
+        return NoDaemonError(f"{path} is not a stream socket: name upperd's stream socket")
     return ClientError(f"{path}: {error.strerror}")
 
 

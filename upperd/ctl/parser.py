@@ -22,11 +22,11 @@ from upperd.ctl.rows import TOP
 
 COMMANDS = {
     "send": "send text, print it in upper case",
-    "status": "is it running? (exit status 0: yes, 3: no)",
-    "stats": "what every child does, and the totals",
-    "top": "the children, live: what they do, and what they use",
-    "ping": "does it answer, and how fast? (exit status 0: yes, 1: no)",
-    "version": "the versions of upperctl and of the running daemon",
+    "status": "see whether the daemon runs (exit status 0: yes, 3: no)",
+    "stats": "show what every child does, and the totals",
+    "top": "show the children, live: what they do, and what they use",
+    "ping": "see how fast the daemon answers (exit status 1: no answer)",
+    "version": "show the versions of upperctl and of the running daemon",
 }
 """The commands, each a module beside this one, and their lines in `--help`."""
 EXAMPLES = {

@@ -20,7 +20,7 @@ class _OfTheLine:
 
     config = Option(FILE, "", "read options from this TOML file; flags win")
     check_config = Option(SWITCH, False, "check the flags and the file, and exit")
-    reload = Option(PID, 0, "check them, have the daemon with this pid reload, and exit", "none")
+    reload = Option(PID, 0, "check the flags and the file, and reload the daemon with this pid", "none")
     inetd = Option(SWITCH, False, "serve the one connection on standard input, and exit")
     daemonize = Option(SWITCH, False, "go into the background (not under systemd)")
     help = Option(SWITCH, False, "show this, and exit")
