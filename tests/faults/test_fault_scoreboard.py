@@ -104,7 +104,7 @@ def test_no_space_for_more_rows(folder: Path) -> None:
     with running(folder, command=command) as daemon:
         config.write_text("max-children = 1024\n")
         daemon.signal(signal.SIGHUP)
-        wait_until(lambda: "; the old settings stay" in daemon.log, "the reload fails")
+        wait_until(lambda: "the old settings stay: " in daemon.log, "the reload fails")
         assert daemon.ask(b"x") == b"X"
         assert daemon.stop() == 0
     assert "max-children is 1024: no room for it in the scoreboard: No space left on device" in daemon.log

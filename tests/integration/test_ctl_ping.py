@@ -96,7 +96,7 @@ def test_lost(folder: Path, answer: bytes | None, reason: str) -> None:
 def test_a_restart_is_survived(folder: Path) -> None:
     """While the daemon restarts ping goes on, reports the losses, and reports that the daemon answers again."""
     with terminal("ping", "-i", "0.1", "--socket", str(folder / "upperd.sock")) as ping:
-        ping.wait_for("lost: no socket at", "lost: likewise")
+        ping.wait_for("lost: no socket at", "lost: same reason")
         with running(folder):
             ping.wait_for(" bytes from ")
         answered = len(ping.raw)

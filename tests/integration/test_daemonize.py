@@ -101,7 +101,7 @@ def test_folder_of_the_starter_does_not_matter(host: Host) -> None:
     host.end()
     said = host.log()
     assert "reload: max-children 7 -> 9" in said
-    assert "takes a restart" not in said
+    assert "needs a restart" not in said
     assert (host.pid_file.exists(), host.path.exists()) == (False, False)
 
 

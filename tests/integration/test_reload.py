@@ -80,7 +80,7 @@ def test_what_takes_a_restart_is_said(reloadable: Daemon, config: Path) -> None:
     """The log names an option that a reload cannot change, and the reload takes over the others."""
     config.write_text('tcp = "127.0.0.1:1"\nmax-children = 8')
     _reload(reloadable)
-    assert "tcp none -> 127.0.0.1:1: takes a restart" in reloadable.log
+    assert "tcp none -> 127.0.0.1:1: needs a restart" in reloadable.log
     assert reloadable.board.header["max_children"] == 8
 
 

@@ -74,4 +74,4 @@ def test_start_and_reload_say_it(folder: Path) -> None:
             config.write_text('socket-mode = "0600"\n')
             daemon.signal(signal.SIGHUP)
             wait_until(lambda: f"reload: {cure}" in daemon.log, "the reload says it")
-            assert "takes a restart" not in daemon.log
+            assert "needs a restart" not in daemon.log

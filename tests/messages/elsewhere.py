@@ -23,6 +23,7 @@ PRODUCED_ELSEWHERE = {
     "which upperctl status shows, and start it again": f"{UNIT}/test_ctl_line.py::test_what_the_manager_is_asked_for",
     "kill -HUP PID, which upperctl status shows": f"{UNIT}/test_ctl_line.py::test_what_the_manager_is_asked_for",
     "is it '--help'?": f"{UNIT}/test_ctl_line.py::test_wrong_line_is_explained",
+    "same reason": f"{INTEGRATION}/test_ctl_ping.py::test_a_restart_is_survived",
     "unknown: only root may ask for it": f"{INTEGRATION}/test_ctl_ping.py::test_status_on_a_terminal",
     "restart it": f"{INTEGRATION}/test_ctl_ping.py::test_versions_differ",
     "the versions differ: the daemon was started before": f"{INTEGRATION}/test_ctl_ping.py::test_versions_differ",

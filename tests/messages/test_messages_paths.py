@@ -49,7 +49,7 @@ TABLE = [
         "--store-listeners without a manager",
         "serve --store-listeners; stop",
         0,
-        "upperd[…] starting: store-listeners: there is no service manager to store them",
+        "upperd[…] starting: store-listeners: there is no service manager to store listeners",
     ),
     Situation(
         "--store-listeners, and the manager does not say that it stores any",

@@ -37,22 +37,22 @@ TABLE = [
             "logged 'reload: '"
         ),
         0,
-        "upperd[…] reload: c: no option 'max-childern'; is it 'max-children'?; the old settings stay",
+        "upperd[…] reload: the old settings stay: c: no option 'max-childern'; is it 'max-children'?",
     ),
     Situation(
         "the file is gone",
         "echo 'max-children = 5' >c; serve --config c; rm c; kill -HUP $daemon; logged 'reload: '",
         0,
         (
-            "upperd[…] reload: c: No such file or directory: correct the name, or create the file (it may be empty); "
-            "the old settings stay"
+            "upperd[…] reload: the old settings stay: c: No such file or directory: correct the name, or create "
+            "the file (it may be empty)"
         ),
     ),
     Situation(
         "the file is a pipe that has no writer",
         "echo 'max-children = 5' >c; serve --config c; rm c; mkfifo c; kill -HUP $daemon; logged 'reload: '",
         0,
-        "upperd[…] reload: the check was ended by signal 14: can the file be read?; the old settings stay",
+        "upperd[…] reload: the old settings stay: the check was ended by signal 14: can the file be read?",
     ),
 ]
 

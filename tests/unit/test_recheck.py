@@ -169,7 +169,7 @@ def test_reload(config: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Cap
     said = capfd.readouterr().err
     assert "reload: max-children 9 -> 7, max-children-per-user 7 -> 6, reuse-unknown none -> true" in said
     assert said.count("reload: tcp none -> localhost:1: needs a restart, ignoring\n") == 2
-    assert said.count("; the old settings stay\n") == 2
+    assert said.count("reload: the old settings stay: ") == 2
 
 
 def test_command_line_of_a_daemon_in_the_background() -> None:

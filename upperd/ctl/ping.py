@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
             sent += 1
             text, start = TEXT.format(sent), time.perf_counter()
             if reason := _ask(target, text):
-                said, last = f"seq={sent} lost: {'likewise' if reason == last else reason}", reason
+                said, last = f"seq={sent} lost: {'same reason' if reason == last else reason}", reason
             else:
                 times.append((time.perf_counter() - start) * 1000)
                 length = len(text.upper().encode())

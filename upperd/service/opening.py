@@ -97,7 +97,7 @@ class Opening:
     def _store(self) -> None:
         bound = [listener for listener in self.opened if not listener.activated]
         if bound and not self._notifier.is_connected:
-            self._log.write(log.WARNING, "starting", "store-listeners: there is no service manager to store them")
+            self._log.write(log.WARNING, "starting", "store-listeners: there is no service manager to store listeners")
         elif bound and not os.environ.get("FDSTORE"):
             text = "$FDSTORE is not set, so the manager may store none: systemd since 254 sets it"
             cure = "if FileDescriptorStoreMax= is set; older ones never do"

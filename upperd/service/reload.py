@@ -133,7 +133,7 @@ class Reload:
 
     def _end(self, problem: str) -> None:
         if problem:
-            self._log.write(log.ERROR, "reload", f"{problem}; the old settings stay")
+            self._log.write(log.ERROR, "reload", f"the old settings stay: {problem}")
         self._done(problem)
 
 
