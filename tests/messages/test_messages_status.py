@@ -29,7 +29,7 @@ TABLE = [
         "serve --scoreboard none/board; upperctl --socket s status",
         0,
         (
-            "no scoreboard at …/s.scoreboard; it has its scoreboard elsewhere (--scoreboard), or lost it "
+            "no scoreboard at …/s.scoreboard; its scoreboard is elsewhere (--scoreboard), or was lost "
             "(its log says why)"
         ),
     ),
@@ -38,8 +38,8 @@ TABLE = [
         "echo hello >s.scoreboard; upperctl --socket s stats",
         69,
         (
-            "upperctl: …/s.scoreboard: it has 6 bytes, not 17305600: truncated, or not a scoreboard: start the "
-            "daemon (upperd --socket PATH), or name its socket with --socket"
+            "upperctl: …/s.scoreboard: it has 6 bytes, not 17305600: truncated, or not a scoreboard: remove it, "
+            "and restart the daemon"
         ),
     ),
     Situation(
@@ -48,7 +48,7 @@ TABLE = [
         69,
         (
             "upperctl: …/s.scoreboard: it has 600000 bytes, not 17305600: truncated, or not a scoreboard: "
-            "start the daemon (upperd --socket PATH), or name its socket with --socket"
+            "remove it, and restart the daemon"
         ),
     ),
     Situation(
@@ -56,8 +56,8 @@ TABLE = [
         "mkfifo s.scoreboard; upperctl --socket s stats",
         69,
         (
-            "upperctl: …/s.scoreboard: it is a pipe, a device or a folder, not a file: start the daemon "
-            "(upperd --socket PATH), or name its socket with --socket"
+            "upperctl: …/s.scoreboard: it is a pipe, a device or a folder, not a file: remove it, "
+            "and restart the daemon"
         ),
     ),
     Situation(
@@ -65,8 +65,8 @@ TABLE = [
         "serve; truncate -s 5000 s.scoreboard; upperctl --socket s stats",
         69,
         (
-            "upperctl: …/s.scoreboard: it has 5000 bytes, not 17305600: truncated, or not a scoreboard; it "
-            "has its scoreboard elsewhere (--scoreboard), or lost it (its log says why)"
+            "upperctl: …/s.scoreboard: it has 5000 bytes, not 17305600: truncated, or not a scoreboard: "
+            "remove it, and restart the daemon"
         ),
     ),
     Situation(
@@ -165,8 +165,8 @@ TABLE = [
         ("serve; stop; printf x | dd of=s.scoreboard bs=1 seek=7 conv=notrunc 2>/dev/null; upperctl --socket s stats"),
         69,
         (
-            "upperctl: …/s.scoreboard: it is not a scoreboard of version 3: start the "
-            "daemon (upperd --socket PATH), or name its socket with --socket"
+            "upperctl: …/s.scoreboard: it is not a scoreboard of version 3: remove it, "
+            "and restart the daemon"
         ),
     ),
     Situation(
@@ -194,22 +194,22 @@ TABLE = [
         "figures into a folder of another user",
         "mkdir d; serve; chown 61001 d; chmod 700 d; powerless upperctl --socket s stats --prometheus --output d/x",
         73,
-        "upperctl: cannot write d/x: Permission denied; it takes a folder that this user may write to",
+        "upperctl: cannot write d/x: Permission denied; choose a folder that this user may write to",
     ),
     Situation(
         "the daemon has another scoreboard than the one before",
         "serve; kill -9 $daemon; wait $daemon; rm s; serve --scoreboard b; upperctl --socket s stats",
         69,
         (
-            "upperctl: …/s.scoreboard has the last figures of an earlier daemon; it has its scoreboard "
-            "elsewhere (--scoreboard), or lost it (its log says why)"
+            "upperctl: …/s.scoreboard has the last figures of an earlier daemon; its scoreboard is "
+            "elsewhere (--scoreboard), or was lost (its log says why)"
         ),
     ),
     Situation(
         "another program listens",
         "liar x; upperctl --socket s stats",
         69,
-        "upperctl: no scoreboard at …/s.scoreboard; process … listens on …/s, and nothing tells that it is upperd",
+        "upperctl: no scoreboard at …/s.scoreboard; process … listens on …/s, and it may not be upperd",
     ),
     Situation(
         "a process of another container listens",
@@ -224,7 +224,7 @@ TABLE = [
         "the socket's path was removed",
         "serve --socket $PWD/s; rm s; upperctl --socket s status",
         0,
-        "   trouble      no client finds …/s, which was removed: a reload binds it anew (…)",
+        "   trouble      …/s was removed, so no client finds it: a reload binds it anew (…)",
     ),
     Situation(
         "the scoreboard is that of a daemon on another path",

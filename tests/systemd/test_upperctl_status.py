@@ -59,7 +59,7 @@ def test_removed_path(upperd: Upperd) -> None:
     upperd.machine.run("rm", "/run/upperd/upperd.sock")
     code, shown = status(upperd)
     assert code == 0
-    assert "no client finds /run/upperd/upperd.sock" in shown["trouble"]
+    assert "/run/upperd/upperd.sock was removed, so no client finds it" in shown["trouble"]
     assert "restart its socket unit" in shown["trouble"]
 
 

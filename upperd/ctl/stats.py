@@ -28,7 +28,7 @@ _TOTALS = layout.HEADER_FIELDS[layout.HEADER["waited"] : layout.HEADER["counter_
 
 _CURES = {
     errno.ENOENT: "; make its folder first (mkdir -p)",
-    errno.EACCES: "; it takes a folder that this user may write to",
+    errno.EACCES: "; choose a folder that this user may write to",
     errno.ENXIO: "; no process reads that pipe",
 }
 

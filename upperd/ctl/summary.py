@@ -66,7 +66,7 @@ def trouble_text(view: DaemonView) -> str:
     """What is wrong now, and the counts of what has gone wrong; empty: nothing."""
     header, said = view.header, []
     for path in view.lost:
-        said.append(f"no client finds {path}, which was removed: {_cure_of_lost(view, path)}")
+        said.append(f"{path} was removed, so no client finds it: {_cure_of_lost(view, path)}")
     if view.snapshot is not None and view.state == RUNNING:
         if view.snapshot.busy >= header["max_children"]:
             said.append("every child is busy" + (f", {header['queued']} wait" if header["queued"] else ""))

@@ -30,8 +30,8 @@ class DaemonView:
         """`path`: the scoreboard; `socket`: the path of the daemon's socket; empty: any daemon."""
         self.path, self.socket = path, socket
         self.snapshot: Snapshot | None = None
-        self.problem, self.is_denied = "", False
-        """Why there is no snapshot; and whether the cause is a missing right to read it."""
+        self.problem, self.is_denied, self.is_broken = "", False, False
+        """Why there is no snapshot; whether we may not read it; whether the file is no scoreboard of this version."""
         self.pid = 0
         """0: unknown."""
         self.is_hidden_from_clients = False
@@ -45,8 +45,11 @@ class DaemonView:
         except PermissionError:
             self.is_denied = True
             self.problem = f"{path}: permission denied; the daemon's user and group may read it"
-        except (OSError, ScoreboardError) as error:
-            self.problem = f"{path}: {error}"
+        except ScoreboardError as error:
+            self.is_broken = True
+            self.problem = f"{path}: {error}: remove it, and restart the daemon"
+        except OSError as error:
+            self.problem = f"{path}: {error.strerror}"
         self._is_anothers = False
         if other := self._other_socket():
             self._is_anothers = True
@@ -198,11 +201,11 @@ def find(path: str | None) -> DaemonView:
 
 def explain(view: DaemonView) -> str:
     """Why there are no figures, and what to do."""
-    if view.is_denied:
+    if view.is_denied or view.is_broken:
         return printable(view.problem)
     how = installation.command("start", "upperd --socket PATH")
     cure = {
-        RUNNING: "; it has its scoreboard elsewhere (--scoreboard), or lost it (its log says why)",
+        RUNNING: "; its scoreboard is elsewhere (--scoreboard), or was lost (its log says why)",
         NOT_RUNNING: f": start the daemon ({how}), or name its socket with --socket",
         UNKNOWN: _doubt(view),
     }.get(view.state, "")
@@ -212,7 +215,7 @@ def explain(view: DaemonView) -> str:
 def _doubt(view: DaemonView) -> str:
     """Why we cannot tell whether the daemon runs."""
     if view.pid:
-        return f"; process {view.pid} listens on {printable(view.socket)}, and nothing tells that it is upperd"
+        return f"; process {view.pid} listens on {printable(view.socket)}, and it may not be upperd"
     if sockets.ask(view.socket) is not Answer.LIVE:
         return ""
     return f"; a process that cannot be seen from here, as in another container, listens on {printable(view.socket)}"
