@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sources import ROOT, exit_statuses
 
-from upperd.ctl import prometheus, stats, view
+from upperd.ctl import prometheus, stats, status, view
 from upperd.ctl.parser import COMMANDS, make_parser
 from upperd.ctl.rows import TOP
 from upperd.ctl.usage import Usage
@@ -28,9 +28,11 @@ def test_command_is_documented(command: str) -> None:
     """Every command of upperctl, and every option of it, is in its manual, in the synopsis and with a description."""
     assert f".It Cm {command}" in CTL_MANUAL
     synopsis = CTL_MANUAL[: CTL_MANUAL.index(".Sh DESCRIPTION")]
-    assert f"\n.Cm {command}\n" in synopsis
+    forms = "".join(form for form in synopsis.split("\n.Nm upperctl\n") if f".Cm {command}" in form.split("\n"))
+    assert forms
     for option in _options(command):
-        assert f"Fl {option[1:]}" in synopsis or option in ("-h", "-V")
+        shared = option in make_parser()[0].options()
+        assert f"Fl {option[1:]}" in (synopsis if shared else forms) or option in ("-h", "-V")
         assert re.search(rf"^\.It Fl (?:\S , )?{option[1:]}\b", CTL_MANUAL, re.MULTILINE)
 
 
@@ -71,12 +73,16 @@ def test_metrics_are_documented(tmp_path: Path) -> None:
 
 
 def test_json_is_documented(tmp_path: Path) -> None:
-    """The names in the JSON object that are not fields of the scoreboard are in the manual."""
+    """The manual has every name in the JSON objects of status and stats; upperd(7) has the scoreboard's fields."""
     section = CTL_MANUAL[CTL_MANUAL.index(".It Fl -json") : CTL_MANUAL.index(".It Fl -once")]
-    data = stats.data(daemon_view(tmp_path))
+    of_status, of_stats = (
+        set(re.findall(r"\w+", "".join(re.findall("^.Va .*", text, re.M)))) for text in section.split("stats :")
+    )
+    daemon = daemon_view(tmp_path)
+    data = stats.data(daemon)
     names = {*data, *data["children"][0]}  # type: ignore[index]
-    known = {*layout.HEADER_FIELDS, *layout.CHILD_FIELDS, "undecodable"}
-    assert [name for name in names - known if not re.search(rf"\b{name}\b", section)] == []
+    assert names - {*layout.HEADER_FIELDS, *layout.CHILD_FIELDS, "undecodable"} - of_stats == set()
+    assert set(status.data(daemon)) == of_status - {"Va"}
 
 
 def test_fields_of_top_are_documented() -> None:
