@@ -141,7 +141,7 @@ class Parent:
     # The end
 
     def serve_backlog(self, end: float, listening: list[socket.socket], more: Callable[[], bool] = bool) -> None:
-        """Serve until these sockets have no queued connections, which closing them would reset, and expect no `more`.
+        """Serve until the backlogs of these sockets are empty and `more` returns False; closing one resets its backlog.
 
         It stops at `end` (`time.monotonic`) or at `hasten`. Quiet connections are ended to make room.
         """

@@ -152,7 +152,7 @@ class Listener:
         return not self.turns_away and (not self.path or self.is_stored or self._inode is not None)
 
     def end(self) -> None:
-        """Close a listener that turns new clients away, once its backlog is served: they are refused at once then.
+        """Close a listener that turns new clients away, once its backlog is served: the next daemon can bind its port.
 
         The parent must no longer poll it. Any other listener stays open until `close`.
         """

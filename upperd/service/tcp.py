@@ -1,4 +1,4 @@
-"""Listening on TCP and UDP: on this host's loopback addresses, unless the operator says otherwise."""
+"""Listens on TCP and UDP: on this host's loopback addresses, unless the operator allows others."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from upperd.service.listeners import Stored
 
 _NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
-"""A host need not have both families."""
+"""Errors of an address family that this host does not have."""
 
 
 def bind_tcp(
@@ -33,9 +33,9 @@ def bind_tcp(
     kind: socket.SocketKind = socket.SOCK_STREAM,
     is_named: bool = True,
 ) -> list[Listener]:
-    """Listen on every address that HOST:PORT names: by one of `stored`, else anew. Raises ListenerError.
+    """Listen on every address of HOST:PORT, with the listener in `stored` or a new one. Raises ListenerError.
 
-    `allow_remote`: they need not be loopback ones. `kind`: SOCK_DGRAM for UDP. `is_named`: the operator chose it.
+    `allow_remote`: other hosts may reach them. `kind`: SOCK_DGRAM for UDP. `is_named`: the operator chose HOST:PORT.
     """
     protocol = "udp" if kind == socket.SOCK_DGRAM else "tcp"
     found = _resolve(host_port, kind)
@@ -49,7 +49,7 @@ def bind_tcp(
     listeners: list[Listener] = []
     failure = OSError(errno.EADDRNOTAVAIL, "no address")
     for family, address in found:
-        if listeners and address[1] == 0:  # all get the port that the kernel chose for the first
+        if listeners and address[1] == 0:  # every address gets the port that the kernel chose for the first
             address = (address[0], listeners[0].socket.getsockname()[1], *address[2:])
         try:
             listener = take_stored(stored, address, kind) or Listener(bind_socket(family, kind, address))
@@ -72,10 +72,10 @@ def bind_tcp(
 
 
 def bind_fallback(host_port: str, reason: ListenerError, stored: Stored | None = None) -> list[Listener]:
-    """Listen there in the place of the default path, which cannot be used for this reason. Raises ListenerError.
+    """Listen on HOST:PORT because the default path cannot be used, for this `reason`. Raises ListenerError.
 
-    No mode keeps users out there, as that of a path does. So it is for root and our own user alone, unless a rule lets
-    others in; and there is none where the kernel does not say who connects, since then it would serve nobody.
+    TCP has no file permissions, so only root and our own user may connect, unless a rule allows others. If the kernel
+    does not tell the users of clients, the fallback would refuse all of them, so it is an error.
     """
     try:
         listeners = bind_tcp(host_port, stored, is_named=False)
@@ -92,7 +92,7 @@ def bind_fallback(host_port: str, reason: ListenerError, stored: Stored | None =
 
 
 def _knows_users() -> bool:
-    """Whether the kernel says whose a TCP connection of this host is: not where AF_NETLINK is refused."""
+    """Whether the kernel tells which user owns a TCP connection. It does not if AF_NETLINK is refused."""
     lookup = PeerLookup()
     try:
         with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()):
@@ -106,7 +106,7 @@ def _knows_users() -> bool:
 
 
 def _resolve(host_port: str, kind: socket.SocketKind) -> list[tuple[int, Any]]:
-    """The family and the address of each, as socket.bind() takes it. Raises ListenerError."""
+    """The families and addresses of HOST:PORT, as socket.bind() takes them. Raises ListenerError."""
     host, _, port = host_port.rpartition(":")
     if loopback.is_localhost(host):
         return [*loopback.addresses(int(port))]
@@ -121,7 +121,7 @@ def _resolve(host_port: str, kind: socket.SocketKind) -> list[tuple[int, Any]]:
 
 
 def is_remote(host: str) -> bool:
-    """Whether other hosts can reach this address."""
+    """Whether other hosts may reach this address: it is no loopback address."""
     return not (host.startswith("127.") or host == "::1")
 
 
@@ -130,7 +130,7 @@ _SO_BINDTOIFINDEX = 62
 _NO_INTERFACE = 2**31 - 1
 _TABLES = ("/proc/self/net/tcp", "/proc/self/net/tcp6")
 HANDSHAKE_SECONDS = 3.0
-"""For a handshake to end: a lost packet is sent again after one second."""
+"""The longest wait for a handshake to end. A lost packet is sent again after one second."""
 
 
 def turn_away(listener: Listener) -> OSError | None:
@@ -151,9 +151,9 @@ def turn_away(listener: Listener) -> OSError | None:
 
 
 def handshakes(listeners: list[Listener]) -> Callable[[], bool]:
-    """Tells, for HANDSHAKE_SECONDS from now, whether a client has begun to connect to one of them, and not finished.
+    """Return a function that tells, for HANDSHAKE_SECONDS, whether a handshake with one of them is under way.
 
-    Closing the listener would reset that client, too. Its row is in state 3, SYN_RECV (proc(5), /proc/net/tcp).
+    Closing the listener would reset that client, too. Such rows are in state 3, SYN_RECV (proc(5), /proc/net/tcp).
     """
     ports = tuple(f":{x.socket.getsockname()[1]:04X}" for x in listeners if x.turns_away)
     end = monotonic() + HANDSHAKE_SECONDS
