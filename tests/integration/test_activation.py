@@ -17,7 +17,7 @@ def _unix(path: Path, kind: int = socket.SOCK_STREAM) -> socket.socket:
     return sock
 
 
-def _listens(path: Path) -> bool:
+def listens(path: Path) -> bool:
     """Whether a process listens on the path, found without connecting (proc(5), net/unix, __SO_ACCEPTCON)."""
     rows = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()]
     return any(row[-1] == str(path) and row[3] == "00010000" for row in rows)
@@ -101,7 +101,7 @@ def test_systemd_socket_activate(folder: Path) -> None:
     command = [tool, "-l", str(path), "--fdname=tried", *COMMAND]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
-        wait_until(lambda: _listens(path), "systemd-socket-activate listens")
+        wait_until(lambda: listens(path), "systemd-socket-activate listens")
         assert _ask(socket.socket(socket.AF_UNIX), str(path)) == b"X"
     finally:
         process.terminate()

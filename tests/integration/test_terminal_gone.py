@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from running import COMMAND, DEADLINE, Manager, lives, wait_until
 from terminals import Terminal
+from test_activation import listens
 
 from upperd.client import Client
 from upperd.server.snapshot import read
@@ -25,7 +26,7 @@ def test_terminal_is_closed(folder: Path, redirected: list[str]) -> None:
         open(folder / "log", "w+b") as log,
         terminal.program(*_command(folder), **dict.fromkeys(redirected, log)) as process,
     ):
-        wait_until((folder / "s").exists, "the daemon listens")
+        wait_until(lambda: listens(folder / "s"), "the daemon listens")
         with Client(str(folder / "s")) as client:
             assert client.upper("straße") == "STRASSE"
             terminal.close()
