@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 PRELUDE = """
-import contextlib, os, signal, socket, socketserver, sys, threading, time
+import contextlib, os, select, signal, socket, socketserver, sys, threading, time
 from upperd.server import PreforkingMixIn
 
 PATH = sys.argv[1]
@@ -60,6 +60,7 @@ with Server(PATH, Echo) as server:
     for pid in server.active_children:
         with contextlib.suppress(ProcessLookupError):  # the one that answered has ended meanwhile
             os.kill(pid, signal.SIGTERM)
+            select.select([os.pidfd_open(pid)], [], [], 30)  # a connection is given to three that are dying, at most
     assert ask(b"x") == b"x"
     server.shutdown()
     thread.join(30)

@@ -57,7 +57,7 @@ def _package(module: str) -> str:
     return module.partition(".")[0] if "." in module or module in MAY_IMPORT else ""
 
 
-MOST_LINES, MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_CLASS, MOST_METHODS = 13024, 300, 200, 15
+MOST_LINES, MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_CLASS, MOST_METHODS = 13043, 300, 200, 15
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -4,14 +4,55 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 
 import pytest
 from stage import ALICE, BOB, Stage, with_room
 
-from upperd.server import handover
+from upperd.server import handover, registry
 from upperd.server.dispatcher import MOST_TRIES
 from upperd.server.handover import Order
 from upperd.server.layout import CONNECTED, HANDED, PEER_GID, PEER_PID, PEER_UID, TELL, UNKNOWN, now_usec
+
+# Threads
+
+
+class _Watched(dict[object, None]):
+    """Children that serve a user; notes whether another thread could fork while the dictionary changes."""
+
+    could_fork = False
+
+    def _look(self) -> None:
+        found: list[bool] = []
+        thread = threading.Thread(target=lambda: found.append(registry.lock.acquire(blocking=False)))
+        thread.start()
+        thread.join()
+        self.could_fork |= found[0]
+
+    def __setitem__(self, child: object, value: None) -> None:
+        self._look()
+        super().__setitem__(child, value)
+
+    def __delitem__(self, child: object) -> None:
+        super().__delitem__(child)
+        self._look()
+
+
+@with_room(most=1, per_user=1)
+def test_no_other_thread_forks_while_a_connection_moves(stage: Stage) -> None:
+    """No other thread forks while a connection is in neither the queue nor a child: its child would keep a copy."""
+    first, second = stage.comes(ALICE), stage.comes(ALICE)
+    child = stage.holder(first)
+    assert child is not None
+    child.finishes()
+    stage.roster.settle(child)
+    user = stage.roster.user(ALICE)
+    user.busy = watched = _Watched(user.busy)  # type: ignore[arg-type, assignment]
+    stage.dispatcher.serve_queue()
+    assert stage.holder(second) is child
+    stage.ends(child)  # before it has begun, so the connection goes back to the queue
+    assert not watched.could_fork
+
 
 # Choosing
 

@@ -11,13 +11,16 @@ A child never serves two users, and a connection never has two children.
 While a connection waits, each busy child reports when it has finished (TELL in its row). A child writes "finished",
 makes system calls, and then reads TELL. The parent writes TELL, makes a system call, and then reads "finished" again.
 One of them sees the other's write, because these calls take locks.
+
+A connection moves between queue and child under `registry.lock`: a child that another thread forks closes those that a
+queue or a child has.
 """
 
 from __future__ import annotations
 
 from errno import ECONNRESET, EMSGSIZE, EPIPE
 
-from upperd.server import handover
+from upperd.server import handover, registry
 from upperd.server.handover import Order
 from upperd.server.layout import TELL
 
@@ -124,6 +127,7 @@ class Dispatcher:
         """Have a connection served, now or in its turn. False: its user's queue is full."""
         user = self._parent.roster.user(connection.user)
         if not user.waiting and (child := self._find(user, connection)) is not None:
+            self._begin(child, user, connection)
             self._hand_over(child, user, connection)
             self._parent.roster.close_finished()
             return True
@@ -188,14 +192,17 @@ class Dispatcher:
 
     # Handing over
 
-    def _hand_over(self, child: Child, user: User, connection: Connection) -> None:
+    def _begin(self, child: Child, user: User, connection: Connection) -> None:
         """Give the connection to a child of its user, or to a spare child, which then belongs to the user."""
-        server = connection.server
         self._parent.roster.begin(child, user, connection, self._parent.loop.now, tells=bool(self._parent.queue))
-        child.is_leaving = not connection.is_reusable or child.handed >= server.connections_per_child
+        child.is_leaving = not connection.is_reusable or child.handed >= connection.server.connections_per_child
         connection.tries += 1
+
+    def _hand_over(self, child: Child, user: User, connection: Connection) -> None:
+        """Send the connection to its child."""
         if connection.needs_fork:
             return  # the child has it already
+        server = connection.server
         try:
             order = Order(
                 server.listener,
@@ -208,16 +215,18 @@ class Dispatcher:
             )
             handover.send(child.control, order, server.descriptor_of(connection.request))
         except (OSError, ValueError) as error:
-            self._parent.roster.remove(child)
+            is_too_long = isinstance(error, ValueError) or error.errno == EMSGSIZE
+            with registry.lock:
+                self._parent.roster.remove(child)
+                connection.tries -= 1  # no child has received it
+                if is_too_long:
+                    connection.needs_fork, connection.is_reusable = True, False
+                    self._wait(user, connection, first=True)
+                else:
+                    self._waits_again(connection)
             self._parent.population.let_go(child)
-            if isinstance(error, ValueError) or error.errno == EMSGSIZE:
-                connection.needs_fork, connection.is_reusable = True, False
-                self._wait(user, connection, first=True)
-                return
-            if error.errno not in _CHILD_ENDED:
+            if isinstance(error, OSError) and error.errno not in (EMSGSIZE, *_CHILD_ENDED):
                 self._parent.population.pause(f"cannot hand over a connection: {error.strerror}")
-            connection.tries -= 1  # no child has received it
-            self._try_again(connection)
 
     # When a child has ended
 
@@ -227,20 +236,25 @@ class Dispatcher:
         has_started = child.has_started
         if has_started and child.connection is not None:
             child.connection.close()  # while registry.py still knows its descriptor
-        connection = self._parent.roster.remove(child)
-        if connection is not None and not has_started:
+        with registry.lock:
+            connection = self._parent.roster.remove(child)
+            if connection is None or has_started:
+                return
             if child.killed_for == "stopped" or child.ready_by:
                 connection.tries -= 1  # not the fault of the connection
-            self._try_again(connection)
+            if self._waits_again(connection):
+                return
+        self._parent.board.add("lost")
+        self._parent.observer.given_up(connection.user)
+        connection.server.shutdown_request(connection.request)
 
-    def _try_again(self, connection: Connection) -> None:
-        if connection.tries < MOST_TRIES:
-            self._parent.board.add("handed_again")
-            self._wait(self._parent.roster.user(connection.user), connection, first=True)
-        else:
-            self._parent.board.add("lost")
-            self._parent.observer.given_up(connection.user)
-            connection.server.shutdown_request(connection.request)
+    def _waits_again(self, connection: Connection) -> bool:
+        """Queue a connection for another child. Returns whether it has not had MOST_TRIES."""
+        if connection.tries >= MOST_TRIES:
+            return False
+        self._parent.board.add("handed_again")
+        self._wait(self._parent.roster.user(connection.user), connection, first=True)
+        return True
 
     # The queue
 
@@ -268,6 +282,9 @@ class Dispatcher:
                     return
                 child = self._find(user, user.waiting[0])
                 if child is not None:
-                    self._hand_over(child, user, self._parent.queue.take(user))
+                    with registry.lock:
+                        connection = self._parent.queue.take(user)
+                        self._begin(child, user, connection)
+                    self._hand_over(child, user, connection)
                     self._parent.roster.close_finished()
                     is_progress = True

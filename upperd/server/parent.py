@@ -204,4 +204,5 @@ class Parent:
 
     @property
     def _held(self) -> list[Connection]:
-        return [*self.queue, *(child.connection for child in self.roster.serving() if child.connection is not None)]
+        served = [child.connection for child in self.roster.serving()]  # each read once: another thread may ask
+        return [*self.queue, *(connection for connection in served if connection is not None)]

@@ -234,7 +234,8 @@ class Roster:
 
     def serving(self) -> list[Child]:
         """Every child that serves, as far as the parent knows."""
-        return [child for user in self._users.values() for child in user.busy]
+        # Copies, which the interpreter makes in one step: another thread, which forks, asks as well.
+        return [child for user in list(self._users.values()) for child in list(user.busy)]
 
     def begin(self, child: Child, user: User, connection: Connection, now: float, *, tells: bool) -> None:
         """Note that a child, which is not idle any more, gets a connection of this user."""
