@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from proxies import DEADLINE, wait_until
 
-from upperd.client import client
+from upperd.client import ClientError, upper
 
 CLIENTS = 4
 _LINE = "Die Straße, die längste, größte, und ﬁn.\n"
@@ -52,7 +52,7 @@ def _exchange(connection: socket.socket, data: bytes) -> bytes:
 
 def ask_library(port: int, text: str) -> str:
     """Ask by the client library. Raises ClientError."""
-    return client.upper(text, tcp=f"127.0.0.1:{port}", timeout=DEADLINE)
+    return upper(text, tcp=f"127.0.0.1:{port}", timeout=DEADLINE)
 
 
 class Asking:
@@ -90,7 +90,7 @@ class Asking:
     def _attempt(self, text: str) -> str:
         try:
             answer = self._call(self._port, text)
-        except (OSError, client.ClientError) as error:
+        except (OSError, ClientError) as error:
             return repr(error)
         if answer == text.upper():
             return ""
