@@ -50,7 +50,7 @@ def _summary(daemon: view.DaemonView, history: History, width: int) -> list[Text
         title.append(f", up {duration(summary.age(daemon))}")
     header, rates = daemon.header, history.rates
     trouble = summary.trouble_text(daemon)
-    is_full = [child["waiting"] for child in daemon.children].count(0) >= header["max_children"]
+    is_full = daemon.busy >= header["max_children"]
     connections = f"{header['connections']:<11}{rates['connections']:>9.1f}/s  "
     received = f"{size(header['bytes_in']):<11}{size(int(rates['bytes_in'])):>9}/s  "
     room = width - 13 - len(received)

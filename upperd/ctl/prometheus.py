@@ -83,8 +83,7 @@ def _listeners(daemon: DaemonView) -> Samples:
 
 
 def _children(daemon: DaemonView) -> Samples:
-    waiting = [child["waiting"] for child in daemon.children]
-    return [({"state": "busy"}, waiting.count(0)), ({"state": "spare"}, waiting.count(1))]
+    return [({"state": "busy"}, daemon.busy), ({"state": "spare"}, daemon.spare)]
 
 
 def _counters(daemon: DaemonView) -> Samples:

@@ -88,13 +88,12 @@ def _watch(arguments: argparse.Namespace) -> int:
     """Show each look, until Ctrl-C or an error that the next look cannot mend; returns the exit status."""
     looks = _looks(arguments.socket, arguments.watch)
     first = next(looks)
+    if first.snapshot is None and not arguments.prometheus:
+        return _missing(first)
     if arguments.json or arguments.prometheus:
         for daemon in chain([first], looks):
-            is_shown = daemon.snapshot is not None or arguments.prometheus or daemon is first
-            if is_shown and (exit_status := _show(daemon, arguments)):
+            if (daemon.snapshot is not None or arguments.prometheus) and (exit_status := _show(daemon, arguments)):
                 return exit_status
-    if first.snapshot is None:
-        return _missing(first)
     history = History()
     with make_live() if is_capable(1) else nullcontext() as live:
         for daemon in chain([first], looks):

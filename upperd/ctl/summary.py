@@ -48,8 +48,7 @@ def age(view: DaemonView) -> float:
 
 def children_text(view: DaemonView) -> str:
     """How many children are busy and spare, and how many may be."""
-    waiting = [child["waiting"] for child in view.children]
-    return f"{waiting.count(0)} busy, {waiting.count(1)} spare, at most {view.header['max_children']}"
+    return f"{view.busy} busy, {view.spare} spare, at most {view.header['max_children']}"
 
 
 def queue_text(header: dict[str, int]) -> str:

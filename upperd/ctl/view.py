@@ -153,6 +153,14 @@ class DaemonView:
         """The children that live. A daemon that was killed leaves its rows as they were, so they do not count."""
         return self.snapshot.children if self.snapshot is not None and self.state != NOT_RUNNING else []
 
+    @property
+    def busy(self) -> int:
+        return sum(not child["waiting"] for child in self.children)
+
+    @property
+    def spare(self) -> int:
+        return sum(child["waiting"] for child in self.children)
+
     def load_usages(self) -> DaemonView:
         """Look at the processes of a running daemon, too; returns itself."""
         if self.snapshot is not None and self.state != NOT_RUNNING:

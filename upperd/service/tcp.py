@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import socket
-from itertools import repeat
 from time import monotonic
 
 from upperd.base import loopback
@@ -157,11 +156,7 @@ def handshakes(listeners: list[Listener]) -> Callable[[], bool]:
     """
     ports = tuple(f":{x.socket.getsockname()[1]:04X}" for x in listeners if x.turns_away)
     end = monotonic() + HANDSHAKE_SECONDS
-
-    def are_under_way() -> bool:
-        return bool(ports) and monotonic() < end and any(map(_has_handshake, _TABLES, repeat(ports)))
-
-    return are_under_way
+    return lambda: bool(ports) and monotonic() < end and any(_has_handshake(table, ports) for table in _TABLES)
 
 
 def _has_handshake(table: str, ports: tuple[str, ...]) -> bool:
