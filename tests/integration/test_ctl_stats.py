@@ -9,12 +9,11 @@ import re
 import signal
 import stat
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from acting import USER, need_root
+from acting import USER, ctl_as, need_root
 from prometheus_client.parser import text_string_to_metric_families
 from running import Daemon, running, wait_until
 from screens import CTL, terminal
@@ -192,24 +191,11 @@ def test_watch_keeps_a_file_new(folder: Path) -> None:
         wait_until(lambda: is_up() == 0, "the daemon is gone")
 
 
-AS_ANOTHER = f"""
-import importlib, locale, os, sys
-from upperd.base import atomic
-from upperd.ctl import main as ctl, parser, prometheus
-for command in parser.COMMANDS:
-    importlib.import_module("upperd.ctl." + command)
-parser.make_parser()
-os.setgroups([]); os.setgid({USER}); os.setuid({USER})
-sys.exit(ctl.main())
-"""
-"""upperctl by another user, who may not be able to read the files of this checkout."""
-
-
 def test_permission_for_prometheus(daemon: Daemon) -> None:
     """A user who may not read the scoreboard is told so, with status 77, and sees no false figure."""
     need_root()
     os.chmod(daemon.folder, 0o755)
-    line = [sys.executable, "-c", AS_ANOTHER, "stats", "--prometheus", "--socket", str(daemon.path)]
+    line = [*ctl_as(USER, USER), "stats", "--prometheus", "--socket", str(daemon.path)]
     done = subprocess.run(line, capture_output=True, text=True, timeout=60)
     assert (done.returncode, "permission denied" in done.stderr) == (77, True), done.stderr
     assert done.stdout.endswith('\nupperd_up{name="upperd"} NaN\n')

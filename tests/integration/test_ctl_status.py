@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from acting import USER, need_root
+from acting import USER, ctl_as, need_root
 from running import COMMAND, Daemon, run_to_end, running, wait_until
 from tools import missing
 
@@ -122,19 +122,6 @@ def test_another_program(folder: Path) -> None:
         assert f"process {os.getpid()} listens on {path}, and it may not be upperd" in shown
 
 
-AS_ANOTHER = """
-import os, pkgutil, sys
-import psutil
-import upperd.base, upperd.ctl
-for package in (upperd.base, upperd.ctl):
-    for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
-        __import__(module.name)
-os.setgroups([]); os.setgid(int(sys.argv.pop(1))); os.setuid(int(sys.argv.pop(1)))
-sys.exit(upperd.ctl.main.main())
-"""
-"""upperctl with another gid and uid, which may not be able to read the files of this checkout."""
-
-
 @pytest.mark.parametrize("namespace", [[], ["--pid", "--fork", "--mount-proc"], ["--time", "--boottime", "99999"]])
 def test_member_of_the_group(folder: Path, namespace: list[str]) -> None:
     """A member of the daemon's group sees it running, also from another pid or time namespace; other users do not."""
@@ -145,7 +132,7 @@ def test_member_of_the_group(folder: Path, namespace: list[str]) -> None:
         missing("unshare(1) makes no such namespace here")
 
     def status_as(gid: int) -> tuple[int, str]:
-        line = [*outside, sys.executable, "-c", AS_ANOTHER, str(gid), str(USER)]
+        line = [*outside, *ctl_as(USER, gid)]
         done = subprocess.run([*line, "--socket", str(folder / "upperd.sock"), "status", "--json"], capture_output=True)
         return done.returncode, json.loads(done.stdout)["state"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from typing import Any
 
 from tools import missing
@@ -16,6 +17,25 @@ def need_root() -> None:
     """Skip if the tests cannot act as another user."""
     if os.geteuid() != 0:
         missing("acting as another user takes root")
+
+
+_CTL = """
+import locale, os, pkgutil, sys
+import psutil
+import upperd.base, upperd.ctl
+for package in (upperd.base, upperd.ctl):
+    for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
+        __import__(module.name)
+upperd.ctl.parser.make_parser()
+uid, gid = int(sys.argv.pop(1)), int(sys.argv.pop(1))
+os.setgroups([]); os.setgid(gid); os.setuid(uid)
+sys.exit(upperd.ctl.main.main())
+"""
+
+
+def ctl_as(uid: int, gid: int) -> list[str]:
+    """The command upperctl of this user, who may not be able to read the files of this checkout."""
+    return [sys.executable, "-c", _CTL, str(uid), str(gid)]
 
 
 def start_as(uid: int, script: str, *arguments: str, **popen: Any) -> subprocess.Popen[bytes]:
