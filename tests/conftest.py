@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from collections import Counter
 from collections.abc import Generator
 
@@ -11,6 +12,12 @@ import pytest
 
 CLOSED = re.compile("/proc/[0-9]+/(fd|environ|maps|smaps|cwd)")
 """Files of a daemon that only root may read (privacy.py)."""
+
+
+def pytest_configure() -> None:
+    """Let SIGINT interrupt the programs under test also where a shell starts the tests in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -183,7 +183,7 @@ def test_exactly_the_bytes_that_are_allowed(folder: Path) -> None:
         assert daemon.ask(b"a" * 1000) == b"A" * 1000
         wait_until(lambda: daemon.board.header["ended"] == 1, "its child has ended")
         assert daemon.board.header["ended_bytes"] == 0
-        assert "outcome=done" in daemon.log
+        wait_until(lambda: "outcome=done" in daemon.log, "its end is logged")
 
 
 def test_each_connection_of_a_child_has_its_own(folder: Path) -> None:

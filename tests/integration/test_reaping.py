@@ -32,7 +32,9 @@ def test_crash_is_counted_and_named(daemon: Daemon, number: signal.Signals) -> N
             wait_until(lambda: daemon.board.header["crashed"] == 1, "the crash is counted")
             other.sendall(b"ok")
             assert other.recv(2) == b"OK"
-    record = next(line for line in daemon.log.splitlines() if f"child_pid={pid}" in line)
+    [record] = wait_until(
+        lambda: [line for line in daemon.log.splitlines() if f"child_pid={pid} " in line], "the crash is logged"
+    )
     assert number.name in record
     assert "bytes_in=4" in record
     assert daemon.ask(b"x") == b"X"

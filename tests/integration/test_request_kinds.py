@@ -62,11 +62,11 @@ CASES = {
     "an object around a socket is served by a child that was forked for it": OBJECTS
     + """
 with serving(Wrapping(PATH, Handler)) as server:
-    assert [ask(b"x") for _ in range(4)] == [b"1x", b"2x", b"3x", b"4x"]
-    assert server.parent.board["forked"] >= 4
+    assert [ask(b"x") for _ in range(5)] == [b"1x", b"2x", b"3x", b"4x", b"5x"]
+    assert server.parent.board["forked"] >= 4  # the fifth may not be counted yet
 served = [line.split() for line in notes()]
 assert {name for _, name in served} == {"Wrapped"}
-assert len({pid for pid, _ in served} - {str(os.getpid())}) == 4
+assert len({pid for pid, _ in served} - {str(os.getpid())}) == 5
 """,
     "an object around a socket waits where every child is busy, and is served in the end": OBJECTS
     + """
