@@ -18,12 +18,13 @@ DEV     ?= $(if $(CI),dev$(comma)fuzz,dev)
 
 all: $(STAMP)
 
+# An environment that another Python made is made anew: with the modules of one and the program of the other it breaks.
 $(STAMP): pyproject.toml upperd/__init__.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "upperd needs Python 3.11 or later; $(PYTHON) is older (make PYTHON=python3.12 ...)" >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
 	  { echo "$(PYTHON) has no venv module: apt-get install python3-venv" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(if $(wildcard $(VENV)/pyvenv.cfg),--clear) $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --use-pep517 --editable '.[$(DEV)]'
 	@touch $@
 
