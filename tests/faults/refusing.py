@@ -124,9 +124,10 @@ def refusing(folder: Path, moment: str, *rules: str, calls: str = "") -> Iterato
         traced = ",".join(filter(None, (calls, *(rule.partition(":")[0] for rule in rules))))
         command = [strace, "-f", "-o", str(folder / "trace"), "-e", f"trace={traced}", "-e", "signal=none"]
         command += [word for rule in rules for word in ("-e", f"inject={rule}")]
-        tracer = subprocess.Popen([*command, "-p", str(process.pid)], stderr=subprocess.PIPE)
-        assert tracer.stderr is not None
-        said = tracer.stderr.readline().decode()
+        notes = folder / "strace"  # not a pipe: it has a line for each fork, and nothing reads those
+        with open(notes, "wb") as file:
+            tracer = subprocess.Popen([*command, "-p", str(process.pid)], stderr=file)
+        said = wait_until(notes.read_text, "strace says whether it is attached")
         if "attached" not in said:
             missing(f"strace may not look at a process here (kernel.yama.ptrace_scope): {said.strip()}")
         process.send_signal(signal.SIGCONT)
@@ -137,4 +138,3 @@ def refusing(folder: Path, moment: str, *rules: str, calls: str = "") -> Iterato
         process.wait()
         if tracer is not None:
             tracer.wait(DEADLINE)
-            tracer.stderr.close()  # type: ignore[union-attr]

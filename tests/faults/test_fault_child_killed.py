@@ -106,6 +106,26 @@ def test_spare_children_stopped(folder: Path, count: int) -> None:
     assert header["lost"] == header["crashed"] == 0
 
 
+def test_connection_outlives_any_number_of_dead_children(folder: Path) -> None:
+    """A connection is lost with no child that ends before it reads of it, however many there are."""
+    with running(folder) as daemon:
+        pids = wait_until(lambda: found if len(found := spare(daemon)) == 8 else [], "eight are spare")
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        wait_until(lambda: all(map(is_stopped, pids)), "they have stopped")
+        with daemon.connect() as client:
+            client.sendall(b"waited")
+            for _ in range(5):
+                [pid] = wait_until(lambda: set(filter(lives, pids)) - set(waiting(daemon)), "a child has it")
+                os.kill(pid, signal.SIGKILL)
+                wait_until(lambda: not lives(pid), "it has ended")  # noqa: B023
+            for pid in filter(lives, pids):
+                os.kill(pid, signal.SIGCONT)
+            assert client.recv(16) == b"WAITED"
+        wait_until(lambda: daemon.board.header["handed_again"] >= 5, "that is counted")
+        assert daemon.board.header["lost"] == 0
+
+
 def test_drain_with_a_stopped_spare(folder: Path) -> None:
     """A stopped spare child delays a drain no longer than to its deadline."""
     with running(folder, "--drain-timeout", "0.5") as daemon:

@@ -121,7 +121,7 @@ COUNTED = {2: "two", 3: "three", 4: "a quarter", 5: "five"}
     [
         ("Connections and children", f"and at most {COUNTED[dispatcher.SHARE]} of the queue"),
         ("Connections and children", f"and {limits._RESERVE} are kept for all else."),
-        ("Connections and children", f"After {COUNTED[dispatcher.MOST_TRIES]} such children, one after the other"),
+        ("Connections and children", f"After {COUNTED[dispatcher.MOST_TRIES]} such children that had received it"),
         ("Connections and children", f"they have waited for their user for {patrol.IDLE_SECONDS:g} seconds"),
         ("Connections and children", f"nothing for {limits.FIRST_PAUSE} seconds, doubled each time"),
         ("Connections and children", f"up to {limits.LONGEST_PAUSE:g} seconds."),

@@ -151,8 +151,7 @@ def _ended(status: int, connections: int, reason: str = "") -> ExitRecord:
     child.row[layout.CONNECTIONS] = child.row[layout.UNANSWERED] = connections
     record = ExitRecord(child, status, resource.getrusage(resource.RUSAGE_SELF))
     record.failure = "ValueError: why" if status else ""
-    if reason:
-        setattr(record, f"was_{reason}", True)
+    record.was_cut, record.killed_for = reason == "cut", reason.replace("cut", "")
     return record
 
 

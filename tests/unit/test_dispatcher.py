@@ -171,6 +171,18 @@ def test_a_connection_that_kills_its_children(stage: Stage) -> None:
     assert len(stage.population.living) == 0
 
 
+def test_children_that_end_before_they_read(stage: Stage) -> None:
+    """A child that ends before it reads of its connection is not that connection's fault: it is never given up."""
+    one = stage.comes(ALICE)
+    for _ in range(MOST_TRIES + 1):
+        child = stage.holder(one)
+        assert child is not None
+        child.has_unread = True
+        stage.ends(child)
+    assert stage.holder(one) is not None
+    assert (stage.board["lost"], stage.board["handed_again"]) == (0, MOST_TRIES + 1)
+
+
 def test_a_child_whose_channel_is_broken(stage: Stage) -> None:
     """If the hand-over fails the child is told to leave, and another one gets the connection."""
     [broken] = stage.population.fork(0, 1)

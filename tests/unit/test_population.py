@@ -101,6 +101,29 @@ def test_a_child_whose_channel_has_ended_is_handed_nothing(begin: Begin) -> None
     assert stage.parent.board["ended"] == 1
 
 
+@pytest.mark.parametrize("is_heard", [True, False])
+@pytest.mark.parametrize("is_read", [True, False])
+def test_what_a_child_has_not_read(begin: Begin, is_heard: bool, is_read: bool) -> None:
+    """The parent knows whether a child that ended had read its first order; if not, forking pauses."""
+    stage = begin(WAITS)
+    stage.parent.limits.max_children = 0  # it forks no other
+    handover.send(stage.child.control, handover.Order(0, "", ALICE, (ALICE, ALICE, 1)), 0)
+    if is_read:
+        [*_, descriptor] = handover.receive(stage.theirs) or ()
+        os.close(descriptor)
+    stage.is_handed()
+    stage.child.row[CONNECTIONS] = 0
+    stage.process.kill()
+    os.waitid(os.P_PID, stage.process.pid, os.WEXITED | os.WNOWAIT)
+    stage.theirs.close()
+    if is_heard:
+        stage.parent.turn(10)
+    else:
+        assert stage.parent.population.reap(stage.child)
+    assert stage.child.has_unread is not is_read
+    assert len(stage.observer.pauses) == int(not is_read)
+
+
 def test_a_child_that_tells_too_often(begin: Begin) -> None:
     """A child that reports more connections than it was handed is killed for it, and counted as crashed."""
     stage = begin(WAITS)
@@ -111,7 +134,7 @@ def test_a_child_that_tells_too_often(begin: Begin) -> None:
     handover.tell(stage.theirs)
     stage.parent.turn(10)
     record = stage.reap()
-    assert (stage.child.killed_for, record.was_unruly, record.status) == ("unruly", True, SIGKILL)
+    assert (record.killed_for, record.status) == ("unruly", SIGKILL)
     assert (stage.parent.board["crashed"], stage.parent.board["stopped"]) == (1, 0)
     assert stage.observer.pauses == []  # the child was handed something: forking works
 
@@ -125,7 +148,7 @@ def test_the_first_word_of_a_child_that_gets_ready(begin: Begin) -> None:
     assert (stage.child.ready_by, stage.child.told, stage.child.killed_for) == (0, 0, "")
     handover.tell(stage.theirs)
     stage.parent.turn(10)
-    assert stage.reap().was_unruly
+    assert stage.reap().killed_for == "unruly"
 
 
 @pytest.mark.parametrize("status", [0, 1])

@@ -149,17 +149,17 @@ def test_an_abnormal_end(status: int, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("attribute", "text"),
+    ("reason", "text"),
     [
-        ("was_cut", ", was cut at the drain deadline"),
-        ("was_killed", ", was killed at the drain deadline"),
-        ("was_overdue", ", was killed: its connection did not end at a limit"),
-        ("was_stopped", ", was killed: it did not begin to serve, or did not exit (stopped?)"),
-        ("was_unruly", ", was killed: it reported more connections than it was handed"),
+        ("", ", was cut at the drain deadline"),
+        ("killed", ", was killed at the drain deadline"),
+        ("overdue", ", was killed: its connection did not end at a limit"),
+        ("stopped", ", was killed: it did not begin to serve, or did not exit (stopped?)"),
+        ("unruly", ", was killed: it reported more connections than it was handed"),
     ],
 )
-def test_an_end_that_we_made(attribute: str, text: str) -> None:
+def test_an_end_that_we_made(reason: str, text: str) -> None:
     """The sentence about a child that the parent ended says why, and does not suspect the host."""
     one = record(signal.SIGKILL)
-    setattr(one, attribute, True)
+    one.killed_for, one.was_cut = reason, not reason
     assert sentence(one) == f"child 4242 served 1 of uid 1000, 30 B{text}"

@@ -39,15 +39,17 @@ def test_normal_end(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mark", "level"),
-    [("", log.ERROR), ("was_cut", log.WARNING), ("was_killed", log.WARNING), ("was_overdue", log.WARNING),
-     ("was_stopped", log.WARNING)],
+    ("reason", "level"),
+    [("", log.ERROR), ("cut", log.WARNING), ("killed", log.WARNING), ("overdue", log.WARNING), ("stopped", log.WARNING),
+     ("unruly", log.ERROR)],
 )  # fmt: skip
-def test_abnormal_end(stage: Stage, mark: str, level: int) -> None:
+def test_abnormal_end(stage: Stage, reason: str, level: int) -> None:
     """A crash is an error; a child that the parent ended is a warning, not a crash."""
     one = record(signal.SIGKILL)
-    if mark:
-        setattr(one, mark, True)
+    if reason == "cut":
+        one.was_cut = True
+    else:
+        one.killed_for = reason
     stage.reporter.child_ended(one)
     assert [entry[:2] for entry in stage.log.entries] == [(level, "end")]
 

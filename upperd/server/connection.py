@@ -29,6 +29,7 @@ class Connection:
         self.needs_fork = False
         """Whether it cannot be sent to a child (a TLS object, a large datagram), so that a child is forked for it."""
         self.tries = 0
+        """How many children received it and ended before they began to serve it."""
         self.waits_since = math.inf
         """When it began to wait for a child; infinite: it has not waited."""
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _CHILD_ENDED = (EPIPE, ECONNRESET)
 """Errors of a hand-over that are the child's; the others are the host's, or a sandbox's."""
 MOST_TRIES = 3
-"""How many children a connection is handed to, if each one ends before it begins to serve it."""
+"""How many children may receive a connection, if each one ends before it begins to serve it."""
 SHARE = 4
 """A user may fill 1/SHARE of the queue."""
 PATIENCE_SECONDS = 0.02
@@ -196,7 +196,6 @@ class Dispatcher:
         """Give the connection to a child of its user, or to a spare child, which then belongs to the user."""
         self._parent.roster.begin(child, user, connection, self._parent.loop.now, tells=bool(self._parent.queue))
         child.is_leaving = not connection.is_reusable or child.handed >= connection.server.connections_per_child
-        connection.tries += 1
 
     def _hand_over(self, child: Child, user: User, connection: Connection) -> None:
         """Send the connection to its child."""
@@ -218,12 +217,11 @@ class Dispatcher:
             is_too_long = isinstance(error, ValueError) or error.errno == EMSGSIZE
             with registry.lock:
                 self._parent.roster.remove(child)
-                connection.tries -= 1  # no child has received it
                 if is_too_long:
                     connection.needs_fork, connection.is_reusable = True, False
                     self._wait(user, connection, first=True)
                 else:
-                    self._waits_again(connection)
+                    self._wait_again(connection)
             self._parent.population.let_go(child)
             if isinstance(error, OSError) and error.errno not in (EMSGSIZE, *_CHILD_ENDED):
                 self._parent.population.pause(f"cannot hand over a connection: {error.strerror}")
@@ -240,21 +238,19 @@ class Dispatcher:
             connection = self._parent.roster.remove(child)
             if connection is None or has_started:
                 return
-            if child.killed_for == "stopped" or child.ready_by:
-                connection.tries -= 1  # not the fault of the connection
-            if self._waits_again(connection):
+            if not (child.has_unread or child.ready_by):
+                connection.tries += 1  # it may be the connection's fault
+            if connection.tries < MOST_TRIES:
+                self._wait_again(connection)
                 return
         self._parent.board.add("lost")
         self._parent.observer.given_up(connection.user)
         connection.server.shutdown_request(connection.request)
 
-    def _waits_again(self, connection: Connection) -> bool:
-        """Queue a connection for another child. Returns whether it has not had MOST_TRIES."""
-        if connection.tries >= MOST_TRIES:
-            return False
+    def _wait_again(self, connection: Connection) -> None:
+        """Queue a connection for another child, before the others of its user."""
         self._parent.board.add("handed_again")
         self._wait(self._parent.roster.user(connection.user), connection, first=True)
-        return True
 
     # The queue
 

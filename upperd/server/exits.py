@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from upperd.server.roster import Child
     from upperd.server.scoreboard import Scoreboard
 
+COUNTED_REASONS = ("killed", "overdue", "stopped")
+"""Reasons to kill a child that are fields of the header; a child killed for another one counts as crashed."""
+
 
 class ExitRecord:
     """One child that has ended: what the parent knows, and what its row says, which may be false."""
@@ -40,22 +43,15 @@ class ExitRecord:
         """How its last connection ended."""
         self.was_cut = child.ending is Outcome.CUT
         """Whether its connection was cut at the deadline of a drain."""
-        self._killed_for = child.killed_for if status == SIGKILL else ""
-        self.was_killed = self._killed_for == "killed"
-        """Whether it was killed because it had not ended after the deadline of a drain."""
-        self.was_overdue = self._killed_for == "overdue"
-        """Whether it was killed because its connection had not ended at a limit."""
-        self.was_stopped = self._killed_for == "stopped"
-        """Whether it was killed because it did not begin to serve."""
-        self.was_unruly = self._killed_for == "unruly"
-        """Whether it was killed because it reported more connections than it was handed."""
+        self.killed_for = child.killed_for if status == SIGKILL else ""
+        """Why the parent killed it, a reason of roster.py; empty: it did not."""
 
     def count(self, board: Scoreboard) -> None:
         """Count in the scoreboard how the child ended."""
         board.add("ended")
-        if self._killed_for in ("killed", "overdue", "stopped"):
-            board.add(self._killed_for)
-        elif self.was_cut and not self.was_unruly:
+        if self.killed_for in COUNTED_REASONS:
+            board.add(self.killed_for)
+        elif self.was_cut and not self.killed_for:
             board.add("cut")
         elif self.is_abnormal:
             board.add("crashed")

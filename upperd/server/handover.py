@@ -106,13 +106,14 @@ def answer(control: socket.socket, data: bytes, place: int = -1) -> None:
 def hear(control: socket.socket, *, takes_answers: bool = False) -> tuple[bytes | None, int] | None:
     """In the parent: the next message of a child: an answer, or None if it has finished. Returns None at end of file.
 
-    The caller closes the descriptor that comes with an answer (-1: none). Raises BlockingIOError.
+    The caller closes the descriptor that comes with an answer (-1: none). Raises BlockingIOError, and once
+    ConnectionResetError if the child ended before it read our last message.
     """
     try:
         if not takes_answers:
             return (None, -1) if control.recv(16) else None
         message, ancillary, _, _ = control.recvmsg(LARGEST, _ONE_DESCRIPTOR, _CLOEXEC)
-    except BlockingIOError:
+    except (BlockingIOError, ConnectionResetError):
         raise
     except OSError:
         return None

@@ -27,6 +27,9 @@ def hear(parent: Parent, child: Child) -> bool:
         said = handover.hear(child.control, takes_answers=child.pool > 0)
     except BlockingIOError:
         return True
+    except ConnectionResetError:
+        child.has_unread = True
+        return False
     if said is None:
         return False
     answer, place = said

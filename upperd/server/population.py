@@ -16,7 +16,7 @@ from functools import partial
 from time import monotonic
 
 from upperd.server import registry
-from upperd.server.exits import ExitRecord
+from upperd.server.exits import COUNTED_REASONS, ExitRecord
 from upperd.server.hearing import MOST_ANSWERS, hear, kill, send_signal
 from upperd.server.layout import CONNECTIONS
 from upperd.server.limits import Throttle
@@ -199,7 +199,7 @@ class Population:
         del self._children[child]
         child.is_reaped = True
         if self._ending.pop(child, None) is None:  # a process that it left behind keeps its channel open
-            for _ in range(MOST_ANSWERS if child.pool else 0):  # the last answers
+            for _ in range(MOST_ANSWERS if child.pool else 1):  # the last answers, or that it has not read ours
                 if not hear(self._parent, child):
                     break
             self._parent.loop.close_late(child.control)
@@ -216,11 +216,12 @@ class Population:
     def _learn_from(self, child: Child, record: ExitRecord) -> None:
         """Pause forking after a child that ended, unasked, before it served; resume after one that served.
 
-        Its row does not count: a hostile child must not make the parent pause.
+        Its row does not count: a hostile child, which has read an order, must not make the parent pause.
         """
-        if record.was_killed or record.was_overdue or record.was_stopped:
+        if record.killed_for in COUNTED_REASONS:
             return
-        if (child.ready_by or (child.handed == 0 and not child.is_leaving)) and self.is_forking:
+        was_spare = child.ready_by or (child.handed == 0 and not child.is_leaving)
+        if (was_spare and self.is_forking) or (child.has_unread and child.handed == 1):
             self.pause(f"child {record.pid}: it ended before its first connection")
         elif not record.is_abnormal:
             self._learn_from_service(child)

@@ -46,9 +46,9 @@ class Child:
     """A child that has not been reaped."""
 
     __slots__ = (
-        "answers", "connected_usec", "connection", "control", "end_at", "ending", "handed", "handed_at", "idle_since",
-        "is_leaving", "is_reaped", "is_silent", "kill_at", "killed_for", "listener", "peer", "pid", "place", "pool",
-        "ready_by", "row", "slot", "started_usec", "told", "user",
+        "answers", "connected_usec", "connection", "control", "end_at", "ending", "handed", "handed_at", "has_unread",
+        "idle_since", "is_leaving", "is_reaped", "is_silent", "kill_at", "killed_for", "listener", "peer", "pid",
+        "place", "pool", "ready_by", "row", "slot", "started_usec", "told", "user",
     )  # fmt: skip
 
     def __init__(
@@ -85,6 +85,8 @@ class Child:
         """Whether it exits when it is idle, and gets no further connection."""
         self.is_silent = False
         """Whether its channel has ended."""
+        self.has_unread = False
+        """Whether it ended before it read which connection it was handed."""
         self.is_reaped = False
         """Whether its pid may belong to another process."""
         self.end_at = 0.0
@@ -92,7 +94,7 @@ class Child:
         self.kill_at = 0.0
         """When it is killed unless it has ended; 0: never."""
         self.killed_for = ""
-        """Why the parent killed it: "stopped", "overdue", "killed" or "unruly"; else empty."""
+        """Why the parent killed it: "stopped", "overdue" (at a limit), "killed" (in a drain), "unruly"; or empty."""
 
     @property
     def has_started(self) -> bool:

@@ -56,22 +56,22 @@ def ending(status: int | None) -> str:
     return str(os.WEXITSTATUS(status))
 
 
+_KILLED_FOR = {
+    "killed": ", was killed at the drain deadline",
+    "overdue": ", was killed: its connection did not end at a limit",
+    "stopped": ", was killed: it did not begin to serve, or did not exit (stopped?)",
+    "unruly": ", was killed: it reported more connections than it was handed",
+}
+
+
 def sentence(record: ExitRecord) -> str:
     """What a child did, and how it ended."""
     row = record.row
     served = f"served {row[layout.CONNECTIONS]} of {user(record.peer[0])}, {size(row[layout.BYTES_IN])}"
-    cause = ""
-    if record.was_killed:
-        cause = ", was killed at the drain deadline"
-    elif record.was_overdue:
-        cause = ", was killed: its connection did not end at a limit"
-    elif record.was_stopped:
-        cause = ", was killed: it did not begin to serve, or did not exit (stopped?)"
-    elif record.was_unruly:
-        cause = ", was killed: it reported more connections than it was handed"
-    elif record.was_cut:
+    cause = _KILLED_FOR.get(record.killed_for, "")
+    if not cause and record.was_cut:
         cause = ", was cut at the drain deadline"
-    elif record.is_abnormal:
+    elif not cause and record.is_abnormal:
         hint = " (out of memory?)" if record.status == signal.SIGKILL else ""
         how = "by" if record.status is not None and os.WIFSIGNALED(record.status) else "with exit code"
         cause = f", ended {how} {ending(record.status)}{hint}"

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from upperd.base.paths import NAME
 from upperd.base.text import plural
-from upperd.server.exits import ExitRecord, Observer
+from upperd.server.exits import COUNTED_REASONS, ExitRecord, Observer
 from upperd.server.layout import UNKNOWN
 from upperd.server.scoreboard import Scoreboard
 from upperd.service import log, records
@@ -168,7 +168,7 @@ class Reporter(Observer):
 
 
 def _level_of(record: ExitRecord) -> int:
-    if record.was_cut or record.was_killed or record.was_overdue or record.was_stopped:
+    if record.was_cut or record.killed_for in COUNTED_REASONS:
         return log.WARNING
     if record.is_abnormal:
         return log.ERROR

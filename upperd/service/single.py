@@ -37,7 +37,7 @@ class Single(Reporter):
 
     def child_ended(self, record: ExitRecord) -> None:
         super().child_ended(record)
-        if record.is_abnormal and not (record.was_cut or record.was_killed or record.was_overdue):
+        if record.is_abnormal and not (record.was_cut or record.killed_for in ("killed", "overdue")):
             self.exit_status = EX_SOFTWARE
 
 
