@@ -15,6 +15,7 @@ import pytest
 from acting import USER, ctl_as, need_root
 from running import COMMAND, Daemon, run_to_end, running, wait_until
 from tools import missing
+from transfers import continuing
 
 CTL = [sys.executable, "-m", "upperd.ctl.main"]
 
@@ -79,10 +80,9 @@ def test_removed_path_is_bound_anew(daemon: Daemon) -> None:
 
 def test_drain(daemon: Daemon) -> None:
     """During a drain status and a second start agree: draining, and when to try again."""
-    with daemon.held() as held:
+    with daemon.held() as held, continuing(held):
         daemon.signal(signal.SIGTERM)
         wait_until(lambda: not daemon.path.exists(), "the drain has begun")
-        held.sendall(b"busy")
         code, shown = status(daemon.path)
         done = subprocess.run([*CTL, "--socket", str(daemon.path), "status"], capture_output=True, text=True)
         second, said = run_to_end(daemon.folder, "--socket", str(daemon.path), "--no-fallback")

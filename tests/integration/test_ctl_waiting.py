@@ -13,6 +13,7 @@ import pytest
 from running import DEADLINE, Daemon, running, wait_until
 from screens import terminal
 from test_ctl import CTL, ctl
+from transfers import continuing
 
 FULL = ("--max-children", "1", "--spare-children", "1")
 
@@ -75,10 +76,8 @@ def time_passes(seconds: float) -> None:
 
 def test_drain(folder: Path) -> None:
     """During a drain `send` says how long it lasts, with status 75, rather than that there is no daemon."""
-    with running(folder, "--drain-timeout", "20") as daemon, daemon.held() as busy:
+    with running(folder, "--drain-timeout", "20") as daemon, daemon.held() as busy, continuing(busy):
         daemon.signal(signal.SIGTERM)
-        daemon.manager.wait_for("STOPPING=1")
-        busy.sendall(b"more")
         wait_until(lambda: not daemon.path.exists(), "it takes no more")
         status, _, said = ctl("send", "--socket", str(daemon.path), "text")
     assert (status, said.startswith("upperctl: no new connection: draining, try again in ")) == (75, True)

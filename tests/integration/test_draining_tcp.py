@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 from running import DEADLINE, ask_on, free_port, read_exactly, read_to_end, running, wait_until
+from transfers import continuing
 
 STOPS = 4
 
@@ -27,29 +28,16 @@ def _refuses(port: int) -> bool:
 def test_newcomer_is_refused_while_others_are_served(folder: Path) -> None:
     """A client that connects while a transfer is being finished is refused at once, not kept waiting and then reset."""
     port = free_port()
-    over = threading.Event()
     with (
         running(folder, "--tcp", f"127.0.0.1:{port}") as daemon,
         socket.create_connection(("127.0.0.1", port), DEADLINE) as upload,
     ):
         upload.sendall(b"begin ")
         assert read_exactly(upload, 6) == b"BEGIN "
-        sent = [0]
-
-        def go_on() -> None:
-            while not over.wait(0.1):  # never quiet for a second, so it is waited for
-                upload.sendall(b"x")
-                sent[0] += 1
-
-        sender = threading.Thread(target=go_on)
-        sender.start()
-        try:
+        with continuing(upload) as sent:
             daemon.signal(signal.SIGTERM)
             daemon.manager.wait_for("STOPPING=1")
             wait_until(lambda: _refuses(port), "newcomers are refused", DEADLINE / 2)  # long before the deadline
-        finally:
-            over.set()
-            sender.join(DEADLINE)
         upload.shutdown(socket.SHUT_WR)
         assert read_to_end(upload) == b"X" * sent[0]
         assert daemon.wait() == 0

@@ -40,6 +40,14 @@ hold() {  # a connection that stays open after its first line; what it says at i
     echo hold >&8
     read -r _ <&7
 }
+busy() {  # a connection whose transfer does not end
+    mkfifo out
+    yes | upperctl --socket s send >out 2>err &
+    held=$!
+    exec 7<out
+    read -r _ <&7
+    cat <&7 >/dev/null &
+}
 liar() {  # in place of a daemon: it answers whatever comes with this, and closes
     mkfifo ready
     python3 -c 'import os, socket, sys

@@ -26,7 +26,7 @@ TABLE = [
     ),
     Situation(
         "a daemon has the path, and is ending",
-        "serve; hold; kill $daemon; logged drain:; upperd --socket s --no-fallback",
+        "serve; busy; kill $daemon; logged drain:; upperd --socket s --no-fallback",
         75,
         "upperd[…] exiting: already running (pid …) on s; it is draining, try again in … s",
     ),
