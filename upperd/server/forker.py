@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import os
 import resource
+import sys
 from time import monotonic
 
 from upperd.server import handover, registry
@@ -96,8 +97,9 @@ class Forker:
         ]
         for (child, life), ranges in zip(newborn, closed, strict=True):
             board.show(child.slot)
-            its_own = {*kept, life.control.fileno()}
-            ranges += [(pipe, pipe + 1) for pipe in registry.popen_pipes() if pipe >= 0 and pipe not in its_own]
+            if "subprocess" in sys.modules:
+                its_own = {*kept, life.control.fileno()}
+                ranges += [(pipe, pipe + 1) for pipe in registry.popen_pipes() if pipe >= 0 and pipe not in its_own]
             try:
                 child.pid = os.fork()
             except OSError as error:

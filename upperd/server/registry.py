@@ -43,11 +43,9 @@ def ranges_to_close(keep: Iterable[int], *, everything: bool, besides: Iterable[
 def popen_pipes() -> Iterator[int]:
     """The pipe by which each subprocess.Popen that another thread is making learns that its program was executed.
 
-    A child that kept one would have that thread wait until the child ends. Called just before the fork.
+    A child that kept one would have that thread wait until the child ends. Only where `subprocess` is loaded.
     """
-    if (subprocess := sys.modules.get("subprocess")) is None:
-        return
-    code = subprocess.Popen._execute_child.__code__
+    code = sys.modules["subprocess"].Popen._execute_child.__code__
     for newest in sys._current_frames().values():
         frame: FrameType | None = newest
         while frame is not None:

@@ -1,7 +1,7 @@
 """Sets the titles of the processes in ps(1) and `systemctl status`, by overwriting their command line (proc(5)).
 
-The arguments stay where the kernel has put them, at the same address in each child. A C function overwrites them, which
-needs no descriptor and no privilege, unlike PR_SET_MM_ARG_START. It costs each child one more page to copy.
+The arguments stay where the kernel has put them, at the same address in each child. Writing there needs no descriptor
+and no privilege, unlike PR_SET_MM_ARG_START. It costs each child one more page to copy.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ def load(name: str = NAME) -> Callable[[int | None], object] | None:
     if end - start < 2 * _LONGEST:
         return None
 
-    class Pointer(_ctypes._SimpleCData):  # type: ignore[misc, name-defined, type-arg, unused-ignore]
-        _type_ = "P"
+    class Char(_ctypes._SimpleCData):  # type: ignore[misc, name-defined, type-arg, unused-ignore]
+        _type_ = "c"
 
-    area = Pointer(start)
-    copy = _ctypes.dlsym(_ctypes.dlopen(None, 0), "strncpy")  # type: ignore[arg-type]  # it pads with zeros
+    area = memoryview((Char * (end - start)).from_address(start)).cast("B")
+    area[:] = bytes(end - start)
 
-    def write(title: str, size: int) -> None:
-        _ctypes.call_cdeclfunction(copy, (area, f"{name}: {title}".encode("utf-8", "replace")[: _LONGEST - 1], size))
+    def write(title: str) -> None:
+        area[:_LONGEST] = f"{name}: {title}".encode("utf-8", "replace")[: _LONGEST - 1].ljust(_LONGEST, b"\0")
 
-    write(MAIN, end - start)
-    return lambda uid: write(of_child(uid), _LONGEST)
+    write(MAIN)
+    return lambda uid: write(of_child(uid))
 
 
 def of_child(uid: int | None) -> str:
