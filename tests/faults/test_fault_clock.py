@@ -38,9 +38,9 @@ def test_clock_set(folder: Path, shim: Shim, seconds: int) -> None:
             assert time.monotonic() - began < 20
             account.wait_for_progress(20)
         with daemon.connect() as client:
+            began = time.monotonic()
             client.sendall(b"a\xc3")  # this ends inside a character: the daemon waits for the rest, up to the deadline
             assert client.recv(1) == b"A"
-            began = time.monotonic()
             daemon.signal(signal.SIGTERM)
             assert read_to_end(client) == b"\xc3"
             assert daemon.wait() == 0

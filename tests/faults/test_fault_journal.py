@@ -28,11 +28,12 @@ class Journal:
         self.socket.setblocking(False)
 
     def close(self) -> None:
-        """Close and remove the socket."""
+        """Remove the socket, read what it has received, and close it."""
         if self.socket is not None:
+            self.path.unlink()
+            self.entries()  # those sent until now
             self.socket.close()
             self.socket = None
-            self.path.unlink()
 
     def entries(self) -> str:
         """All entries received."""
@@ -80,7 +81,6 @@ def test_journal_in_trouble(folder: Path, journal: Journal, trouble: str) -> Non
         with asking(daemon) as account:
             wait_until(lambda: journal.recorded() > 0, "the journal has records")
             if trouble == "gone":
-                journal.entries()
                 journal.close()
             wait_until(lambda: recorded(daemon.log) > 0, "what it does not take stands on standard error")
             if trouble == "gone":

@@ -37,7 +37,7 @@ class Figures:
 def kept_connections(daemon: Daemon) -> set[str]:
     """How many connections the parent holds. /proc/net/unix lists an accepted socket by its listener's path."""
     lines = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()]
-    accepted = {f"socket:[{line[6]}]" for line in lines if line[-1] == str(daemon.path) and line[3] != LISTENS}
+    accepted = {f"socket:[{line[6]}]" for line in lines if line[-1:] == [str(daemon.path)] and line[3] != LISTENS}
     return accepted.intersection(open_files(daemon.pid))
 
 

@@ -12,7 +12,7 @@ from acting import USER, need_root, said, start_as
 from running import COMMAND, running, wait_until
 from shim import Shim
 
-SHORT_SECONDS = 2.0
+SHORT_SECONDS = 4.0
 """A first pause takes 0.1 seconds; after eight failures in a row it takes 5."""
 DESCRIPTORS = 150
 USERS = 16

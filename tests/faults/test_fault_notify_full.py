@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from running import COMMAND, Daemon, running, wait_until
+from transfers import continuing
 
 OF_OTHERS = "X_FLOOD=1"
 
@@ -44,10 +45,11 @@ def test_everything_comes_in_order(folder: Path) -> None:
         wait_until(lambda: " reload: " in daemon.log, "it has reloaded")
         assert _heard(daemon, "READY=1") == ["RELOADING=1", "READY=1"]
 
-        _fill(daemon)
-        daemon.signal(signal.SIGTERM)
-        wait_until(lambda: " drain: " in daemon.log, "it drains")
-        assert _heard(daemon, "STOPPING=1") == ["STOPPING=1"]
+        with daemon.held() as held, continuing(held):  # so that it does not end before we read
+            _fill(daemon)
+            daemon.signal(signal.SIGTERM)
+            wait_until(lambda: " drain: " in daemon.log, "it drains")
+            assert _heard(daemon, "STOPPING=1") == ["STOPPING=1"]
         assert daemon.wait() == 0
 
 

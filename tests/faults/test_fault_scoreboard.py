@@ -63,7 +63,10 @@ def test_overwritten(folder: Path, what: str) -> None:
     with running(folder, "--max-children", "16") as daemon:
         with asking(daemon, bystanders=4) as account, held(daemon) as (client, _), account.quiet():
             with open(folder / "scoreboard", "r+b") as file:
-                file.write(garbage)
+                file.seek(8)
+                file.write(garbage[8:])
+                file.seek(0)
+                file.write(garbage[:8])  # last: from now on the daemon repairs it
             repaired = " scoreboard: the scoreboard was overwritten; "
             client.sendall(b"x")
             assert client.recv(1) == b"X"

@@ -20,7 +20,7 @@ def _unix(path: Path, kind: int = socket.SOCK_STREAM) -> socket.socket:
 def listens(path: Path) -> bool:
     """Whether a process listens on the path, found without connecting (proc(5), net/unix, __SO_ACCEPTCON)."""
     rows = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()]
-    return any(row[-1] == str(path) and row[3] == "00010000" for row in rows)
+    return any(row[-1:] == [str(path)] and row[3] == "00010000" for row in rows)
 
 
 def _ask(sock: socket.socket, address: object) -> bytes:

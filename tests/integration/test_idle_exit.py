@@ -42,9 +42,10 @@ def test_leaves_when_idle(folder: Path, listener: socket.socket) -> None:
 
 def test_stays_while_a_client_is_connected(folder: Path, listener: socket.socket) -> None:
     """An open connection keeps the daemon, however quiet it is; the time counts from its end."""
+    client = _connect(listener)  # before the daemon starts, or it might leave before we come
+    client.sendall(b"held")
     with running(folder, **activated(folder, [listener], "--idle-exit", "0.2")) as daemon:
-        with _connect(listener) as client:
-            client.sendall(b"held")
+        with client:
             assert client.recv(8) == b"HELD"
             with pytest.raises(subprocess.TimeoutExpired):
                 daemon.process.wait(1.0)
@@ -55,9 +56,9 @@ def test_stays_while_a_client_is_connected(folder: Path, listener: socket.socket
 
 def test_reused_children_count(folder: Path, listener: socket.socket) -> None:
     """Connections of a reused child keep the daemon, even if no child ends."""
-    options = ("--idle-exit", "0.5", "--connections-per-child", "1000000", "--spare-children", "1")
+    options = ("--idle-exit", "3", "--connections-per-child", "1000000", "--spare-children", "1")
     with running(folder, **activated(folder, [listener], *options)) as daemon:
-        for _ in range(12):
+        for _ in range(40):  # longer than three seconds
             with _connect(listener) as client:
                 assert ask_on(client, b"x") == b"X"
             select.select([], [], [], 0.1)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import DEADLINE, activated, ask_on, running, wait_until
+from running import DEADLINE, activated, ask_on, free_port, running, wait_until
 from super_servers import FAMILIES, INETD, connection, serving
 from tools import missing
 
@@ -128,8 +128,7 @@ def test_systemd_socket_activate(folder: Path, family: str, inetd: str) -> None:
     tool = shutil.which("systemd-socket-activate")
     if tool is None:
         missing("no systemd-socket-activate: apt-get install systemd")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     address = str(folder / "s") if family == "unix" else ("127.0.0.1", port)
     where = str(folder / "s") if family == "unix" else f"127.0.0.1:{port}"
     command = [tool, "-l", where, "--accept", *([inetd] if inetd else []), *INETD]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from datagrams import ask, at, sender, serving
+from holdings import listeners
 from running import Daemon, activated, open_files, running, wait_until
 
 
@@ -19,17 +20,7 @@ def _sockets(pid: int) -> set[str]:
 
 def _listening_inodes(daemon: Daemon) -> set[str]:
     """The listening sockets of the daemon, as /proc/PID/fd names them (proc(5), net/unix and net/tcp)."""
-    found = set()
-    for line in Path("/proc/net/unix").read_text().splitlines()[1:]:
-        words = line.split()
-        if words[3] == "00010000":  # __SO_ACCEPTCON
-            found.add(f"socket:[{words[6]}]")
-    for table in ("tcp", "tcp6"):
-        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
-            words = line.split()
-            if words[3] == "0A":
-                found.add(f"socket:[{words[9]}]")
-    return found & _sockets(daemon.pid)
+    return listeners() & _sockets(daemon.pid)
 
 
 def _own_files(pid: int) -> list[str]:

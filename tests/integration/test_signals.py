@@ -14,7 +14,8 @@ def test_sigterm_to_a_child_ends_that_child_only(daemon: Daemon) -> None:
     """SIGTERM to a child ends that child, runs no code of the parent, and another child takes its place."""
     victim = daemon.children()[0]
     # Again and again, as the parent does: a signal may come in the instant before accept().
-    wait_until(lambda: victim not in daemon.children() or os.kill(victim, signal.SIGTERM), "the child ends")
+    with contextlib.suppress(ProcessLookupError):
+        wait_until(lambda: victim not in daemon.children() or os.kill(victim, signal.SIGTERM), "the child ends")
     wait_until(lambda: daemon.board.spare == 8, "another takes its place")
     assert daemon.ask(b"x") == b"X"
     assert "drain:" not in daemon.log
@@ -24,6 +25,7 @@ def test_sigterm_to_a_child_ends_that_child_only(daemon: Daemon) -> None:
 def test_idle_children_end_when_the_parent_is_killed(daemon: Daemon) -> None:
     """When the parent is killed by SIGKILL its idle children end, a conversation goes on, and no client gets in."""
     with daemon.held() as busy:
+        wait_until(lambda: daemon.board.spare == 8, "no child is being forked")
         [serving] = [child["pid"] for child in daemon.board.children if not child["waiting"]]
         idle = [pid for pid in daemon.children() if pid != serving]
         assert len(idle) >= 4

@@ -215,9 +215,9 @@ TABLE = [
     ),
     Situation(
         "every child is busy",
-        "serve --max-children 1; hold; upperctl --socket s send --timeout 0.2 x",
+        "serve --max-children 1; hold; upperctl --socket s send --timeout 2 x",
         75,
-        "upperctl: no answer in 0.2 s: every child is busy, 1 wait; 'upperctl status' shows more",
+        "upperctl: no answer in 2 s: every child is busy, 1 wait; 'upperctl status' shows more",
     ),
     Situation(
         "a handler that does not answer",

@@ -59,7 +59,7 @@ TABLE = [
     ),
     Situation(
         "a connection is idle for too long",
-        "serve --idle-timeout 0.2; hold; logged 'end: '",
+        "serve --idle-timeout 3; hold; logged 'end: '",
         0,
         "upperd[…] end: child … served 1 of uid …, 5 B…",
     ),

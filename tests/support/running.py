@@ -189,7 +189,7 @@ def is_full(client: socket.socket) -> bool:
     try:
         client.send(b"x" * 65536)
     except BlockingIOError:
-        return not select.select([], [client], [], 0.5)[1]
+        return not select.select([], [client], [], 1.5)[1]
     return False
 
 

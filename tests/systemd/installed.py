@@ -121,6 +121,7 @@ class Upperd:
     def journal(self) -> str:
         """All lines of the journal about both units since the reset."""
         units = [f"--unit={unit}" for unit in UNITS]
+        self.machine.run("journalctl", "--sync")
         return self.machine.output("journalctl", f"--since=@{self._since:.6f}", *units)
 
     def stats(self, user: str | None = None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ ACCOUNTS = ("/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow")
 
 def tree(machine: Machine) -> set[str]:
     """The path, mode and owner of every file there."""
-    listing = machine.output("find", *FOLDERS, "-printf", "%p %m %u:%g\n")
+    listing = machine.output("find", *FOLDERS, "-ignore_readdir_race", "-printf", "%p %m %u:%g\n")
     return {line for line in listing.splitlines() if not line.startswith(NOISE)}
 
 

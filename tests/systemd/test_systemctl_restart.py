@@ -34,7 +34,9 @@ def test_upload_under_way_is_finished(upperd: Upperd) -> None:
     with upperd.connect() as connection:
         upload = Upload(connection)
         with upperd.machine.start("systemctl", "restart", "upperd") as restart:
-            wait_until(lambda: upperd.property("SubState") == "stop-sigterm", DEADLINE, "the restart began")
+            wait_until(
+                lambda: upload.go_on() and upperd.property("SubState") == "stop-sigterm", DEADLINE, "the restart began"
+            )
             answer = upload.finish()
 
     assert answer == Upload.TEXT.upper()
@@ -67,7 +69,7 @@ def test_upload_by_other_clients(upperd: Upperd, client: str) -> None:
     assert hashlib.sha256(answer.read_bytes()).digest() == hashlib.sha256(text.upper()).digest()
 
 
-LINES = 10
+LINES = 14
 STREAM = f"for n in $(seq {LINES}); do echo line $n; sleep 1.5; done | upperctl send >/var/tmp/answer"
 """The pause between two lines is long enough for a drain to end the connection."""
 

@@ -92,7 +92,9 @@ def test_stop_waits_for_an_upload(accepting: Upperd) -> None:
         [unit] = units(accepting)
         with accepting.machine.start("systemctl", "stop", unit) as stop:
             state = ("show", "--property=SubState", "--value", unit)
-            wait_until(lambda: accepting.systemctl(*state) == "stop-sigterm", DEADLINE, "the stop began")
+            wait_until(
+                lambda: upload.go_on() and accepting.systemctl(*state) == "stop-sigterm", DEADLINE, "the stop began"
+            )
             answer = upload.finish()
     assert answer == Upload.TEXT.upper()
     assert stop.returncode == 0

@@ -43,9 +43,9 @@ def test_rules_by_name(started: Upperd) -> None:
 def test_limits_in_the_sandbox(upperd: Upperd) -> None:
     """The parent ends an idle connection and kills a stopped child, under the unit's system call filter."""
     upperd.systemctl("start", "upperd")
-    upperd.configure("idle-timeout = 1\n")
+    upperd.configure("idle-timeout = 5\n")
     upperd.systemctl("reload", "upperd")
-    wait_until(lambda: upperd.stats()["idle_timeout_usec"] == 1_000_000, DEADLINE, "the limit is taken over")
+    wait_until(lambda: upperd.stats()["idle_timeout_usec"] == 5_000_000, DEADLINE, "the limit is taken over")
     with upperd.connect() as connection:
         connection.settimeout(DEADLINE)
         assert connection.recv(1) == b""
@@ -58,5 +58,5 @@ def test_limits_in_the_sandbox(upperd: Upperd) -> None:
         upperd.machine.kill(signal.SIGSTOP, busy["pid"])
         assert connection.recv(1) == b""
     wait_until(lambda: upperd.stats()["overdue"] == 1, DEADLINE, "it is counted")
-    [record] = upperd.records(f"UPPERD_CHILD_PID={busy['pid']}")
+    [record] = wait_until(lambda: upperd.records(f"UPPERD_CHILD_PID={busy['pid']}"), DEADLINE, "it is logged")
     assert "was killed: its connection did not end at a limit" in record["MESSAGE"]

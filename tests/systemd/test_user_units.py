@@ -1,5 +1,6 @@
 """The units for a user manager."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -39,7 +40,7 @@ def test_service_of_a_user(session: Session) -> None:
     path = f"/run/user/{session.uid}/upperd/upperd.sock"
     assert session.run("stat", "--format=%a %U", path) == f"600 {USER}"
     status = session.run("systemctl", "--user", "show", "--property=StatusText", "--value", "upperd")
-    assert status.startswith("0 busy, 8 spare of 64 children")
+    assert re.match("0 busy, [89] spare of 64 children", status)  # 9: that of the client's user, too
 
 
 def test_reload_and_restart_by_a_user(session: Session) -> None:

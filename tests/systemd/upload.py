@@ -1,5 +1,6 @@
 """A client in the middle of an upload, for as long as a test works on the service."""
 
+import contextlib
 import socket
 
 from installed import DEADLINE
@@ -7,7 +8,7 @@ from machine import wait_until
 
 
 class Upload:
-    """Sends until all buffers are full, and reads no answer until `finish` is called, so that the daemon must wait."""
+    """Sends until all buffers are full, and reads no answer until `go_on` or `finish`, so that the daemon must wait."""
 
     TEXT = "Die Straße, die längste, größte.\n" * 1_000_000
 
@@ -32,6 +33,13 @@ class Upload:
         except BlockingIOError:
             pass
         return before - len(self._left)
+
+    def go_on(self) -> bool:
+        """Read a piece of the answer and send as much, so that a drain does not take it for quiet. Returns True."""
+        with contextlib.suppress(BlockingIOError):
+            self._answer += self._connection.recv(65536)
+        self._send()
+        return True
 
     def finish(self) -> str:
         """Send the rest, without ever letting the buffers run empty; return the whole answer."""
