@@ -116,7 +116,7 @@ def is_all_well(daemon: Daemon) -> bool:
     header = daemon.board.header
     if header["denied_uid"] not in (UNKNOWN, ALICE):
         return False
-    return header["lost"] == 0 and header["refused"] == header["refused_user"]
+    return header["lost"] == header["refused_access"] == header["refused_rate"] == 0
 
 
 @pytest.mark.parametrize("attack", ATTACKS)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 from pathlib import Path
 
 import pytest
 from programs import program, run_program
-from running import Daemon
+from running import Daemon, read_to_end
 from users import ALICE, BOB, CAROL, connect_as, needs_root
 
 SERVE = """
@@ -30,7 +31,8 @@ def _pid(daemon: Daemon, uid: int) -> int:
     [connection] = connect_as(daemon, uid)
     with connection:
         connection.sendall(b"x")
-        return int(connection.recv(64))
+        connection.shutdown(socket.SHUT_WR)
+        return int(read_to_end(connection))  # to the end, before which the child is free again
 
 
 def test_two_users_never_share(folder: Path) -> None:
