@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from acting import USER, ctl_as, need_root
 from running import COMMAND, Daemon, run_to_end, running, wait_until
+from test_ctl_waiting import stop_child
 from tools import missing
-from transfers import continuing
 
 CTL = [sys.executable, "-m", "upperd.ctl.main"]
 
@@ -80,7 +80,8 @@ def test_removed_path_is_bound_anew(daemon: Daemon) -> None:
 
 def test_drain(daemon: Daemon) -> None:
     """During a drain status and a second start agree: draining, and when to try again."""
-    with daemon.held() as held, continuing(held):
+    with daemon.held():
+        stop_child(daemon)
         daemon.signal(signal.SIGTERM)
         wait_until(lambda: not daemon.path.exists(), "the drain has begun")
         code, shown = status(daemon.path)

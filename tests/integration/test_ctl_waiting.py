@@ -13,7 +13,6 @@ import pytest
 from running import DEADLINE, Daemon, running, wait_until
 from screens import terminal
 from test_ctl import CTL, ctl
-from transfers import continuing
 
 FULL = ("--max-children", "1", "--spare-children", "1")
 
@@ -69,6 +68,12 @@ def test_quiet_stream_has_no_limit(daemon: Daemon) -> None:
         assert send.wait(DEADLINE) == 0
 
 
+def stop_child(daemon: Daemon) -> None:
+    """Stop the busy child, so that a drain waits for it some six seconds: until a second of quiet, and a kill."""
+    [child] = [row["pid"] for row in daemon.board.children if not row["waiting"]]
+    os.kill(child, signal.SIGSTOP)
+
+
 def time_passes(seconds: float) -> None:
     began = time.monotonic()
     wait_until(lambda: time.monotonic() - began > seconds, "time passes")
@@ -76,7 +81,8 @@ def time_passes(seconds: float) -> None:
 
 def test_drain(folder: Path) -> None:
     """During a drain `send` says how long it lasts, with status 75, rather than that there is no daemon."""
-    with running(folder, "--drain-timeout", "20") as daemon, daemon.held() as busy, continuing(busy):
+    with running(folder, "--drain-timeout", "20") as daemon, daemon.held():
+        stop_child(daemon)
         daemon.signal(signal.SIGTERM)
         wait_until(lambda: not daemon.path.exists(), "it takes no more")
         status, _, said = ctl("send", "--socket", str(daemon.path), "text")
