@@ -238,6 +238,9 @@ def running(
         raise
     finally:
         if process.poll() is None:
+            for pid in daemon.children():  # one that the test has stopped would stay for ever
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
             process.kill()
         process.wait()
         manager.close()

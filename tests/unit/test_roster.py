@@ -123,6 +123,16 @@ def test_a_child_that_leaves_waits_for_nothing(stage: Stage) -> None:
     assert stage.roster.remove(child) is None
 
 
+def test_a_child_whose_channel_has_ended_is_never_idle(stage: Stage) -> None:
+    """A child that says it has finished, and can be handed nothing more, is not handed anything."""
+    child = stage.busy(stage.alice)
+    child.is_silent = True
+    child.finishes()
+    stage.roster.look_at_all()
+    assert (stage.roster.waiting(), stage.roster.take_idle(stage.alice, 0)) == ([], None)
+    assert list(stage.alice.leaving) == [child]
+
+
 def test_whose_place_another_user_may_have(stage: Stage) -> None:
     """A user gets the place of another user's longest idle child, else of a spare one, never of its own child."""
     mine, first, second = stage.idle(stage.alice), stage.idle(stage.bob), stage.idle(stage.bob)

@@ -254,7 +254,7 @@ class Roster:
             return
         child.connection.close()  # first: registry.py must know its descriptor until it is closed
         self._stop(child, user)
-        if child.is_leaving:
+        if child.is_leaving or child.is_silent:
             user.leaving[child] = None
             child.kill_at = monotonic() + LEAVE_SECONDS
         else:
