@@ -37,6 +37,7 @@ def test_daemon(folder: Path, per_child: str) -> None:
         with running(folder, *options) as daemon:
             clients = [until.enter_context(daemon.held()) for _ in range(4)]
             assert daemon.ask(b"x") == b"X"
+            wait_until(lambda: daemon.board.spare, "a child is idle")
             busy = {child["pid"] for child in daemon.board.children if not child["waiting"]}
             idle = set(daemon.children()) - busy
             assert (len(busy), bool(idle)) == (4, True)
