@@ -56,8 +56,7 @@ def test_quiet_stream_has_no_limit(daemon: Daemon) -> None:
         send.stdin.write(b"one\n")
         send.stdin.flush()
         assert send.stdout.readline() == b"ONE\n"
-        [child] = [row["pid"] for row in daemon.board.children if not row["waiting"]]
-        os.kill(child, signal.SIGSTOP)
+        child = stop_child(daemon)
         time_passes(4.5)
         send.stdin.write(b"two\n")
         send.stdin.flush()
@@ -68,10 +67,11 @@ def test_quiet_stream_has_no_limit(daemon: Daemon) -> None:
         assert send.wait(DEADLINE) == 0
 
 
-def stop_child(daemon: Daemon) -> None:
-    """Stop the busy child, so that a drain waits for it some six seconds: until a second of quiet, and a kill."""
+def stop_child(daemon: Daemon) -> int:
+    """Stop the busy child, for which a drain waits some six seconds: until a second of quiet, and a kill. Its pid."""
     [child] = [row["pid"] for row in daemon.board.children if not row["waiting"]]
     os.kill(child, signal.SIGSTOP)
+    return int(child)
 
 
 def time_passes(seconds: float) -> None:

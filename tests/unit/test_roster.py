@@ -113,24 +113,16 @@ def test_a_users_many_busy_children_cost_few_looks(stage: Stage) -> None:
     assert stage.roster.take_finished(stage.alice, 0) is children[1]
 
 
-def test_a_child_that_leaves_waits_for_nothing(stage: Stage) -> None:
-    """A child that ends after its connection is not among those that wait when it has finished."""
+@pytest.mark.parametrize("why", ["is_leaving", "is_silent"])
+def test_a_child_that_leaves_waits_for_nothing(stage: Stage, why: str) -> None:
+    """A child that ends after its connection, or can be handed nothing more, does not wait when it has finished."""
     child = stage.busy(stage.alice)
-    child.is_leaving = True
+    setattr(child, why, True)
     child.finishes()
     stage.roster.look_at_all()
     assert (stage.roster.waiting(), stage.roster.serving(), stage.server.closed) == ([], [], [1])
+    assert (stage.roster.take_idle(stage.alice, 0), list(stage.alice.leaving)) == (None, [child])
     assert stage.roster.remove(child) is None
-
-
-def test_a_child_whose_channel_has_ended_is_never_idle(stage: Stage) -> None:
-    """A child that says it has finished, and can be handed nothing more, is not handed anything."""
-    child = stage.busy(stage.alice)
-    child.is_silent = True
-    child.finishes()
-    stage.roster.look_at_all()
-    assert (stage.roster.waiting(), stage.roster.take_idle(stage.alice, 0)) == ([], None)
-    assert list(stage.alice.leaving) == [child]
 
 
 def test_whose_place_another_user_may_have(stage: Stage) -> None:

@@ -97,7 +97,7 @@ class Forker:
         ]
         for (child, life), ranges in zip(newborn, closed, strict=True):
             board.show(child.slot)
-            if "subprocess" in sys.modules:
+            if "subprocess" in sys.modules:  # else looking costs the parent 12 page faults for nothing
                 its_own = {*kept, life.control.fileno()}
                 ranges += [(pipe, pipe + 1) for pipe in registry.popen_pipes() if pipe >= 0 and pipe not in its_own]
             try:

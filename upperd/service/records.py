@@ -56,7 +56,8 @@ def ending(status: int | None) -> str:
     return str(os.WEXITSTATUS(status))
 
 
-_KILLED_FOR = {
+_CAUSES = {
+    "cut": ", was cut at the drain deadline",
     "killed": ", was killed at the drain deadline",
     "overdue": ", was killed: its connection did not end at a limit",
     "stopped": ", was killed: it did not begin to serve, or did not exit (stopped?)",
@@ -68,10 +69,9 @@ def sentence(record: ExitRecord) -> str:
     """What a child did, and how it ended."""
     row = record.row
     served = f"served {row[layout.CONNECTIONS]} of {user(record.peer[0])}, {size(row[layout.BYTES_IN])}"
-    cause = _KILLED_FOR.get(record.killed_for, "")
-    if not cause and record.was_cut:
-        cause = ", was cut at the drain deadline"
-    elif not cause and record.is_abnormal:
+    reason = record.killed_for or ("cut" if record.was_cut else "")
+    cause = _CAUSES.get(reason, "")
+    if not reason and record.is_abnormal:
         hint = " (out of memory?)" if record.status == signal.SIGKILL else ""
         how = "by" if record.status is not None and os.WIFSIGNALED(record.status) else "with exit code"
         cause = f", ended {how} {ending(record.status)}{hint}"
